@@ -1,0 +1,144 @@
+package clusters
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/meshproof/meshproof/evidence"
+)
+
+// ErrNotModelled is wrapped by errors about objects or fields that a driver with modelled data planes does not
+// interpret. They are refused, never approximated.
+var ErrNotModelled = errors.New("not modelled")
+
+// Object is a typed Kubernetes object.
+type Object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// Provider makes clusters.
+type Provider interface {
+	// Driver is the provider's name on the command line.
+	Driver() string
+	// Models says what of this driver is a model rather than the real thing, one sentence each; empty when nothing is.
+	Models() []string
+	// Check says what of these objects the driver cannot apply, before anything is started.
+	Check(mesh string, objs []Object) error
+	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left.
+	Create(ctx context.Context, spec Spec) (Fleet, error)
+}
+
+// Spec is what a Provider makes a Fleet from.
+type Spec struct {
+	Trial    evidence.Trial
+	Clusters []string      // names
+	Latency  time.Duration // one way, between two clusters
+	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
+	Seed     int64         // for everything that the driver draws: pod names, balancing, workloads' own latency
+	Sink     evidence.Sink // takes what workloads, proxies and pods say
+}
+
+// Fleet is a set of clusters with networks between them.
+type Fleet interface {
+	// Cluster returns a cluster of the spec by name, or nil.
+	Cluster(name string) Cluster
+	// Clusters lists the clusters in the order of the spec.
+	Clusters() []Cluster
+	// Link is the network between two different clusters.
+	Link(a, b string) Link
+	// Close removes all clusters, and waits until they are gone. Their pods' producers have ended in evidence by then.
+	Close(ctx context.Context) error
+}
+
+// Cluster is one Kubernetes cluster.
+type Cluster interface {
+	Name() string
+	// Apply creates objects or replaces those with the same kind, namespace and name.
+	Apply(ctx context.Context, objs ...Object) error
+	// WaitReady returns when every Deployment has all its replicas ready and every configuration has reached every
+	// proxy, or with an error that names what is not ready and why.
+	WaitReady(ctx context.Context) error
+	// Pods lists the pods that run now, sorted by namespace, service and ordinal of creation.
+	Pods(ctx context.Context) ([]Pod, error)
+	// KillPod ends one pod at once (SIGKILL, no grace). Its Deployment replaces it. reason is journalled in evidence.
+	KillPod(ctx context.Context, uid, reason string) error
+	// Send lets the workload in the pod make a request with its own client, through its mesh.
+	Send(ctx context.Context, from Pod, req Request) Response
+	// Handshake makes a TLS handshake with the pod's application port from another pod's network, without a client
+	// certificate and without resumption, and reads the served chain.
+	Handshake(ctx context.Context, to Pod, serverName string) HandshakeResult
+	// Scrape reads the metric page of the pod's proxy. ErrNoProxy where it has none.
+	Scrape(ctx context.Context, pod Pod) (string, error)
+	// Ingress is the base URL by which the host reaches the cluster's ingress. The Host header selects the service:
+	// its DNS name in the cluster (scenarios.Workload.Host).
+	Ingress(ctx context.Context) (string, error)
+}
+
+// ErrNoProxy is returned by Scrape for a pod without a mesh's proxy.
+var ErrNoProxy = errors.New("pod has no proxy")
+
+// Pod is one running pod.
+type Pod struct {
+	evidence.PodRef
+	ServiceAccount string
+	Containers     []string
+	InitContainers []string
+	Ready          bool
+}
+
+// Meshed reports whether the pod has any container beside its workload.
+func (p Pod) Meshed() bool { return len(p.Containers)+len(p.InitContainers) > 1 }
+
+// Request is what Send sends: to http://<Host>:80<Path>.
+type Request struct {
+	Host    string
+	Method  string
+	Path    string
+	Header  http.Header   // added as it is; Meshproof's tags among it
+	Fresh   bool          // a TCP connection of its own from the workload (the tag in Header asks the proxies for the same)
+	Timeout time.Duration // default 5 s
+}
+
+// Response is what the client saw.
+type Response struct {
+	Status int         // 0: none
+	Header http.Header //
+	Body   string      // first 256 bytes
+	Error  string      // where Status is 0: "closed", "refused", "timeout", or "other: …"
+	Took   time.Duration
+}
+
+// HandshakeResult is what a handshake read.
+type HandshakeResult struct {
+	Version string // "TLS 1.3"
+	Cipher  string
+	Chain   [][]byte // DER, leaf first
+	Resumed bool
+	Error   string // "not TLS", "closed", "refused", "timeout", or "other: …"
+}
+
+// Link is the network between two clusters, in both directions.
+type Link interface {
+	// Delay adds d to the latency of every packet, in each direction, until revert is called.
+	Delay(ctx context.Context, d time.Duration) (revert func(context.Context) error, err error)
+	// Partition lets no packet pass, on new and on open connections, until revert is called.
+	Partition(ctx context.Context) (revert func(context.Context) error, err error)
+	// Probe opens a measurement across the link, from one cluster's outsider pod to the other's, past every mesh.
+	Probe(ctx context.Context) (LinkProbe, error)
+}
+
+// LinkProbe measures a link. It is not safe for concurrent use.
+type LinkProbe interface {
+	// Fresh dials a new connection and has one byte echoed.
+	Fresh(ctx context.Context) (time.Duration, error)
+	// Established has one byte echoed on a connection that is kept from call to call. Answers to earlier calls that
+	// were given up are skipped.
+	Established(ctx context.Context) (time.Duration, error)
+	Close() error
+}

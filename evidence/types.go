@@ -1,0 +1,322 @@
+package evidence
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// SchemaVersion names the layout of a record. Readers refuse what they do not know by this name.
+const SchemaVersion = "meshproof.evidence/v1"
+
+// Stream names one kind of record; its segments are <stream>-NNNN.jsonl.
+type Stream string
+
+// The streams of a record.
+const (
+	Requests   Stream = "requests"
+	Probes     Stream = "probes"
+	Handshakes Stream = "handshakes"
+	Accesses   Stream = "access"
+	Scrapes    Stream = "scrapes"
+	Pods       Stream = "pods"
+	Faults     Stream = "faults"
+	Ticks      Stream = "ticks"
+	Phases     Stream = "phases"
+	Events     Stream = "events"
+)
+
+// Streams lists every stream in the order in which a record is read.
+var Streams = []Stream{Requests, Probes, Handshakes, Accesses, Scrapes, Pods, Faults, Ticks, Phases, Events}
+
+// Trial is one mesh in one block: the unit that starts with fresh clusters and is judged by itself.
+type Trial struct {
+	Block int    `json:"block"` // counted from 1
+	Mesh  string `json:"mesh"`
+}
+
+// String writes a trial as "block/mesh".
+func (t Trial) String() string { return fmt.Sprintf("%d/%s", t.Block, t.Mesh) }
+
+// Ref is the place of one record: its stream and its line, counted from 1 over all segments.
+type Ref struct {
+	Stream Stream `json:"stream"`
+	Line   int    `json:"line"`
+}
+
+// Header is what every record starts with.
+type Header struct {
+	Trial Trial     `json:"trial"`
+	Src   string    `json:"src"` // who produced it: "pod/east/shop-0", "proxy/east/shop-0", "probe", "loadgen", "faults", "runner"
+	N     uint64    `json:"n"`   // number of this record among those of Src in this trial and stream, from 1, no gaps
+	T     time.Time `json:"t"`   // when it happened, UTC
+
+	ref Ref
+}
+
+// Ref says where the record stands in a record that was read; zero for one that was not.
+func (h *Header) Ref() Ref { return h.ref }
+
+func (h *Header) head() *Header { return h }
+
+// Item is one record of any stream; only this package's types are Items.
+type Item interface {
+	// StreamName is the stream that the item belongs to.
+	StreamName() Stream
+	head() *Header
+}
+
+// Sink takes records as they happen. Append assigns N, and T where it is zero, and is safe for concurrent use.
+type Sink interface {
+	Append(item Item) error
+}
+
+// PodRef names one pod for good: a name may come back, a UID never does.
+type PodRef struct {
+	Cluster   string `json:"cluster"`
+	Namespace string `json:"namespace"`
+	Service   string `json:"service"` // the scenario's service, "ingress" or "outsider"
+	Pod       string `json:"pod"`
+	UID       string `json:"uid"`
+}
+
+// Request is a request as the workload that received it saw it: the first witness of every proof.
+type Request struct {
+	Header
+	ID          string `json:"id"`                    // x-meshproof-id; a call made on behalf of ID has ID + ".k"
+	Attempt     int    `json:"attempt"`               // x-envoy-attempt-count or its like; 0 where no proxy said it
+	Window      string `json:"window"`                // x-meshproof-window: the window's name, or "load"
+	Caller      string `json:"caller"`                // x-meshproof-caller, "service@cluster": a claim, to join by, never proof of identity
+	At          PodRef `json:"at"`                    // who received it
+	Method      string `json:"method"`                //
+	Path        string `json:"path"`                  //
+	XFCC        string `json:"xfcc,omitempty"`        // X-Forwarded-Client-Cert as received (Istio)
+	L5dClientID string `json:"l5dClientID,omitempty"` // l5d-client-id as received (Linkerd)
+	Remote      string `json:"remote"`                // remote address of the connection
+	Status      int    `json:"status"`                // what the workload answered
+}
+
+// StreamName implements Item.
+func (*Request) StreamName() Stream { return Requests }
+
+// Probe is one proof request as its client saw it.
+type Probe struct {
+	Header
+	ID         string `json:"id"`
+	Window     string `json:"window"`         // name of the window that it was sent in
+	Cell       string `json:"cell"`           // the plan's cell that asked for it
+	Role       string `json:"role"`           // "ask", "twin" (authorised, sent at the same moment) or "warmup"
+	Twin       string `json:"twin,omitempty"` // of an ask: the ID of its twin
+	From       PodRef `json:"from"`
+	To         string `json:"to"` // service
+	Method     string `json:"method"`
+	Path       string `json:"path"`
+	Connection string `json:"connection"`      // "fresh" or "established"
+	Status     int    `json:"status"`          // 0: no response
+	Error      string `json:"error,omitempty"` // "closed", "refused", "timeout" or "other: …" where there was no response
+	Server     string `json:"server,omitempty"`
+	Body       string `json:"body,omitempty"` // first 256 bytes of a response that is not 2xx
+	Micros     int64  `json:"micros"`         // from sending to the whole response
+}
+
+// StreamName implements Item.
+func (*Probe) StreamName() Stream { return Probes }
+
+// Handshake is a TLS handshake with a pod's application port, made without a client certificate to read what is served.
+type Handshake struct {
+	Header
+	Window     string   `json:"window"`
+	At         PodRef   `json:"at"`
+	ServerName string   `json:"serverName"`
+	Version    string   `json:"version,omitempty"` // "TLS 1.3"
+	Cipher     string   `json:"cipher,omitempty"`
+	Chain      [][]byte `json:"chain,omitempty"` // DER, leaf first
+	Resumed    bool     `json:"resumed"`
+	Error      string   `json:"error,omitempty"` // why no chain was read: "not TLS", "closed", "timeout", …
+}
+
+// StreamName implements Item.
+func (*Handshake) StreamName() Stream { return Handshakes }
+
+// Access is one access log line of a proxy, as the proxy wrote it.
+type Access struct {
+	Header
+	At   PodRef          `json:"at"`
+	Line json.RawMessage `json:"line"`
+}
+
+// StreamName implements Item.
+func (*Access) StreamName() Stream { return Accesses }
+
+// Scrape is one metric page of one pod's proxy.
+type Scrape struct {
+	Header
+	At     PodRef `json:"at"`
+	Window string `json:"window"` // window at whose edge it was taken; "" for a periodic one
+	Edge   string `json:"edge"`   // "start", "end" or ""
+	Body   string `json:"body,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// StreamName implements Item.
+func (*Scrape) StreamName() Stream { return Scrapes }
+
+// Pod is one line of an inventory: which pods stood there, with which containers.
+type Pod struct {
+	Header
+	Window         string   `json:"window"`
+	Edge           string   `json:"edge"`
+	At             PodRef   `json:"at"`
+	ServiceAccount string   `json:"serviceAccount"`
+	Containers     []string `json:"containers"`
+	InitContainers []string `json:"initContainers,omitempty"`
+	Ready          bool     `json:"ready"`
+}
+
+// StreamName implements Item.
+func (*Pod) StreamName() Stream { return Pods }
+
+// Actions of a Fault record.
+const (
+	FaultInject   = "inject"   // about to be injected
+	FaultInjected = "injected" // the injector says that it is
+	FaultRevert   = "revert"   // about to be reverted
+	FaultReverted = "reverted" // the injector says that it is (pod-kill: the replacement is ready)
+	FaultProbe    = "probe"    // a sample of the effect probe
+	FaultFailed   = "failed"   // the injector or the revert said no; Message says why
+	FaultSkipped  = "skipped"  // known to be impossible here; Message says why
+)
+
+// Fault is one step of one fault.
+type Fault struct {
+	Header
+	Name    string       `json:"name"`
+	Kind    string       `json:"kind"`
+	Action  string       `json:"action"`
+	Target  string       `json:"target,omitempty"` // pod name, or "east|west"
+	UID     string       `json:"uid,omitempty"`
+	Message string       `json:"message,omitempty"`
+	Probe   *FaultSample `json:"probe,omitempty"`
+}
+
+// StreamName implements Item.
+func (*Fault) StreamName() Stream { return Faults }
+
+// FaultSample is what an effect probe saw once.
+type FaultSample struct {
+	Stage      string `json:"stage"`           // "before", "during" or "after"
+	Connection string `json:"connection"`      // "fresh" or "established"
+	OK         bool   `json:"ok"`              // an answer came (pod-kill: the pod with the target's UID answers)
+	Micros     int64  `json:"micros"`          // round trip, or time until it was given up
+	Error      string `json:"error,omitempty"` // why no answer
+	UID        string `json:"uid,omitempty"`   // pod-kill: UID of the pod that stands there
+}
+
+// Tick is one slice of time of one traffic. Offered and Sent count by intended and by actual send time;
+// the rest counts requests by their intended time, so a slow answer shows where it was asked for.
+type Tick struct {
+	Header
+	Traffic    string         `json:"traffic"`
+	Phase      string         `json:"phase"`      // phase at the slice's start
+	Index      int            `json:"index"`      // from 0, no gaps
+	AtMicros   int64          `json:"atMicros"`   // start of the slice after the start of the load
+	Micros     int64          `json:"micros"`     // width of the slice
+	Offered    int64          `json:"offered"`    // requests intended in the slice
+	Sent       int64          `json:"sent"`       // requests actually sent in the slice
+	Done       int64          `json:"done"`       // of Offered: answered or failed (all of them, in the end)
+	Errors     int64          `json:"errors"`     // of Done: no response, or a status >= 400
+	Codes      map[string]int `json:"codes"`      // of Done: by status code; "closed", "timeout", … where there was no response
+	P50Micros  int64          `json:"p50Micros"`  // latency from the intended send time
+	P99Micros  int64          `json:"p99Micros"`  //
+	MaxMicros  int64          `json:"maxMicros"`  //
+	InFlight   int64          `json:"inFlight"`   // most requests under way at once
+	LagMicros  int64          `json:"lagMicros"`  // largest send lag: actual minus intended send time
+	Start      time.Time      `json:"start"`      // of the slice
+	Concurrent int64          `json:"concurrent"` // connections open at the slice's end
+}
+
+// StreamName implements Item.
+func (*Tick) StreamName() Stream { return Ticks }
+
+// Phase is the whole of one phase of one traffic, written when its last answer has come.
+type Phase struct {
+	Header
+	Traffic   string         `json:"traffic"`
+	Phase     string         `json:"phase"`
+	AtMicros  int64          `json:"atMicros"`  // start after the start of the load
+	ForMicros int64          `json:"forMicros"` // length
+	Offered   int64          `json:"offered"`   // requests that the profile planned for the phase
+	Achieved  int64          `json:"achieved"`  // of Offered: sent before the phase's end plus loadgen's grace
+	Done      int64          `json:"done"`      // of Offered: answered or failed
+	Errors    int64          `json:"errors"`
+	Codes     map[string]int `json:"codes"`
+	Intended  string         `json:"intended"` // HDR histogram of latency from the intended send time, µs: hdrhistogram V2 compressed, base64
+	Service   string         `json:"service"`  // the same from the actual send time (vegeta's own latency)
+	LagMicros int64          `json:"lagMicros"`
+}
+
+// StreamName implements Item.
+func (*Phase) StreamName() Stream { return Phases }
+
+// Kinds of Event.
+const (
+	EventTrialStart  = "trial-start"
+	EventTrialEnd    = "trial-end"    // the trial went all its way; absent after an interruption
+	EventWindowStart = "window-start" // Name is the window
+	EventWindowEnd   = "window-end"
+	EventLoadStart   = "load-start" // T is the zero of every AtMicros and of the fault schedule
+	EventLoadEnd     = "load-end"
+	EventTrust       = "trust"       // Data: "root" PEM; "intermediate/<cluster>" PEM
+	EventPodCreated  = "pod-created" // At
+	EventPodReady    = "pod-ready"
+	EventPodEnded    = "pod-ended" // Message: journalled reason, such as "pod-kill cart-pod-dies"
+	EventApplied     = "applied"   // Name: kind/namespace/name, At.Cluster
+	EventProducerEnd = "producer-end"
+	EventError       = "error"       // the environment failed: Message
+	EventInterrupted = "interrupted" // the user stopped the run
+	EventRunEnd      = "run-end"
+	EventSkipped     = "skipped" // a mesh that cannot run here: Message
+)
+
+// Event is anything else that a verdict needs to know.
+type Event struct {
+	Header
+	Kind    string            `json:"kind"`
+	Name    string            `json:"name,omitempty"`
+	At      PodRef            `json:"at,omitzero"`
+	Message string            `json:"message,omitempty"`
+	Data    map[string]string `json:"data,omitempty"`
+	Of      string            `json:"of,omitempty"`     // producer-end: the producer
+	Stream  Stream            `json:"stream,omitempty"` // producer-end: its stream
+	Count   uint64            `json:"count,omitempty"`  // producer-end: how many it produced
+}
+
+// StreamName implements Item.
+func (*Event) StreamName() Stream { return Events }
+
+// Manifest is written before anything is started.
+type Manifest struct {
+	SchemaVersion string            `json:"schemaVersion"`
+	RunID         string            `json:"runID"` // <scenario>-<UTC time>
+	Version       string            `json:"version"`
+	GoVersion     string            `json:"goVersion"`
+	Started       time.Time         `json:"started"`
+	Seed          int64             `json:"seed"`
+	Driver        string            `json:"driver"`
+	Modelled      bool              `json:"modelled"`             // the data planes are models
+	Models        []string          `json:"models,omitempty"`     // what is modelled, one sentence each
+	Components    map[string]string `json:"components,omitempty"` // name: version
+	Host          Host              `json:"host"`
+	Order         [][]string        `json:"order"`    // meshes of each block in the order in which they ran
+	Scenario      json.RawMessage   `json:"scenario"` // as run, defaults filled in
+	Command       []string          `json:"command,omitempty"`
+}
+
+// Host is where a run was made.
+type Host struct {
+	OS        string `json:"os"`
+	Arch      string `json:"arch"`
+	CPUs      int    `json:"cpus"`
+	MemoryMiB int64  `json:"memoryMiB"`
+	Kernel    string `json:"kernel,omitempty"`
+}

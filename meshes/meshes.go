@@ -1,0 +1,35 @@
+// Package meshes knows the meshes: how a namespace is brought into one, and
+// how the portable policy of a scenario becomes the mesh's own Kubernetes
+// objects. What a mesh cannot express is a gap, never an approximation.
+package meshes
+
+import (
+	"fmt"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// Mesh is one way of running services.
+type Mesh interface {
+	// Name is the mesh's name in scenarios.
+	Name() scenarios.MeshName
+	// Gaps is what the mesh cannot do.
+	Gaps() []scenarios.Gap
+	// Objects renders all that one cluster needs for the scenario, in the order of application: namespaces, service
+	// accounts, the mesh's policy and traffic settings, Services, Deployments.
+	Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, error)
+}
+
+// All lists the meshes that this version knows.
+func All() []Mesh { return []Mesh{none{}, istio{}} }
+
+// ByName finds a mesh.
+func ByName(name scenarios.MeshName) (Mesh, error) {
+	for _, m := range All() {
+		if m.Name() == name {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("mesh %q is not known", name)
+}

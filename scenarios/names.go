@@ -1,0 +1,108 @@
+package scenarios
+
+import "fmt"
+
+// Workloads that Meshproof adds to every cluster, and where they stand.
+const (
+	IngressName       = "ingress"  // the gateway that traffic enters by; also a caller in policy rules
+	IngressNamespace  = "edge"     //
+	OutsiderName      = "outsider" // a pod without any mesh, to ask what must be refused
+	OutsiderNamespace = "outside"  //
+	TrustDomain       = "cluster.local"
+	ServicePort       = 80   // port of every Service
+	WorkloadPort      = 8080 // port of every workload's container
+)
+
+// Headers that tag Meshproof's own requests.
+const (
+	HeaderID         = "x-meshproof-id"
+	HeaderWindow     = "x-meshproof-window"     // "load", or the name of a proof window
+	HeaderCaller     = "x-meshproof-caller"     // "service@cluster"
+	HeaderProof      = "x-meshproof-proof"      // "1" on proof traffic: retries are off for it
+	HeaderConnection = "x-meshproof-connection" // "fresh": a connection of its own between the proxies
+)
+
+// Workload is one workload of a scenario: a service, an ingress or an outsider.
+type Workload struct {
+	Name           string
+	Namespace      string
+	ServiceAccount string
+	Clusters       []string
+	Replicas       int
+	Meshed         bool // belongs into the mesh
+	Service        *Service
+}
+
+// Host is the workload's DNS name inside a cluster.
+func (w Workload) Host() string {
+	return fmt.Sprintf("%s.%s.svc.%s", w.Name, w.Namespace, TrustDomain)
+}
+
+// SPIFFEID is the workload's identity in Istio's form.
+func (w Workload) SPIFFEID() string {
+	return fmt.Sprintf("spiffe://%s/ns/%s/sa/%s", TrustDomain, w.Namespace, w.ServiceAccount)
+}
+
+// Workloads lists the ingress, the services in the order of the file, and the outsider. Defaults must be filled in.
+func (s *Scenario) Workloads() []Workload {
+	all := make([]string, len(s.Spec.Topology.Clusters))
+	for i, c := range s.Spec.Topology.Clusters {
+		all[i] = c.Name
+	}
+	ws := []Workload{{Name: IngressName, Namespace: IngressNamespace, ServiceAccount: IngressName, Clusters: all, Replicas: 1, Meshed: true}}
+	for i := range s.Spec.Topology.Services {
+		v := &s.Spec.Topology.Services[i]
+		ws = append(ws, Workload{
+			Name: v.Name, Namespace: v.Namespace, ServiceAccount: v.Name,
+			Clusters: v.Clusters, Replicas: v.Replicas, Meshed: true, Service: v,
+		})
+	}
+	return append(ws, Workload{Name: OutsiderName, Namespace: OutsiderNamespace, ServiceAccount: OutsiderName, Clusters: all, Replicas: 1})
+}
+
+// Workload finds a workload by name.
+func (s *Scenario) Workload(name string) (Workload, bool) {
+	for _, w := range s.Workloads() {
+		if w.Name == name {
+			return w, true
+		}
+	}
+	return Workload{}, false
+}
+
+// Allows reports whether the policy allows the request.
+func (p *Policy) Allows(from, to, method, path string) bool {
+	if p.Default != DefaultDeny {
+		return true
+	}
+	for _, r := range p.Allow {
+		if r.From == from && r.To == to && r.Matches(method, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// Matches reports whether the rule covers method and path.
+func (r *Rule) Matches(method, path string) bool {
+	ok := len(r.Methods) == 0
+	for _, m := range r.Methods {
+		ok = ok || m == method
+	}
+	if !ok {
+		return false
+	}
+	if len(r.Paths) == 0 {
+		return true
+	}
+	for _, p := range r.Paths {
+		if n := len(p) - 1; n >= 0 && p[n] == '*' {
+			if len(path) >= n && path[:n] == p[:n] {
+				return true
+			}
+		} else if p == path {
+			return true
+		}
+	}
+	return false
+}

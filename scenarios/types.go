@@ -1,0 +1,335 @@
+package scenarios
+
+import "time"
+
+// Version and kind that a scenario file must carry.
+const (
+	APIVersion = "meshproof/v1alpha1"
+	Kind       = "Scenario"
+)
+
+// Scenario is one experiment: what stands, who may call whom, what is sent, what breaks, and what must hold.
+type Scenario struct {
+	// Version of the scenario language: meshproof/v1alpha1.
+	APIVersion string `json:"apiVersion"`
+	// Always Scenario.
+	Kind string `json:"kind"`
+	// Name and description.
+	Metadata Metadata `json:"metadata"`
+	// The experiment itself.
+	Spec Spec `json:"spec"`
+}
+
+// Metadata names a scenario.
+type Metadata struct {
+	// Name of the scenario: lower-case letters, digits and dashes (a DNS label), at most 63 characters.
+	Name string `json:"name"`
+	// What the scenario shows, in a sentence or two. The report prints it.
+	Description string `json:"description,omitempty"`
+}
+
+// Spec is the experiment.
+type Spec struct {
+	// The meshes to compare, each run by itself, one after the other.
+	Meshes []MeshEntry `json:"meshes"`
+	// How often every mesh runs. A block is every mesh once, in an order drawn from the seed. Default 1.
+	Blocks int `json:"blocks,omitempty"`
+	// Clusters and the services on them.
+	Topology Topology `json:"topology"`
+	// Who may call whom. Without it everybody may call everybody.
+	Policy Policy `json:"policy,omitzero"`
+	// Load from outside, through the ingress.
+	Traffic []Traffic `json:"traffic,omitempty"`
+	// What breaks, and when, counted from the start of the load.
+	Faults []Fault `json:"faults,omitempty"`
+	// What must hold.
+	Expect Expect `json:"expect"`
+}
+
+// MeshName names a mesh.
+type MeshName string
+
+// The meshes that this version runs.
+const (
+	MeshNone  MeshName = "none"
+	MeshIstio MeshName = "istio"
+)
+
+// Gap names something that a mesh is known not to do.
+type Gap string
+
+// The gaps that can be declared.
+const (
+	GapMTLS   Gap = "mtls"
+	GapPolicy Gap = "policy"
+)
+
+// MeshEntry is one mesh of the comparison.
+type MeshEntry struct {
+	// The mesh: none or istio.
+	Name MeshName `json:"name"`
+	// What this mesh is known not to do: mtls, policy. A declared gap must be demonstrated by requests that got
+	// through; it is then shown as GAP and does not fail the run. A declared gap that is closed makes the run INVALID.
+	Gaps []Gap `json:"gaps,omitempty"`
+	// Kubernetes objects to apply on top of what the portable policy is translated into. An object with the kind,
+	// namespace and name of a translated one replaces it. What you expect stays spec.policy: this is what you really have.
+	Objects []map[string]any `json:"objects,omitempty"`
+}
+
+// Topology is what stands.
+type Topology struct {
+	// The clusters, one or more.
+	Clusters []Cluster `json:"clusters"`
+	// The network between the clusters.
+	Network Network `json:"network,omitzero"`
+	// The services under test.
+	Services []Service `json:"services"`
+}
+
+// Cluster is one cluster.
+type Cluster struct {
+	// Name of the cluster: a DNS label.
+	Name string `json:"name"`
+}
+
+// Network is what lies between clusters.
+type Network struct {
+	// One-way latency between two clusters. Default 1ms. At most 10s.
+	Latency Duration `json:"latency,omitempty"`
+}
+
+// Service is one service under test: an HTTP server that waits, fails and calls others as told.
+type Service struct {
+	// Name of the service and of its service account: a DNS label. "ingress" and "outsider" are taken.
+	Name string `json:"name"`
+	// Kubernetes namespace. Default "app".
+	Namespace string `json:"namespace,omitempty"`
+	// Clusters that it runs in. Default: all.
+	Clusters []string `json:"clusters,omitempty"`
+	// Replicas in each of its clusters, 1 to 20. Default 1.
+	Replicas int `json:"replicas,omitempty"`
+	// What it calls, one after the other, for each request that it gets. An error of a call is an error of the request.
+	Calls []Call `json:"calls,omitempty"`
+	// Time that it takes by itself. Default none.
+	Latency Latency `json:"latency,omitzero"`
+	// Share of requests that it answers with 500 by itself, 0 to 1.
+	ErrorRate float64 `json:"errorRate,omitempty"`
+}
+
+// Call is one call that a service makes.
+type Call struct {
+	// The service called.
+	To string `json:"to"`
+	// Share of requests that make this call, above 0, at most 1. Default 1.
+	Share *float64 `json:"share,omitempty"`
+	// HTTP method. Default GET.
+	Method string `json:"method,omitempty"`
+	// Path. Default /.
+	Path string `json:"path,omitempty"`
+}
+
+// Latency is a log-normal distribution given by two of its quantiles.
+type Latency struct {
+	// Median.
+	P50 Duration `json:"p50"`
+	// 99th percentile, at least p50. Default: p50, a constant.
+	P99 Duration `json:"p99,omitempty"`
+}
+
+// PolicyDefault is what happens to a request that no rule allows.
+type PolicyDefault string
+
+// The defaults.
+const (
+	DefaultAllow PolicyDefault = "allow"
+	DefaultDeny  PolicyDefault = "deny"
+)
+
+// Policy is the portable policy: each mesh's own objects are made from it, and the policy matrix is judged against it.
+type Policy struct {
+	// What happens to a request that no rule allows: allow or deny. Default allow; deny where there are rules.
+	Default PolicyDefault `json:"default,omitempty"`
+	// The rules. A request is allowed when one of them matches.
+	Allow []Rule `json:"allow,omitempty"`
+}
+
+// Rule allows one caller to call one service.
+type Rule struct {
+	// The calling service, or "ingress".
+	From string `json:"from"`
+	// The service called.
+	To string `json:"to"`
+	// HTTP methods. Default: all.
+	Methods []string `json:"methods,omitempty"`
+	// Paths: exact (/items), or a prefix with a star at its end (/items/*). Default: all.
+	Paths []string `json:"paths,omitempty"`
+}
+
+// Traffic is load from outside on one service, through an ingress.
+type Traffic struct {
+	// Name of the traffic: a DNS label.
+	Name string `json:"name"`
+	// The service that the ingress forwards to.
+	To string `json:"to"`
+	// The cluster whose ingress is used. Default: the first cluster that the service runs in.
+	Cluster string `json:"cluster,omitempty"`
+	// How much is sent when.
+	Profile Profile `json:"profile"`
+	// What is sent, drawn by weight from the seed. Default: GET /.
+	Requests []RequestKind `json:"requests,omitempty"`
+	// Time after which a request has failed. Default 5s.
+	Timeout Duration `json:"timeout,omitempty"`
+	// Most requests under way at once. What the profile asks for beyond it waits, and counts as slow from the moment
+	// when it should have been sent. Default 10000.
+	MaxInFlight int `json:"maxInFlight,omitempty"`
+}
+
+// Profile is a rate over time: stages one after the other.
+type Profile struct {
+	// The stages.
+	Stages []Stage `json:"stages"`
+}
+
+// Stage is one phase of a profile. With rate alone it is constant; with "to" it ramps from rate to "to" in a straight
+// line; with "peak" it is a spike that rises in a straight line from rate to peak at half its time and falls back.
+type Stage struct {
+	// Name of the phase, for expectations and the report. Default stage-1, stage-2, …
+	Name string `json:"name,omitempty"`
+	// Requests per second at the start.
+	Rate float64 `json:"rate"`
+	// Requests per second at the end of a ramp.
+	To *float64 `json:"to,omitempty"`
+	// Requests per second in the middle of a spike.
+	Peak *float64 `json:"peak,omitempty"`
+	// How long.
+	For Duration `json:"for"`
+}
+
+// RequestKind is one kind of request of a mix.
+type RequestKind struct {
+	// HTTP method. Default GET.
+	Method string `json:"method,omitempty"`
+	// Path. Default /.
+	Path string `json:"path,omitempty"`
+	// Weight in the mix, 1 or more. Default 1.
+	Weight int `json:"weight,omitempty"`
+}
+
+// FaultKind names a kind of fault.
+type FaultKind string
+
+// The faults that this version injects.
+const (
+	PodKill      FaultKind = "pod-kill"
+	NetworkDelay FaultKind = "network-delay"
+	Partition    FaultKind = "partition"
+)
+
+// Fault is one thing that breaks.
+type Fault struct {
+	// Name of the fault: a DNS label.
+	Name string `json:"name"`
+	// pod-kill: one pod of the target dies at once, and is replaced. network-delay: every packet between two clusters
+	// takes longer, in each direction. partition: no packet passes between two clusters.
+	Kind FaultKind `json:"kind"`
+	// pod-kill: whose pod dies. Which one of them is drawn from the seed.
+	Target *FaultTarget `json:"target,omitempty"`
+	// network-delay and partition: the two clusters.
+	Between []string `json:"between,omitempty"`
+	// network-delay: how much longer a packet takes, in each direction.
+	Delay Duration `json:"delay,omitempty"`
+	// When, after the start of the load.
+	At Duration `json:"at"`
+	// network-delay and partition: for how long.
+	For Duration `json:"for,omitempty"`
+}
+
+// FaultTarget is the victim of a pod-kill.
+type FaultTarget struct {
+	// The service.
+	Service string `json:"service"`
+	// The cluster. Default: the first that the service runs in.
+	Cluster string `json:"cluster,omitempty"`
+}
+
+// Expect is what must hold.
+type Expect struct {
+	// Mutual TLS.
+	MTLS *ExpectMTLS `json:"mtls,omitempty"`
+	// The policy matrix.
+	Policy *ExpectPolicy `json:"policy,omitempty"`
+	// Latency budgets.
+	Latency []ExpectLatency `json:"latency,omitempty"`
+	// Error budgets.
+	Errors []ExpectErrors `json:"errors,omitempty"`
+	// Recovery budgets.
+	Recovery []ExpectRecovery `json:"recovery,omitempty"`
+}
+
+// ExpectMTLS says where mutual TLS must hold.
+type ExpectMTLS struct {
+	// On every edge between two workloads. Must be true.
+	Everywhere bool `json:"everywhere"`
+}
+
+// ExpectPolicy says what of the policy must be proved.
+type ExpectPolicy struct {
+	// complete: every caller × callee × method × path that the policy distinguishes, and callers that it does not name.
+	Matrix string `json:"matrix"`
+}
+
+// ExpectLatency is a budget for latency from the intended send time. At least one quantile must be given.
+type ExpectLatency struct {
+	// The traffic.
+	Traffic string `json:"traffic"`
+	// The phase. Default: each phase, by itself.
+	Phase string `json:"phase,omitempty"`
+	// Most that the median may be.
+	P50 Duration `json:"p50,omitempty"`
+	// Most that the 90th percentile may be.
+	P90 Duration `json:"p90,omitempty"`
+	// Most that the 99th percentile may be.
+	P99 Duration `json:"p99,omitempty"`
+}
+
+// ExpectErrors is a budget for errors: no response, or a status of 400 or more.
+type ExpectErrors struct {
+	// The traffic.
+	Traffic string `json:"traffic"`
+	// The phase. Default: each phase, by itself.
+	Phase string `json:"phase,omitempty"`
+	// Largest share of requests that may fail, 0 to 1.
+	Rate float64 `json:"rate"`
+}
+
+// ExpectRecovery is a budget for the time until the steady state is back: from the kill (pod-kill) or the end of the
+// fault (the others) to the moment from which the effect probe sees nothing of the fault any more and the error rate
+// of every traffic stays within its error budget (1% where none is given).
+type ExpectRecovery struct {
+	// The fault.
+	After string `json:"after"`
+	// Most that it may take.
+	Within Duration `json:"within"`
+}
+
+// Duration is a time in Go's notation: 250ms, 4s, 1m30s.
+type Duration time.Duration
+
+// D is the duration as time.Duration.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// String writes the duration in Go's notation.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return err
+	}
+	*d = Duration(v)
+	return nil
+}
