@@ -1,0 +1,20 @@
+package meshes
+
+import (
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// none is the absence of a mesh: the same workloads, called directly. It is the baseline of every comparison.
+type none struct{}
+
+// Name implements Mesh.
+func (none) Name() scenarios.MeshName { return scenarios.MeshNone }
+
+// Gaps implements Mesh.
+func (none) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapMTLS, scenarios.GapPolicy} }
+
+// Objects implements Mesh.
+func (none) Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, error) {
+	return workloadObjects(s, cluster, nil)
+}
