@@ -1,0 +1,66 @@
+package evidence
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// MaxShortfall is the share of a phase's planned requests that may be missing from those sent in time. A phase that
+// falls further short was not the load that the scenario asks for, and proves nothing.
+const MaxShortfall = 0.02
+
+// Geometry of every latency histogram in a record: 1 µs to 5 min with 3 significant digits.
+const (
+	HistogramMinMicros = 1
+	HistogramMaxMicros = 5 * 60 * 1_000_000
+	HistogramDigits    = 3
+)
+
+// maxHistogramText bounds the text that DecodeHistogram takes. A histogram of this geometry has about 21,000 counts of
+// at most 9 bytes each; base64 adds a third.
+const maxHistogramText = 512 << 10
+
+// NewHistogram makes an empty latency histogram for values in microseconds.
+func NewHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(HistogramMinMicros, HistogramMaxMicros, HistogramDigits)
+}
+
+// RecordMicros adds one latency to a histogram made by NewHistogram. What lies outside its range is counted at the
+// range's edge, so that no request is ever missing from the count.
+func RecordMicros(h *hdrhistogram.Histogram, micros int64) {
+	v := min(max(micros, HistogramMinMicros), HistogramMaxMicros)
+	// Cannot fail: v is within the range.
+	_ = h.RecordValue(v)
+}
+
+// EncodeHistogram writes a histogram as HdrHistogram's V2 compressed format in base64.
+func EncodeHistogram(h *hdrhistogram.Histogram) (string, error) {
+	b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		return "", fmt.Errorf("encoding a latency histogram: %w", err)
+	}
+	return string(b), nil
+}
+
+// DecodeHistogram reads what EncodeHistogram wrote. It refuses text of another geometry, because quantiles of
+// histograms are compared.
+func DecodeHistogram(s string) (*hdrhistogram.Histogram, error) {
+	if s == "" {
+		return nil, errors.New("decoding a latency histogram: it is empty")
+	}
+	if len(s) > maxHistogramText {
+		return nil, fmt.Errorf("decoding a latency histogram: %d bytes of text, more than the %d that one can have", len(s), maxHistogramText)
+	}
+	h, err := hdrhistogram.Decode([]byte(s))
+	if err != nil {
+		return nil, fmt.Errorf("decoding a latency histogram: %w", err)
+	}
+	if h.LowestTrackableValue() != HistogramMinMicros || h.HighestTrackableValue() != HistogramMaxMicros || h.SignificantFigures() != HistogramDigits {
+		return nil, fmt.Errorf("decoding a latency histogram: it spans %d to %d with %d digits, want %d to %d (µs) with %d",
+			h.LowestTrackableValue(), h.HighestTrackableValue(), h.SignificantFigures(),
+			HistogramMinMicros, int64(HistogramMaxMicros), HistogramDigits)
+	}
+	return h, nil
+}

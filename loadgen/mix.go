@@ -1,0 +1,113 @@
+package loadgen
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// WindowLoad is the value of scenarios.HeaderWindow on load.
+const WindowLoad = "load"
+
+// headerRequestID is the header by which Envoy and its like trace a request.
+const headerRequestID = "X-Request-Id"
+
+// mix makes the n-th request of a traffic, the same one each time.
+type mix struct {
+	host   string
+	prefix string // of the ID: "<idPrefix>-<traffic>-"
+	seed   uint64
+	kinds  []kind
+	total  uint64 // of the weights
+}
+
+// kind is one request kind, ready to be sent.
+type kind struct {
+	method string
+	url    *url.URL // shared by all requests of the kind: net/http only reads it
+	upTo   uint64   // sum of the weights up to and with this kind
+}
+
+func newMix(a Attack) (*mix, error) {
+	base, err := url.Parse(a.Base)
+	if err != nil {
+		return nil, fmt.Errorf("the ingress's address: %w", err)
+	}
+	if base.Scheme != "http" || base.Host == "" {
+		return nil, fmt.Errorf("the ingress's address %q is not of the form http://host:port", a.Base)
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(a.Traffic.Name)) // never fails
+	m := &mix{
+		host:   a.Host,
+		prefix: a.IDPrefix + "-" + a.Traffic.Name + "-",
+		seed:   splitmix64(uint64(a.Seed)) ^ h.Sum64(),
+	}
+	requests := a.Traffic.Requests
+	if len(requests) == 0 {
+		requests = []scenarios.RequestKind{{}}
+	}
+	for i, r := range requests {
+		path := "/" + strings.TrimPrefix(r.Path, "/")
+		u, err := url.Parse(base.Scheme + "://" + base.Host + path)
+		if err != nil {
+			return nil, fmt.Errorf("path of request %d: %w", i+1, err)
+		}
+		if r.Weight < 0 {
+			return nil, fmt.Errorf("request %d has weight %d; want 1 or more", i+1, r.Weight)
+		}
+		method := r.Method
+		if method == "" {
+			method = http.MethodGet
+		}
+		m.total += uint64(max(r.Weight, 1))
+		m.kinds = append(m.kinds, kind{method: method, url: u, upTo: m.total})
+	}
+	// One look now saves a failure for each request later.
+	for _, k := range m.kinds {
+		if _, err := http.NewRequest(k.method, k.url.String(), nil); err != nil {
+			return nil, fmt.Errorf("request %s %s: %w", k.method, k.url.Path, err)
+		}
+	}
+	return m, nil
+}
+
+// kind draws the kind of request n by weight.
+func (m *mix) kind(n uint64) kind {
+	x := splitmix64(m.seed+n) % m.total
+	for _, k := range m.kinds {
+		if x < k.upTo {
+			return k
+		}
+	}
+	return m.kinds[len(m.kinds)-1]
+}
+
+// id is the ID of request n.
+func (m *mix) id(n uint64) string { return m.prefix + strconv.FormatUint(n, 10) }
+
+// header is the header of request n.
+func (m *mix) header(n uint64) http.Header {
+	id := m.id(n)
+	h := make(http.Header, 4)
+	h.Set(scenarios.HeaderID, id)
+	h.Set(scenarios.HeaderWindow, WindowLoad)
+	h.Set(headerRequestID, uuid.NewSHA1(uuid.NameSpaceURL, []byte(id)).String())
+	return h
+}
+
+// splitmix64 is the finalizer of Steele, Lea and Flood's SplitMix64 generator: a bijection that spreads neighbouring
+// numbers over all 64 bits.
+func splitmix64(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

@@ -1,0 +1,211 @@
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+const (
+	// TickWidth is the width of an evidence.Tick, and how often progress is told.
+	TickWidth = 250 * time.Millisecond
+	// Grace is how long after a phase's end its requests may be sent and still count as achieved: the last ones are
+	// meant for just before the end, and no scheduler wakes up to the nanosecond.
+	Grace = 100 * time.Millisecond
+	// Patience is the longest that a stopped load waits for answers to what is under way.
+	Patience = 2 * time.Second
+)
+
+// Attack is one traffic of a scenario, aimed at one ingress.
+type Attack struct {
+	Trial    evidence.Trial
+	Traffic  scenarios.Traffic // with its defaults filled in
+	Base     string            // the ingress: http://host:port
+	Host     string            // the service's DNS name, for the Host header
+	Seed     int64             // draws the mix
+	IDPrefix string            // request n has the ID <IDPrefix>-<traffic>-<n>
+	// Start is the zero of the schedule: a time.Now(), or one moved by Add, so that it is on the monotonic clock. It
+	// may lie a little ahead. The zero time means now.
+	Start time.Time
+}
+
+// Progress is what a live view shows, over the time since the Progress before it.
+type Progress struct {
+	Traffic      string
+	Phase        string
+	Elapsed      time.Duration // after the start of the load
+	OfferedRate  float64       // per second, as the schedule has it
+	AchievedRate float64       // per second, as sent
+	P99          time.Duration // of what was completed, from the intended send time; 0 where nothing was
+	ErrorRate    float64       // share of what was completed, 0 to 1
+	InFlight     int64
+}
+
+// Run sends the load and puts a Tick for each slice of time and a Phase for each phase into sink. It returns when the
+// schedule has ended and every request is answered or has failed. Memory does not grow with the number of requests.
+//
+// When ctx ends, sending stops at once; answers are awaited for at most Patience. Ticks and phases until then are still
+// written: a request that was given up is missing from Done, one that was not sent from Sent and Achieved. The error is
+// that of ctx. Progress may be nil; it is called from one goroutine.
+func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progress)) error {
+	if err := a.check(); err != nil {
+		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+	}
+	s, err := NewSchedule(a.Traffic.Profile)
+	if err != nil {
+		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+	}
+	m, err := newMix(a)
+	if err != nil {
+		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+	}
+	if a.Start.IsZero() {
+		a.Start = time.Now()
+	}
+	if err := run(ctx, a, s, m, sink, progress); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return err
+		}
+		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+	}
+	return nil
+}
+
+func (a Attack) check() error {
+	switch {
+	case a.Traffic.Timeout <= 0:
+		return fmt.Errorf("timeout %s; want more than nothing", a.Traffic.Timeout)
+	case a.Traffic.MaxInFlight < 1:
+		return fmt.Errorf("maxInFlight %d; want 1 or more", a.Traffic.MaxInFlight)
+	case a.IDPrefix == "":
+		return errors.New("the requests' IDs have no prefix")
+	}
+	return nil
+}
+
+func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink, progress func(Progress)) error {
+	// stop ends the sending, abort the waiting for answers.
+	stop, stopSending := context.WithCancel(ctx)
+	defer stopSending()
+	abort, abortWaiting := context.WithCancel(context.WithoutCancel(ctx))
+	defer abortWaiting()
+
+	now := func() time.Duration { return time.Since(a.Start) }
+	timeout := a.Traffic.Timeout.D()
+	g := &gauge{grid: grid{s.End()}, now: now}
+	tr := newTransport(m, g, timeout, a.Traffic.MaxInFlight, stop, abort)
+	defer tr.inner.CloseIdleConnections()
+	attacker := vegeta.NewAttacker(
+		vegeta.Client(&http.Client{Transport: tr}),
+		vegeta.MaxWorkers(uint64(a.Traffic.MaxInFlight)),
+		vegeta.MaxBody(0), // read to the end, keep nothing
+	)
+	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: a.Base})
+	results := attacker.Attack(target, &pacer{schedule: s, now: now, stop: stop}, 0, "")
+
+	c := newCollector(a, s, g, tr.failure, sink)
+	ticker := time.NewTicker(TickWidth)
+	defer ticker.Stop()
+	var failed error // of the sink
+	var giveUp <-chan time.Time
+	cut := time.Duration(-1) // when the load was stopped
+	stopped := stop.Done()
+	for results != nil {
+		select {
+		case r, ok := <-results:
+			if !ok {
+				results = nil
+				continue
+			}
+			c.add(r)
+		case <-ticker.C:
+			if failed == nil && cut < 0 {
+				if failed = c.emit(now()); failed != nil {
+					stopSending()
+				}
+			}
+			if progress != nil && now() >= 0 {
+				progress(c.progress(now()))
+			}
+		case <-stopped:
+			stopped, cut = nil, now()
+			attacker.Stop()
+			t := time.NewTimer(min(timeout, Patience))
+			defer t.Stop()
+			giveUp = t.C
+		case <-giveUp:
+			abortWaiting()
+		}
+	}
+	// All is answered; the schedule may still end in silence.
+	for failed == nil && cut < 0 && now() < s.End() {
+		select {
+		case <-ticker.C:
+			if failed = c.emit(now()); failed == nil && progress != nil && now() >= 0 {
+				progress(c.progress(now()))
+			}
+		case <-stopped:
+			cut = now()
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	if cut < 0 && c.complete() {
+		return c.emitRest()
+	}
+	if cut < 0 {
+		cut = now() // the load was stopped, and its last result came in before the news of it
+	}
+	switch err := c.emitPartial(cut); {
+	case err != nil:
+		return errors.Join(ctx.Err(), err)
+	case ctx.Err() == nil:
+		return fmt.Errorf("the generator ended with %d of %d requests unanswered", s.Total()-c.done, s.Total())
+	}
+	return ctx.Err()
+}
+
+// pacer releases request n at At(n). It waits by itself rather than let vegeta sleep, so that it can be stopped.
+type pacer struct {
+	schedule *Schedule
+	now      func() time.Duration
+	stop     context.Context
+	timer    *time.Timer
+}
+
+// Pace implements vegeta.Pacer. The clock is that of Attack.Start, not vegeta's own, which began a moment later; a hit's
+// Timestamp, taken after its release, minus Start is therefore its send time on the schedule's own axis, never before
+// At.
+func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
+	n := int64(hits)
+	if n >= p.schedule.Total() || p.stop.Err() != nil {
+		return 0, true
+	}
+	wait := p.schedule.At(n) - p.now()
+	if wait <= 0 {
+		return 0, false
+	}
+	if p.timer == nil {
+		p.timer = time.NewTimer(wait)
+	} else {
+		p.timer.Reset(wait)
+	}
+	select {
+	case <-p.timer.C:
+		return 0, false
+	case <-p.stop.Done():
+		p.timer.Stop()
+		return 0, true
+	}
+}
+
+// Rate implements vegeta.Pacer.
+func (p *pacer) Rate(elapsed time.Duration) float64 { return p.schedule.Rate(elapsed) }

@@ -1,0 +1,192 @@
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// headerSeq is the header in which vegeta hands over the number of a hit.
+const headerSeq = "X-Vegeta-Seq"
+
+// What became of a request without a response, as Codes has it.
+const (
+	classClosed  = "closed"
+	classRefused = "refused"
+	classTimeout = "timeout"
+	classOther   = "other"
+)
+
+// What became of a request that the generator itself gave up when it was stopped. Not an outcome of the load, and not
+// counted as one.
+const (
+	classUnsent  = "unsent"  // it was never sent
+	classAborted = "aborted" // it was sent; nobody waited for the answer
+)
+
+// transport sends the n-th request of a mix in place of vegeta's n-th hit.
+type transport struct {
+	mix     *mix
+	gauge   *gauge
+	timeout time.Duration
+	stop    context.Context // done: nothing more is sent
+	abort   context.Context // done: what is under way is given up
+	inner   *http.Transport
+
+	mu     sync.Mutex
+	failed map[uint64]string // class by hit, until the collector takes it
+}
+
+func newTransport(m *mix, g *gauge, timeout time.Duration, maxInFlight int, stop, abort context.Context) *transport {
+	t := &transport{mix: m, gauge: g, timeout: timeout, stop: stop, abort: abort, failed: map[uint64]string{}}
+	dialer := &net.Dialer{Timeout: timeout}
+	t.inner = &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			g.opened()
+			return &conn{Conn: c, closed: sync.OnceFunc(g.closed)}, nil
+		},
+		Protocols:           http1Only(),
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: maxInFlight,
+	}
+	return t
+}
+
+func http1Only() *http.Protocols {
+	p := &http.Protocols{}
+	p.SetHTTP1(true)
+	return p
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(hit *http.Request) (*http.Response, error) {
+	n, err := strconv.ParseUint(hit.Header.Get(headerSeq), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("the hit has no number: %w", err)
+	}
+	if err := t.stop.Err(); err != nil {
+		t.fail(n, classUnsent)
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(t.abort, t.timeout)
+	k := t.mix.kind(n)
+	req := (&http.Request{
+		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(n), Body: bodyFor(k.method),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+
+	t.gauge.enter()
+	resp, err := t.inner.RoundTrip(req)
+	if err != nil {
+		t.fail(n, t.classOf(err))
+		t.gauge.leave()
+		cancel()
+		return nil, err
+	}
+	// Whoever follows redirects looks here; nobody shall.
+	resp.Header.Del("Location")
+	resp.Body = &body{ReadCloser: resp.Body, failed: func(err error) { t.fail(n, t.classOf(err)) }, done: sync.OnceFunc(func() {
+		t.gauge.leave()
+		cancel()
+	})}
+	return resp, nil
+}
+
+func (t *transport) fail(n uint64, class string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed[n] = class
+}
+
+// failure takes the class of hit n out of the table; "" where it did not fail.
+func (t *transport) failure(n uint64) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	class := t.failed[n]
+	delete(t.failed, n)
+	return class
+}
+
+func (t *transport) classOf(err error) string {
+	if t.abort.Err() != nil {
+		return classAborted
+	}
+	return classOf(err)
+}
+
+// classOf says why there was no response.
+func classOf(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return classTimeout
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return classRefused
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), err.Error() == serverClosedIdle:
+		return classClosed
+	}
+	return classOther
+}
+
+// serverClosedIdle is the text of an error that net/http does not export: a kept connection was closed before the first
+// byte of the answer.
+const serverClosedIdle = "http: server closed idle connection"
+
+// bodyFor returns a body without a byte for methods that net/http would repeat by itself when a kept connection is
+// closed. With a body that cannot be read again it does not; and as this one turns out empty, the request on the wire is
+// the same as without it.
+func bodyFor(method string) io.ReadCloser {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return emptyBody{}
+	}
+	return nil
+}
+
+type emptyBody struct{}
+
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Close() error             { return nil }
+
+// body watches the reading of a response.
+type body struct {
+	io.ReadCloser
+	failed func(error)
+	done   func()
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.failed(err)
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	defer b.done()
+	return b.ReadCloser.Close()
+}
+
+// conn counts itself while it is open.
+type conn struct {
+	net.Conn
+	closed func()
+}
+
+func (c *conn) Close() error {
+	defer c.closed()
+	return c.Conn.Close()
+}
