@@ -30,12 +30,13 @@ const (
 
 // Entry is one line of a journal.
 type Entry struct {
-	Seq  int               `json:"seq"`
-	T    time.Time         `json:"t"`
-	Op   string            `json:"op"`
-	Of   int               `json:"of,omitempty"` // settle: Seq of the intent
-	What string            `json:"what,omitempty"`
-	Undo map[string]string `json:"undo,omitempty"` // what clean needs; "driver" names who can undo it
+	Seq    int               `json:"seq"`
+	T      time.Time         `json:"t"`
+	Op     string            `json:"op"`
+	Of     int               `json:"of,omitempty"`     // settle: Seq of the intent
+	What   string            `json:"what,omitempty"`   // begin: the run's ID
+	Driver string            `json:"driver,omitempty"` // begin: who can undo it
+	Undo   map[string]string `json:"undo,omitempty"`   // what it needs for that
 }
 
 // Dir is where journals live: $XDG_STATE_HOME/meshproof/journal, or ~/.local/state/meshproof/journal.
@@ -61,8 +62,8 @@ type Journal struct {
 	open map[int]bool
 }
 
-// Open begins the journal of a run in dir and locks it for as long as the process lives.
-func Open(dir, run string) (*Journal, error) {
+// Open begins the journal of a run with a driver in dir and locks it for as long as the process lives.
+func Open(dir, run, driver string) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("creating the journal's folder: %w: make it writable or set XDG_STATE_HOME", err)
 	}
@@ -75,7 +76,7 @@ func Open(dir, run string) (*Journal, error) {
 		return nil, errors.Join(fmt.Errorf("locking the journal %s: %w", path, err), f.Close())
 	}
 	j := &Journal{path: path, file: f, open: map[int]bool{}}
-	if _, err := j.write(Entry{Op: opBegin, What: run}); err != nil {
+	if _, err := j.write(Entry{Op: opBegin, What: run, Driver: driver}); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return j, nil
@@ -161,6 +162,7 @@ func (j *Journal) redact(to string) error {
 type Leftover struct {
 	Path    string
 	Run     string
+	Driver  string  // who can undo it
 	Running bool    // its process is alive: nothing of it may be touched
 	Intents []Entry // changes that were not settled, newest first: the order in which to undo them
 }
@@ -210,7 +212,7 @@ func leftover(path string) (Leftover, error) {
 	for _, e := range entries {
 		switch e.Op {
 		case opBegin:
-			l.Run = e.What
+			l.Run, l.Driver = e.What, e.Driver
 		case opIntend:
 			open[e.Seq] = e
 		case opSettle:

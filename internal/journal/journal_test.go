@@ -11,7 +11,7 @@ import (
 
 func intend(t *testing.T, j *Journal, what string) func() error {
 	t.Helper()
-	settle, err := j.Intend(what, map[string]string{"driver": "embedded", "secret": "hunter2"})
+	settle, err := j.Intend(what, map[string]string{"secret": "hunter2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func leftovers(t *testing.T, dir string) []Leftover {
 
 func TestASettledRunLeavesNoJournalAndARedactedCopy(t *testing.T) {
 	dir, cp := t.TempDir(), filepath.Join(t.TempDir(), "journal.jsonl")
-	j, err := Open(dir, "run")
+	j, err := Open(dir, "run", "embedded")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestASettledRunLeavesNoJournalAndARedactedCopy(t *testing.T) {
 
 func TestUnsettledChangesAreLeftNewestFirst(t *testing.T) {
 	dir := t.TempDir()
-	j, err := Open(dir, "run")
+	j, err := Open(dir, "run", "embedded")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestHelper(t *testing.T) {
 	if dir == "" {
 		t.Skip("runs only as the child of TestKillReleasesTheLock")
 	}
-	j, err := Open(dir, "child")
+	j, err := Open(dir, "child", "embedded")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestKillReleasesTheLockAndLeavesTheIntent(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	ls := leftovers(t, dir)
-	if len(ls) != 1 || ls[0].Running || len(ls[0].Intents) != 1 || ls[0].Intents[0].What != "change" {
+	if len(ls) != 1 || ls[0].Running || len(ls[0].Intents) != 1 || ls[0].Intents[0].What != "change" || ls[0].Driver != "embedded" {
 		t.Fatalf("left: %+v", ls)
 	}
 }

@@ -1,0 +1,50 @@
+# Meshproof. "make" alone says what there is.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+SCENARIO ?= two-clusters
+DRIVER   ?= embedded
+# Packages that deps installs on Debian: gcc for the race detector, Chromium for the browser tests and screenshots.
+DEPS     := gcc libc6-dev chromium
+
+.PHONY: help build scenario test lint bench deps clean screenshots update
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/meshproof
+	@mkdir -p bin
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/meshproof ./cmd/meshproof
+
+scenario: build ## run a scenario and leave a report (SCENARIO=two-clusters BLOCKS=1 SEED=1)
+	bin/meshproof run $(SCENARIO) --driver $(DRIVER) $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED))
+
+test: lint ## formatting, vet, linter, all tests under the race detector
+	@hack/needs.sh gcc chromium
+	go test $$(command -v gcc >/dev/null && echo -race) -timeout 15m ./...
+
+lint: ## gofumpt, vet, staticcheck
+	@unformatted="$$(go tool gofumpt -l .)"; \
+	if [ -n "$$unformatted" ]; then echo "not formatted (go tool gofumpt -w .):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+bench: ## benchmarks, as ratios side by side in one run (docs/benchmarks.md)
+	go test -run '^$$' -bench . -benchmem ./...
+
+deps: ## install what the tests need beside Go (Debian, as root)
+	@hack/deps.sh $(DEPS)
+
+screenshots: build ## the README's pictures, from a real run
+	bin/meshproof run two-clusters --out out
+	go run ./hack/screenshots out/latest/report.html docs/images
+
+update: ## rewrite the golden files of the tests
+	go test ./... -update
+
+clean: ## remove what was built; reports in out/ are kept
+	rm -rf bin
+	go clean -testcache

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshproof/meshproof/internal/journal"
+)
+
+func newClean() *cobra.Command {
+	return &cobra.Command{
+		Use:   "clean",
+		Short: "Undo what runs left that were killed",
+		Long: `Undo, newest first, every change that the journals of runs that were killed name, and forget
+these journals. Runs that are alive are left alone. Reports and evidence are kept.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := journal.Dir()
+			if err != nil {
+				return withCode(exitError, err)
+			}
+			ls, err := journal.Leftovers(dir)
+			if err != nil {
+				return withCode(exitError, err)
+			}
+			out := cmd.OutOrStdout()
+			var errs []error
+			cleaned := 0
+			for _, l := range ls {
+				if l.Running {
+					fmt.Fprintf(out, "%s: still running, left alone\n", l.Run)
+					continue
+				}
+				if err := undo(l); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				for _, i := range l.Intents {
+					fmt.Fprintf(out, "%s: undone: %s\n", l.Run, i.What)
+				}
+				fmt.Fprintf(out, "%s: nothing is left\n", l.Run)
+				cleaned++
+			}
+			if err := errors.Join(errs...); err != nil {
+				return withCode(exitError, err)
+			}
+			if cleaned == 0 {
+				fmt.Fprintln(out, "nothing to clean")
+			}
+			return nil
+		},
+	}
+}
+
+// undo undoes the changes of a dead run. What the embedded driver made lived in the run's process and went with it;
+// a change of a driver that this version does not know stays in its journal.
+func undo(l journal.Leftover) error {
+	if l.Driver != "embedded" && len(l.Intents) > 0 {
+		return fmt.Errorf("%s: %q was made by driver %q, which this version can't undo: use the version that made it (journal: %s)",
+			l.Run, l.Intents[0].What, l.Driver, l.Path)
+	}
+	return l.Remove()
+}

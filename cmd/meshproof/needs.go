@@ -1,0 +1,28 @@
+package main
+
+import (
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// kindNeeds says what the kind driver, which has real proxies, would need on this host.
+func kindNeeds() string {
+	host := os.Getenv("DOCKER_HOST")
+	if host == "" {
+		host = "unix:///var/run/docker.sock"
+	}
+	var docker string
+	if path, ok := strings.CutPrefix(host, "unix://"); ok {
+		if c, err := net.DialTimeout("unix", path, time.Second); err != nil {
+			docker = "a Docker engine (none answers at " + path + ")"
+		} else {
+			c.Close()
+			docker = "a Docker engine (one answers at " + path + ")"
+		}
+	} else {
+		docker = "a Docker engine (DOCKER_HOST is " + host + ")"
+	}
+	return "These data planes are models. Real proxies will come with the kind driver, which is not in this version; it will need " + docker + "."
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/meshproof/meshproof/internal/runner"
+)
+
+func newReport() *cobra.Command {
+	return &cobra.Command{
+		Use:   "report RUN",
+		Short: "Write the reports of a run anew from its evidence",
+		Long: `Recompute the verdicts of a run from its evidence and write report.html, report.json,
+junit.xml and summary.md into its folder. This works too for a run that was killed: its
+report is marked as partial.`,
+		Example: "  meshproof report out/latest",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := runDir(args[0])
+			if err != nil {
+				return err
+			}
+			out, err := runner.Judge(dir)
+			if err != nil {
+				return err
+			}
+			printResult(cmd.OutOrStdout(), dir, out.Report.Scenario.Name, out.Result)
+			return nil
+		},
+	}
+}

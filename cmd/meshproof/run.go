@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshproof/meshproof/internal/journal"
+	"github.com/meshproof/meshproof/internal/runner"
+	"github.com/meshproof/meshproof/reports"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	driver  string
+	meshes  []string
+	blocks  int
+	out     string
+	seed    int64
+	output  string
+	verbose bool
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE|NAME…",
+		Short: "Run scenarios and judge them",
+		Long: `Run scenarios, from files or by name from the library (see "meshproof list"), one after
+the other. Each leaves a folder <out>/<scenario>-<UTC time> with report.html, report.json,
+junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
+		Example: "  meshproof run two-clusters\n  meshproof run my.yaml --mesh istio --blocks 6 --seed 7",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, f)
+		},
+		ValidArgsFunction: completeScenarios,
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.driver, "driver", "embedded", "where the clusters live: embedded (in this process, modelled data planes)")
+	fl.StringSliceVar(&f.meshes, "mesh", nil, "run only these of the scenario's meshes")
+	fl.IntVar(&f.blocks, "blocks", 0, "how often every mesh runs (default: the scenario's own)")
+	fl.StringVar(&f.out, "out", "out", "folder for the runs' folders")
+	fl.Int64Var(&f.seed, "seed", 1, "seed of schedule, fault targets, requests and the models' draws")
+	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "the run's log on stderr too")
+	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]string{"embedded"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("mesh", cobra.FixedCompletions([]string{"none", "istio"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
+	return cmd
+}
+
+// document is what --output json prints.
+type document struct {
+	ExitCode int       `json:"exitCode"`
+	Error    string    `json:"error,omitempty"`
+	Runs     []runDone `json:"runs"`
+}
+
+type runDone struct {
+	Dir    string          `json:"dir"`
+	Report *reports.Report `json:"report"`
+}
+
+func run(ctx context.Context, stdout, stderr io.Writer, args []string, f runFlags) error {
+	if f.output != "text" && f.output != "json" {
+		return fmt.Errorf("--output %q is not known: text or json", f.output)
+	}
+	doc := document{Runs: []runDone{}}
+	err := runAll(ctx, stdout, stderr, args, f, &doc)
+	if f.output == "json" {
+		doc.ExitCode = codeOf(err)
+		if err != nil {
+			doc.Error = err.Error()
+		}
+		enc := json.NewEncoder(stdout)
+		enc.SetIndent("", "  ")
+		if jerr := enc.Encode(doc); jerr != nil {
+			return withCode(exitError, fmt.Errorf("writing to stdout: %w", jerr))
+		}
+	}
+	return err
+}
+
+func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runFlags, doc *document) error {
+	p, err := provider(f.driver)
+	if err != nil {
+		return err
+	}
+	// Everything is read before anything is started: a typo in the last file must not cost an hour of the first ones.
+	list, err := load(args, f)
+	if err != nil {
+		return err
+	}
+	dir, err := journal.Dir()
+	if err != nil {
+		return withCode(exitError, err)
+	}
+	show, progress := stdout, io.Writer(nil)
+	if f.output == "json" {
+		show = io.Discard
+		progress = stderr
+	} else {
+		progress = stdout
+	}
+	o := runner.Options{
+		Provider: p, Out: f.out, Journal: dir, Seed: f.seed, Version: version,
+		Command: append([]string{"meshproof"}, os.Args[1:]...),
+	}
+	if f.verbose {
+		o.Log = stderr
+	}
+	code := exitPass
+	for _, s := range list {
+		o.Scenario = s
+		view := newView(progress, s.Metadata.Name)
+		o.Observe = view.update
+		out, err := runner.Run(ctx, o)
+		view.close()
+		if err != nil {
+			if errors.Is(err, runner.ErrUsage) {
+				return err
+			}
+			return withCode(exitError, err)
+		}
+		doc.Runs = append(doc.Runs, runDone{out.Dir, out.Report})
+		printResult(show, out.Dir, s.Metadata.Name, out.Result)
+		code = worse(code, exitOf(out.Result))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if f.driver == "embedded" && ctx.Err() == nil {
+		fmt.Fprintln(show, kindNeeds())
+	}
+	if code != exitPass {
+		return withCode(code, nil)
+	}
+	return nil
+}
+
+// load resolves, reads and narrows every scenario, and reports all of their errors at once.
+func load(args []string, f runFlags) ([]*scenarios.Scenario, error) {
+	var list []*scenarios.Scenario
+	var errs []error
+	for _, a := range args {
+		s, err := scenarios.Resolve(a)
+		if err == nil {
+			err = narrow(s, f)
+		}
+		if err == nil {
+			var p, perr = provider(f.driver)
+			if perr == nil {
+				perr = runner.Check(s, p)
+			}
+			if err = perr; err != nil {
+				err = fmt.Errorf("%s: %w", a, err)
+			}
+		}
+		errs = append(errs, err)
+		list = append(list, s)
+	}
+	return list, errors.Join(errs...)
+}
+
+// narrow applies --mesh and --blocks to a scenario.
+func narrow(s *scenarios.Scenario, f runFlags) error {
+	if f.blocks < 0 || f.blocks > 1000 {
+		return fmt.Errorf("--blocks %d: must be between 1 and 1000", f.blocks)
+	}
+	if f.blocks > 0 {
+		s.Spec.Blocks = f.blocks
+	}
+	if len(f.meshes) == 0 {
+		return nil
+	}
+	var names []string
+	for _, m := range s.Spec.Meshes {
+		names = append(names, string(m.Name))
+	}
+	for _, m := range f.meshes {
+		if !slices.Contains(names, m) {
+			return fmt.Errorf("--mesh %s: %s compares only %s: add it to spec.meshes", m, s.Metadata.Name, strings.Join(names, ", "))
+		}
+	}
+	s.Spec.Meshes = slices.DeleteFunc(s.Spec.Meshes, func(m scenarios.MeshEntry) bool {
+		return !slices.Contains(f.meshes, string(m.Name))
+	})
+	return nil
+}
+
+// completeScenarios offers the library's names beside files.
+func completeScenarios(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, e := range scenarios.Library() {
+		names = append(names, e.Name+"\t"+e.Description)
+	}
+	return names, cobra.ShellCompDirectiveDefault
+}
+
+// must is for mistakes in this package's own tables.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshproof/meshproof/internal/runner"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+func newValidate() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate FILE|NAME…",
+		Short: "Find every error in scenario files, without running them",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := provider("embedded")
+			if err != nil {
+				return err
+			}
+			var errs []error
+			for _, a := range args {
+				s, err := scenarios.Resolve(a)
+				if err == nil {
+					if err = runner.Check(s, p); err != nil {
+						err = fmt.Errorf("%s: %w", a, err)
+					}
+				}
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: valid\n", a)
+			}
+			return errors.Join(errs...)
+		},
+		ValidArgsFunction: completeScenarios,
+	}
+}

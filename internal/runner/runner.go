@@ -1,0 +1,197 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/journal"
+	"github.com/meshproof/meshproof/meshes"
+	"github.com/meshproof/meshproof/reports"
+	"github.com/meshproof/meshproof/scenarios"
+	"github.com/meshproof/meshproof/verify"
+)
+
+// Options say what to run. All fields but Log and Observe are needed.
+type Options struct {
+	Scenario *scenarios.Scenario // with defaults filled in
+	Provider clusters.Provider
+	Out      string // folder in which the run's own folder is made
+	Journal  string // folder of journals
+	Seed     int64
+	Version  string   // of meshproof
+	Command  []string // the command line, for the report
+	Log      io.Writer
+	Observe  func(Update) // called for every change worth showing, never concurrently
+}
+
+// Outcome is what a run left.
+type Outcome struct {
+	Dir    string
+	Report *reports.Report
+	Result *verify.Result
+}
+
+// ErrUsage is wrapped by errors about what was asked for: nothing was started.
+var ErrUsage = errors.New("nothing was started")
+
+// ErrEnvironment is wrapped by errors of the host that leave no verdict: a full disk, a lost output folder.
+var ErrEnvironment = errors.New("the environment failed")
+
+// Check finds out, before anything is started, whether the driver can apply what the scenario's meshes need.
+func Check(s *scenarios.Scenario, p clusters.Provider) error {
+	var errs []error
+	for i, e := range s.Spec.Meshes {
+		for _, c := range s.Spec.Topology.Clusters {
+			objs, err := Objects(s, e, c.Name)
+			if err == nil {
+				err = p.Check(string(e.Name), objs)
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("spec.meshes[%d] (%s): %w", i, e.Name, err))
+				break // the other clusters would say the same
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Objects renders what one cluster needs for one mesh entry of a scenario.
+func Objects(s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {
+	m, err := meshes.ByName(e.Name)
+	if err != nil {
+		return nil, err
+	}
+	return meshes.Render(m, e, s, cluster)
+}
+
+// run is one run under way.
+type run struct {
+	Options
+	dir     string
+	id      string
+	log     *slog.Logger
+	writer  *evidence.Writer
+	journal *journal.Journal
+	board   *board
+}
+
+// Run runs the scenario and leaves a folder with evidence, verdicts and reports. When ctx ends, load and faults are
+// stopped and undone, and what there is by then is judged and reported as partial. An error says that there is no
+// outcome; it wraps ErrUsage or ErrEnvironment.
+func Run(ctx context.Context, o Options) (*Outcome, error) {
+	if err := Check(o.Scenario, o.Provider); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	doc, err := json.Marshal(o.Scenario)
+	if err != nil {
+		return nil, fmt.Errorf("%w: encoding the scenario: %w", ErrUsage, err)
+	}
+	started := time.Now()
+	dir, id, err := newFolder(o.Out, o.Scenario.Metadata.Name, started)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	names := make([]string, len(o.Scenario.Spec.Meshes))
+	for i, m := range o.Scenario.Spec.Meshes {
+		names[i] = string(m.Name)
+	}
+	manifest := evidence.Manifest{
+		RunID: id, Version: o.Version, GoVersion: runtime.Version(), Started: started.UTC(), Seed: o.Seed,
+		Driver: o.Provider.Driver(), Models: o.Provider.Models(), Modelled: len(o.Provider.Models()) > 0,
+		Host: host(), Order: order(names, o.Scenario.Spec.Blocks, o.Seed), Scenario: doc, Command: o.Command,
+	}
+	r := &run{Options: o, dir: dir, id: id, board: &board{observe: o.Observe}}
+	if err := r.execute(ctx, manifest); err != nil {
+		return nil, fmt.Errorf("%w: %w (what there is lies in %s)", ErrEnvironment, err, dir)
+	}
+	r.board.step(evidence.Trial{}, "judging")
+	out, err := Judge(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w (the evidence lies in %s)", ErrEnvironment, err, dir)
+	}
+	return out, nil
+}
+
+// Judge recomputes the verdicts of the run in dir from its evidence and writes its reports.
+func Judge(dir string) (*Outcome, error) {
+	rec, err := evidence.Open(filepath.Join(dir, EvidenceDir))
+	if err != nil {
+		return nil, err
+	}
+	res := verify.Evaluate(rec)
+	rep := reports.Build(rec, res)
+	if err := reports.Write(dir, rep); err != nil {
+		return nil, fmt.Errorf("writing the report: %w", err)
+	}
+	return &Outcome{Dir: dir, Report: rep, Result: res}, nil
+}
+
+// execute makes the record.
+func (r *run) execute(ctx context.Context, m evidence.Manifest) (err error) {
+	logFile, err := os.OpenFile(filepath.Join(r.dir, LogFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("creating the log: %w", err)
+	}
+	defer func() { err = errors.Join(err, logFile.Close()) }()
+	var w io.Writer = logFile
+	if r.Options.Log != nil {
+		w = io.MultiWriter(logFile, r.Options.Log)
+	}
+	r.log = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+
+	text, err := scenarios.Marshal(r.Scenario)
+	if err != nil {
+		return fmt.Errorf("writing the scenario: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, ScenarioFile), text, 0o644); err != nil {
+		return fmt.Errorf("writing the scenario: %w", err)
+	}
+	if r.journal, err = journal.Open(r.Journal, r.id, m.Driver); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.journal.Close(filepath.Join(r.dir, JournalFile))) }()
+	if r.writer, err = evidence.Create(filepath.Join(r.dir, EvidenceDir), m); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.writer.Close()) }()
+
+	r.log.Info("run begins", "id", r.id, "seed", m.Seed, "driver", m.Driver, "order", m.Order)
+	trials := 0
+	for _, row := range m.Order {
+		trials += len(row)
+	}
+	r.board.trials = trials
+	for b, row := range m.Order {
+		for _, mesh := range row {
+			if ctx.Err() != nil {
+				break
+			}
+			if err := r.trial(ctx, evidence.Trial{Block: b + 1, Mesh: mesh}); err != nil {
+				return err
+			}
+		}
+	}
+	end := &evidence.Event{Header: evidence.Header{Src: "runner"}, Kind: evidence.EventRunEnd}
+	if ctx.Err() != nil {
+		end.Kind = evidence.EventInterrupted
+		r.log.Warn("interrupted")
+	}
+	if err := r.writer.Append(end); err != nil {
+		return err
+	}
+	if err := r.writer.Seal(); err != nil {
+		return err
+	}
+	r.log.Info("run ends")
+	return nil
+}

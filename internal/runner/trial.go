@@ -1,0 +1,211 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/faults"
+	"github.com/meshproof/meshproof/internal/probe"
+	"github.com/meshproof/meshproof/loadgen"
+	"github.com/meshproof/meshproof/scenarios"
+	"github.com/meshproof/meshproof/verify"
+)
+
+const (
+	// readyWithin bounds how long clusters and workloads may take to come up.
+	readyWithin = 2 * time.Minute
+	// removeWithin bounds how long a cluster may take to go, also after an interruption.
+	removeWithin = 3 * time.Second
+	// scrapeEvery is how often every proxy is scraped under load.
+	scrapeEvery = 2 * time.Second
+	// windowLoad is the window that encloses the load.
+	windowLoad = "load"
+)
+
+// trial runs one mesh once. A failure of the environment is evidence, and ends the trial, not the run; what it returns
+// is a failure to write evidence.
+func (r *run) trial(ctx context.Context, t evidence.Trial) error {
+	r.log.Info("trial begins", "trial", t)
+	if err := r.event(t, evidence.EventTrialStart, ""); err != nil {
+		return err
+	}
+	err := r.steps(ctx, t)
+	switch {
+	case ctx.Err() != nil:
+		err = r.event(t, evidence.EventInterrupted, "")
+	case err != nil:
+		r.log.Error("trial failed", "trial", t, "error", err)
+		err = r.event(t, evidence.EventError, err.Error())
+	default:
+		err = r.event(t, evidence.EventTrialEnd, "")
+	}
+	r.log.Info("trial ends", "trial", t)
+	return errors.Join(err, r.writer.EndTrial(t))
+}
+
+func (r *run) event(t evidence.Trial, kind, message string) error {
+	return r.writer.Append(&evidence.Event{Header: evidence.Header{Trial: t, Src: "runner"}, Kind: kind, Message: message})
+}
+
+// steps is what a trial does, in order. The clusters are gone when it returns.
+func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
+	r.board.step(t, "bringing up clusters")
+	s := r.Scenario
+	var entry scenarios.MeshEntry
+	for _, m := range s.Spec.Meshes {
+		if string(m.Name) == t.Mesh {
+			entry = m
+		}
+	}
+	spec := clusters.Spec{Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer}
+	for _, c := range s.Spec.Topology.Clusters {
+		spec.Clusters = append(spec.Clusters, c.Name)
+	}
+	settle, err := r.journal.Intend("create clusters "+strings.Join(spec.Clusters, ", "), nil)
+	if err != nil {
+		return err
+	}
+	fleet, err := r.Provider.Create(ctx, spec)
+	if err != nil {
+		return errors.Join(fmt.Errorf("bringing up clusters: %w", err), settle())
+	}
+	defer func() {
+		r.board.step(t, "removing clusters")
+		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+		defer cancel()
+		if cerr := fleet.Close(down); cerr != nil {
+			err = errors.Join(err, fmt.Errorf("removing clusters: %w", cerr)) // not settled: left to clean
+			return
+		}
+		err = errors.Join(err, settle())
+	}()
+
+	r.board.step(t, "applying objects")
+	if err := r.apply(ctx, fleet, entry); err != nil {
+		return err
+	}
+	env := probe.Env{Fleet: fleet, Scenario: s, Sink: r.writer, Trial: t}
+	r.board.step(t, "proving, before the load")
+	if err := probe.Run(ctx, env, verify.NewPlan(s, "before")); err != nil {
+		return err
+	}
+	if len(s.Spec.Traffic) > 0 {
+		r.board.step(t, "load and faults")
+		if err := r.load(ctx, t, fleet, env); err != nil {
+			return err
+		}
+		r.board.step(t, "waiting for the clusters to settle")
+		if err := ready(ctx, fleet); err != nil {
+			return err
+		}
+	}
+	r.board.step(t, "proving, after the load")
+	return probe.Run(ctx, env, verify.NewPlan(s, "after"))
+}
+
+// apply brings the scenario's objects onto every cluster, and waits until they hold.
+func (r *run) apply(ctx context.Context, fleet clusters.Fleet, entry scenarios.MeshEntry) error {
+	for _, c := range fleet.Clusters() {
+		objs, err := Objects(r.Scenario, entry, c.Name())
+		if err != nil {
+			return err
+		}
+		if err := c.Apply(ctx, objs...); err != nil {
+			return fmt.Errorf("applying objects to cluster %s: %w", c.Name(), err)
+		}
+	}
+	return ready(ctx, fleet)
+}
+
+func ready(ctx context.Context, fleet clusters.Fleet) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	for _, c := range fleet.Clusters() {
+		if err := c.WaitReady(ctx); err != nil {
+			return fmt.Errorf("waiting for cluster %s: %w", c.Name(), err)
+		}
+	}
+	return nil
+}
+
+// load runs all traffic, all faults and the periodic scrapes side by side against one zero of time.
+func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, env probe.Env) error {
+	if err := probe.Edge(ctx, env, windowLoad, "start"); err != nil {
+		return err
+	}
+	plan, err := faults.Plan(r.Scenario, r.Seed)
+	if err != nil {
+		return err
+	}
+	attacks := make([]loadgen.Attack, 0, len(r.Scenario.Spec.Traffic))
+	for _, tr := range r.Scenario.Spec.Traffic {
+		url, err := fleet.Cluster(tr.Cluster).Ingress(ctx)
+		if err != nil {
+			return fmt.Errorf("the ingress of cluster %s: %w", tr.Cluster, err)
+		}
+		to, _ := r.Scenario.Workload(tr.To)
+		attacks = append(attacks, loadgen.Attack{
+			Traffic: tr, Target: url, Host: to.Host(), Trial: t, Seed: r.Seed,
+			IDPrefix: fmt.Sprintf("load-%d-%s", t.Block, t.Mesh),
+		})
+	}
+	if err := r.event(t, evidence.EventLoadStart, ""); err != nil {
+		return err
+	}
+	start := time.Now()
+	g, gctx := errgroup.WithContext(ctx)
+	scraping, stopScraping := context.WithCancel(gctx)
+	scraped := make(chan error, 1)
+	go func() { scraped <- r.scrape(scraping, env) }()
+	for _, a := range attacks {
+		g.Go(func() error {
+			err := loadgen.Run(gctx, a, r.writer, func(p loadgen.Progress) { r.board.load(a.Traffic.Name, p) })
+			if err != nil {
+				return fmt.Errorf("traffic %s: %w", a.Traffic.Name, err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		err := faults.Run(gctx, faults.Env{
+			Fleet: fleet, Sink: r.writer, Journal: r.journal, Trial: t, OnChange: r.board.fault,
+		}, plan, start)
+		if err != nil {
+			return fmt.Errorf("injecting faults: %w", err)
+		}
+		return nil
+	})
+	err = g.Wait()
+	stopScraping()
+	err = errors.Join(err, <-scraped)
+	if err != nil {
+		return err
+	}
+	if err := r.event(t, evidence.EventLoadEnd, ""); err != nil {
+		return err
+	}
+	return probe.Edge(ctx, env, windowLoad, "end")
+}
+
+// scrape observes every pod now and then until ctx ends.
+func (r *run) scrape(ctx context.Context, env probe.Env) error {
+	tick := time.NewTicker(scrapeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := probe.Observe(ctx, env, "", ""); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("scraping: %w", err)
+			}
+		}
+	}
+}
