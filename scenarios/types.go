@@ -11,9 +11,9 @@ const (
 // Scenario is one experiment: what stands, who may call whom, what is sent, what breaks, and what must hold.
 type Scenario struct {
 	// Version of the scenario language: meshproof/v1alpha1.
-	APIVersion string `json:"apiVersion"`
+	APIVersion string `json:"apiVersion" jsonschema:"enum=meshproof/v1alpha1"`
 	// Always Scenario.
-	Kind string `json:"kind"`
+	Kind string `json:"kind" jsonschema:"enum=Scenario"`
 	// Name and description.
 	Metadata Metadata `json:"metadata"`
 	// The experiment itself.
@@ -32,8 +32,8 @@ type Metadata struct {
 type Spec struct {
 	// The meshes to compare, each run by itself, one after the other.
 	Meshes []MeshEntry `json:"meshes"`
-	// How often every mesh runs. A block is every mesh once, in an order drawn from the seed. Default 1.
-	Blocks int `json:"blocks,omitempty"`
+	// How often every mesh runs, 1 to 100. A block is every mesh once, in an order drawn from the seed. Default 1.
+	Blocks int `json:"blocks,omitempty" jsonschema:"minimum=1,maximum=100"`
 	// Clusters and the services on them.
 	Topology Topology `json:"topology"`
 	// Who may call whom. Without it everybody may call everybody.
@@ -66,12 +66,13 @@ const (
 
 // MeshEntry is one mesh of the comparison.
 type MeshEntry struct {
-	// The mesh: none or istio.
-	Name MeshName `json:"name"`
+	// The mesh.
+	Name MeshName `json:"name" jsonschema:"enum=none,enum=istio"`
 	// What this mesh is known not to do: mtls, policy. A declared gap must be demonstrated by requests that got
 	// through; it is then shown as GAP and does not fail the run. A declared gap that is closed makes the run INVALID.
-	Gaps []Gap `json:"gaps,omitempty"`
-	// Kubernetes objects to apply on top of what the portable policy is translated into. An object with the kind,
+	Gaps []Gap `json:"gaps,omitempty" jsonschema:"enum=mtls,enum=policy"`
+	// Kubernetes objects to apply on top of what the portable policy is translated into. Numbers in them are float64,
+	// as in JSON. An object with the kind,
 	// namespace and name of a translated one replaces it. What you expect stays spec.policy: this is what you really have.
 	Objects []map[string]any `json:"objects,omitempty"`
 }
@@ -100,20 +101,21 @@ type Network struct {
 
 // Service is one service under test: an HTTP server that waits, fails and calls others as told.
 type Service struct {
-	// Name of the service and of its service account: a DNS label. "ingress" and "outsider" are taken.
+	// Name of the service and of its service account: a DNS label that starts with a letter. "ingress" and "outsider"
+	// are taken.
 	Name string `json:"name"`
 	// Kubernetes namespace. Default "app".
 	Namespace string `json:"namespace,omitempty"`
 	// Clusters that it runs in. Default: all.
 	Clusters []string `json:"clusters,omitempty"`
 	// Replicas in each of its clusters, 1 to 20. Default 1.
-	Replicas int `json:"replicas,omitempty"`
+	Replicas int `json:"replicas,omitempty" jsonschema:"minimum=1,maximum=20"`
 	// What it calls, one after the other, for each request that it gets. An error of a call is an error of the request.
 	Calls []Call `json:"calls,omitempty"`
 	// Time that it takes by itself. Default none.
 	Latency Latency `json:"latency,omitzero"`
 	// Share of requests that it answers with 500 by itself, 0 to 1.
-	ErrorRate float64 `json:"errorRate,omitempty"`
+	ErrorRate float64 `json:"errorRate,omitempty" jsonschema:"minimum=0,maximum=1"`
 }
 
 // Call is one call that a service makes.
@@ -121,7 +123,7 @@ type Call struct {
 	// The service called.
 	To string `json:"to"`
 	// Share of requests that make this call, above 0, at most 1. Default 1.
-	Share *float64 `json:"share,omitempty"`
+	Share *float64 `json:"share,omitempty" jsonschema:"exclusiveMinimum=0,maximum=1"`
 	// HTTP method. Default GET.
 	Method string `json:"method,omitempty"`
 	// Path. Default /.
@@ -148,7 +150,7 @@ const (
 // Policy is the portable policy: each mesh's own objects are made from it, and the policy matrix is judged against it.
 type Policy struct {
 	// What happens to a request that no rule allows: allow or deny. Default allow; deny where there are rules.
-	Default PolicyDefault `json:"default,omitempty"`
+	Default PolicyDefault `json:"default,omitempty" jsonschema:"enum=allow,enum=deny"`
 	// The rules. A request is allowed when one of them matches.
 	Allow []Rule `json:"allow,omitempty"`
 }
@@ -179,9 +181,9 @@ type Traffic struct {
 	Requests []RequestKind `json:"requests,omitempty"`
 	// Time after which a request has failed. Default 5s.
 	Timeout Duration `json:"timeout,omitempty"`
-	// Most requests under way at once. What the profile asks for beyond it waits, and counts as slow from the moment
+	// Most requests under way at once, 1 to 1000000. What the profile asks for beyond it waits, and counts as slow from the moment
 	// when it should have been sent. Default 10000.
-	MaxInFlight int `json:"maxInFlight,omitempty"`
+	MaxInFlight int `json:"maxInFlight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
 }
 
 // Profile is a rate over time: stages one after the other.
@@ -195,12 +197,12 @@ type Profile struct {
 type Stage struct {
 	// Name of the phase, for expectations and the report. Default stage-1, stage-2, …
 	Name string `json:"name,omitempty"`
-	// Requests per second at the start.
-	Rate float64 `json:"rate"`
+	// Requests per second at the start, 0 to 1000000.
+	Rate float64 `json:"rate" jsonschema:"minimum=0,maximum=1000000"`
 	// Requests per second at the end of a ramp.
-	To *float64 `json:"to,omitempty"`
+	To *float64 `json:"to,omitempty" jsonschema:"minimum=0,maximum=1000000"`
 	// Requests per second in the middle of a spike.
-	Peak *float64 `json:"peak,omitempty"`
+	Peak *float64 `json:"peak,omitempty" jsonschema:"minimum=0,maximum=1000000"`
 	// How long.
 	For Duration `json:"for"`
 }
@@ -212,7 +214,7 @@ type RequestKind struct {
 	// Path. Default /.
 	Path string `json:"path,omitempty"`
 	// Weight in the mix, 1 or more. Default 1.
-	Weight int `json:"weight,omitempty"`
+	Weight int `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
 }
 
 // FaultKind names a kind of fault.
@@ -231,7 +233,7 @@ type Fault struct {
 	Name string `json:"name"`
 	// pod-kill: one pod of the target dies at once, and is replaced. network-delay: every packet between two clusters
 	// takes longer, in each direction. partition: no packet passes between two clusters.
-	Kind FaultKind `json:"kind"`
+	Kind FaultKind `json:"kind" jsonschema:"enum=pod-kill,enum=network-delay,enum=partition"`
 	// pod-kill: whose pod dies. Which one of them is drawn from the seed.
 	Target *FaultTarget `json:"target,omitempty"`
 	// network-delay and partition: the two clusters.
@@ -275,7 +277,7 @@ type ExpectMTLS struct {
 // ExpectPolicy says what of the policy must be proved.
 type ExpectPolicy struct {
 	// complete: every caller × callee × method × path that the policy distinguishes, and callers that it does not name.
-	Matrix string `json:"matrix"`
+	Matrix string `json:"matrix" jsonschema:"enum=complete"`
 }
 
 // ExpectLatency is a budget for latency from the intended send time. At least one quantile must be given.
@@ -299,7 +301,7 @@ type ExpectErrors struct {
 	// The phase. Default: each phase, by itself.
 	Phase string `json:"phase,omitempty"`
 	// Largest share of requests that may fail, 0 to 1.
-	Rate float64 `json:"rate"`
+	Rate float64 `json:"rate" jsonschema:"minimum=0,maximum=1"`
 }
 
 // ExpectRecovery is a budget for the time until the steady state is back: from the kill (pod-kill) or the end of the
@@ -312,7 +314,7 @@ type ExpectRecovery struct {
 	Within Duration `json:"within"`
 }
 
-// Duration is a time in Go's notation: 250ms, 4s, 1m30s.
+// Duration is a time in Go's notation: 250ms, 4s, 1m30s. At most 24h.
 type Duration time.Duration
 
 // D is the duration as time.Duration.

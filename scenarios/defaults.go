@@ -1,0 +1,81 @@
+package scenarios
+
+import "fmt"
+
+// Default fills in what was left out, as the comments of the types say. It may be called again without effect. It
+// leaves alone what it can't decide, such as the cluster of a traffic to a service that does not exist.
+func (s *Scenario) Default() {
+	orElse(&s.Spec.Blocks, 1)
+	s.Spec.Topology.setDefaults()
+	if s.Spec.Policy.Default == "" {
+		s.Spec.Policy.Default = DefaultAllow
+		if len(s.Spec.Policy.Allow) > 0 {
+			s.Spec.Policy.Default = DefaultDeny
+		}
+	}
+	first := map[string]string{} // service: the first cluster that it runs in
+	for _, v := range s.Spec.Topology.Services {
+		if _, twice := first[v.Name]; !twice && len(v.Clusters) > 0 {
+			first[v.Name] = v.Clusters[0]
+		}
+	}
+	for i := range s.Spec.Traffic {
+		t := &s.Spec.Traffic[i]
+		orElse(&t.Cluster, first[t.To])
+		t.setDefaults()
+	}
+	for i := range s.Spec.Faults {
+		if t := s.Spec.Faults[i].Target; t != nil {
+			orElse(&t.Cluster, first[t.Service])
+		}
+	}
+}
+
+func (t *Topology) setDefaults() {
+	orElse(&t.Network.Latency, Duration(1e6))
+	for i := range t.Services {
+		v := &t.Services[i]
+		orElse(&v.Namespace, "app")
+		orElse(&v.Replicas, 1)
+		if len(v.Clusters) == 0 {
+			for _, c := range t.Clusters {
+				v.Clusters = append(v.Clusters, c.Name)
+			}
+		}
+		orElse(&v.Latency.P99, v.Latency.P50)
+		for j := range v.Calls {
+			c := &v.Calls[j]
+			if c.Share == nil {
+				all := 1.0
+				c.Share = &all
+			}
+			orElse(&c.Method, "GET")
+			orElse(&c.Path, "/")
+		}
+	}
+}
+
+func (t *Traffic) setDefaults() {
+	orElse(&t.Timeout, Duration(5e9))
+	orElse(&t.MaxInFlight, 10_000)
+	if len(t.Requests) == 0 {
+		t.Requests = []RequestKind{{}}
+	}
+	for i := range t.Requests {
+		r := &t.Requests[i]
+		orElse(&r.Method, "GET")
+		orElse(&r.Path, "/")
+		orElse(&r.Weight, 1)
+	}
+	for i := range t.Profile.Stages {
+		orElse(&t.Profile.Stages[i].Name, fmt.Sprintf("stage-%d", i+1))
+	}
+}
+
+// orElse sets *p where it is zero.
+func orElse[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}

@@ -1,0 +1,33 @@
+package scenarios
+
+// laterFields are fields of the language whose checks this version does not have. They are refused by name, so that
+// nobody takes a check for made that was not.
+var laterFields = map[string]string{
+	"metadata.labels":                    "labels of a scenario",
+	"metadata.annotations":               "annotations of a scenario",
+	"spec.identity":                      "choosing trust roots and issuing tokens; every mesh gets one root and an intermediate per cluster",
+	"spec.policy.allow[].claims":         "policy on the claims of a token",
+	"spec.expect.identity":               "checks of identity beyond mutual TLS",
+	"spec.expect.promql":                 "expectations in PromQL",
+	"spec.expect.latency[].overBaseline": "latency over that of another mesh",
+}
+
+// laterValues are values of the language that this version does not have, by field=value.
+var laterValues = map[string]string{
+	"spec.meshes[].name=linkerd":       "the mesh Linkerd",
+	"spec.meshes[].name=layered":       "Istio at the edge over Linkerd inside",
+	"spec.meshes[].name=istio-ambient": "Istio's ambient mode",
+	"spec.meshes[].gaps[]=edge-claims": "policy on the claims of a token",
+}
+
+// misplacedFields are fields that one may look for where they are not, and where to find them.
+var misplacedFields = map[string]string{
+	"spec.seed":             "the seed is given on the command line: --seed",
+	"spec.driver":           "the driver is given on the command line: --driver",
+	"metadata.namespace":    "a scenario has none; each service has its own: spec.topology.services[].namespace",
+	"spec.services":         "write it under spec.topology",
+	"spec.clusters":         "write it under spec.topology",
+	"spec.network":          "write it under spec.topology",
+	"spec.stages":           "write it under spec.traffic[].profile",
+	"spec.traffic[].stages": "write it under spec.traffic[].profile",
+}

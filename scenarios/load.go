@@ -1,0 +1,50 @@
+package scenarios
+
+// Load reads a scenario file strictly and fills in the defaults. What is wrong with the file comes back as *Errors,
+// all of it at once.
+func Load(path string) (*Scenario, error) {
+	s, _, err := LoadWithPositions(path)
+	return s, err
+}
+
+// LoadWithPositions is Load, and says where in the file each field stands.
+func LoadWithPositions(path string) (*Scenario, *Positions, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return parse(path, data)
+}
+
+// Parse is Load for a file that is already in memory. The name is only used in errors.
+func Parse(filename string, data []byte) (*Scenario, error) {
+	s, _, err := parse(filename, data)
+	return s, err
+}
+
+// maxJudged is the number of unreadable fields beyond which the whole is not judged: it would only be guessing.
+const maxJudged = 1000
+
+func parse(file string, data []byte) (*Scenario, *Positions, error) {
+	text, err := asText(file, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := parseYAML(file, text)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := newDecoder(file)
+	if err := d.header(root); err != nil {
+		return nil, nil, err
+	}
+	s := d.scenario(root)
+	s.Default()
+	if len(d.problems) <= maxJudged {
+		newValidator(s, d).validate()
+	}
+	if err := asErrors(d.problems); err != nil {
+		return nil, nil, err
+	}
+	return s, d.positions, nil
+}

@@ -1,0 +1,117 @@
+package scenarios
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"reflect"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+)
+
+//go:embed types.go
+var typesSource string
+
+// Schema is the JSON Schema (draft 2020-12) of scenario files, for editors. It is made from the types: their tags give
+// the limits, their comments the descriptions. What it refuses Parse refuses too; Parse refuses more, because a schema
+// can't say what a reference refers to.
+func Schema() ([]byte, error) {
+	comments, err := commentsOf(typesSource)
+	if err != nil {
+		return nil, fmt.Errorf("read the comments of the scenario types: %w", err)
+	}
+	r := &jsonschema.Reflector{
+		Anonymous:      true,
+		ExpandedStruct: true,
+		Mapper:         mapType,
+		LookupComment: func(t reflect.Type, field string) string {
+			if field == "" {
+				return comments[t.Name()]
+			}
+			return comments[t.Name()+"."+field]
+		},
+	}
+	s := r.Reflect(&Scenario{})
+	s.ID = jsonschema.ID("https://github.com/meshproof/meshproof/schema/scenario/" + strings.TrimPrefix(APIVersion, "meshproof/"))
+	s.Title = "Meshproof scenario " + APIVersion
+	for _, sub := range append([]*jsonschema.Schema{s}, definitions(s)...) {
+		for p := sub.Properties.Oldest(); p != nil; p = p.Next() {
+			if p.Value.Type == "array" {
+				one := uint64(1) // an empty list is refused everywhere
+				p.Value.MinItems = &one
+			}
+		}
+	}
+	out, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode the scenario schema: %w", err)
+	}
+	return append(out, '\n'), nil
+}
+
+func definitions(s *jsonschema.Schema) []*jsonschema.Schema {
+	var all []*jsonschema.Schema
+	for _, d := range s.Definitions {
+		all = append(all, d)
+	}
+	return all
+}
+
+// mapType gives the schemas of types that reflection would not get right.
+func mapType(t reflect.Type) *jsonschema.Schema {
+	switch t {
+	case reflect.TypeFor[Duration]():
+		return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
+	case reflect.TypeFor[map[string]any]():
+		one := uint64(1)
+		text := func() *jsonschema.Schema { return &jsonschema.Schema{Type: "string", MinLength: &one} }
+		meta := &jsonschema.Schema{Type: "object", Required: []string{"name"}, Properties: jsonschema.NewProperties()}
+		meta.Properties.Set("name", text())
+		obj := &jsonschema.Schema{Type: "object", Required: []string{"apiVersion", "kind", "metadata"}, Properties: jsonschema.NewProperties()}
+		obj.Properties.Set("apiVersion", text())
+		obj.Properties.Set("kind", text())
+		obj.Properties.Set("metadata", meta)
+		return obj
+	}
+	return nil
+}
+
+// commentsOf reads the comments of a file's types ("Fault") and their fields ("Fault.At").
+func commentsOf(source string) (map[string]string, error) {
+	f, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	comments := map[string]string{}
+	for _, decl := range f.Decls {
+		gen, ok := decl.(*ast.GenDecl)
+		if !ok || gen.Tok != token.TYPE {
+			continue
+		}
+		for _, spec := range gen.Specs {
+			t, ok := spec.(*ast.TypeSpec)
+			if !ok {
+				continue
+			}
+			comments[t.Name.Name] = oneLine(gen.Doc)
+			st, ok := t.Type.(*ast.StructType)
+			if !ok {
+				continue
+			}
+			for _, field := range st.Fields.List {
+				for _, name := range field.Names {
+					comments[t.Name.Name+"."+name.Name] = oneLine(field.Doc)
+				}
+			}
+		}
+	}
+	return comments, nil
+}
+
+func oneLine(doc *ast.CommentGroup) string {
+	return strings.Join(strings.Fields(doc.Text()), " ")
+}

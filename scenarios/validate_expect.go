@@ -1,0 +1,99 @@
+package scenarios
+
+import "fmt"
+
+func (v *validator) expect() {
+	e := &v.s.Spec.Expect
+	if e.MTLS == nil && e.Policy == nil && len(e.Latency)+len(e.Errors)+len(e.Recovery) == 0 && v.d.sound("spec.expect") {
+		v.problem("spec.expect", "expects nothing: no run could fail", "add mtls, policy, latency, errors or recovery")
+	}
+	if e.MTLS != nil && !e.MTLS.Everywhere {
+		v.problem("spec.expect.mtls.everywhere", "must be true", "leave mtls out to expect nothing of it")
+	}
+	if e.Policy != nil && v.s.Spec.Policy.Default == DefaultAllow && v.d.sound("spec.policy") {
+		v.problem("spec.expect.policy", "the matrix is empty of refusals: the policy refuses nothing, so nothing is proved", "give spec.policy rules, or leave this out")
+	}
+	seen := map[string]string{}
+	for i, l := range e.Latency {
+		path := fmt.Sprintf("spec.expect.latency[%d]", i)
+		v.budget(seen, path, "latency", l.Traffic, l.Phase)
+		v.quantiles(path, l)
+	}
+	for i, x := range e.Errors {
+		v.budget(seen, fmt.Sprintf("spec.expect.errors[%d]", i), "errors", x.Traffic, x.Phase)
+	}
+	for i, r := range e.Recovery {
+		v.recovery(seen, fmt.Sprintf("spec.expect.recovery[%d]", i), r)
+	}
+}
+
+// budget checks which traffic and phase a budget is for.
+func (v *validator) budget(seen map[string]string, path, kind, traffic, phase string) {
+	if len(v.traffic) == 0 {
+		if v.d.sound(trafficPath) {
+			v.problem(path+".traffic", "there is no traffic", "add "+trafficPath+", or remove this")
+		}
+		return
+	}
+	if !refers(v, path+".traffic", "traffic", traffic, v.traffic, trafficPath) {
+		return
+	}
+	v.once(seen, path, kind+" of "+traffic+" "+phase)
+	if phase == "" {
+		return
+	}
+	t := v.traffic[traffic]
+	phases := make(map[string]*Stage, len(t.Profile.Stages))
+	for i := range t.Profile.Stages {
+		phases[t.Profile.Stages[i].Name] = &t.Profile.Stages[i]
+	}
+	if refers(v, path+".phase", "phase of "+traffic, phase, phases, trafficPath) && !phases[phase].sends() {
+		v.problem(path+".phase", fmt.Sprintf("the phase %s sends nothing that could be measured", phase), "choose another phase, or give it a rate")
+	}
+}
+
+// once refuses a second budget for the same thing.
+func (v *validator) once(seen map[string]string, path, what string) {
+	if first, twice := seen[what]; twice {
+		v.problem(path, "is for the same as "+first, "keep one of them")
+		return
+	}
+	seen[what] = path
+}
+
+func (v *validator) quantiles(path string, l ExpectLatency) {
+	if l.P50 == 0 && l.P90 == 0 && l.P99 == 0 && v.d.sound(path) {
+		v.problem(path, "has no quantile", "add p50, p90 or p99")
+	}
+	lower, name := Duration(0), ""
+	for _, q := range []struct {
+		name  string
+		value Duration
+	}{{"p50", l.P50}, {"p90", l.P90}, {"p99", l.P99}} {
+		if q.value == 0 {
+			continue
+		}
+		if q.value < lower {
+			v.problem(path+"."+q.name, fmt.Sprintf("%s is below %s (%s)", q.value, name, lower), "a higher quantile is never smaller")
+		}
+		lower, name = q.value, q.name
+	}
+}
+
+func (v *validator) recovery(seen map[string]string, path string, r ExpectRecovery) {
+	if len(v.faults) == 0 {
+		if v.d.sound(faultsPath) {
+			v.problem(path+".after", "there is no fault to recover from", "add "+faultsPath+", or remove this")
+		}
+		return
+	}
+	if !refers(v, path+".after", "fault", r.After, v.faults, faultsPath) {
+		return
+	}
+	v.once(seen, path, "recovery after "+r.After)
+	f := v.faults[r.After]
+	if end := v.loadEnd(); f.At+f.For < end && f.At+f.For+r.Within > end && v.d.sound(trafficPath) && v.d.sound(faultsPath) {
+		v.problem(path+".within", fmt.Sprintf("%s after the fault, at %s, the load is over (%s): whether it recovered could not be seen", r.Within, f.At+f.For+r.Within, end),
+			"send longer, break earlier, or expect it sooner")
+	}
+}
