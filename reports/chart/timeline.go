@@ -41,6 +41,7 @@ const (
 	Step   Style = iota // the value holds over the slice
 	Area                // Step, filled down to the axis
 	Dashed              // Step, dashed: what was intended, beside what came
+	Thin                // Step, thin: a figure of less weight beside another of the same colour
 )
 
 // Series is one figure over time.
@@ -194,8 +195,11 @@ func (p Panel) draw(s *svg, x scale, top float64) {
 }
 
 func lineClass(st Style) string {
-	if st == Dashed {
+	switch st {
+	case Dashed:
 		return "line dashed"
+	case Thin:
+		return "line thin"
 	}
 	return "line"
 }

@@ -1,0 +1,257 @@
+package reports
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+	"github.com/meshproof/meshproof/verify"
+)
+
+// Build makes the report of a record and of what it proves. It is a pure function of both. A record or result that is
+// missing gives a report that says so, with the verdict INVALID.
+func Build(rec *evidence.Record, res *verify.Result) *Report {
+	if rec == nil {
+		rec = &evidence.Record{}
+	}
+	if res == nil {
+		res = &verify.Result{Verdict: verify.Invalid, Reason: "NoResult", Message: "The record was not judged."}
+	}
+	s := scenarioOf(rec)
+	m := rec.Manifest
+	r := &Report{
+		SchemaVersion: SchemaVersion,
+		RunID:         clean(m.RunID),
+		Scenario: Scenario{
+			Name:        clean(s.Metadata.Name),
+			Description: clean(s.Metadata.Description),
+			Budgets:     budgets(s),
+		},
+		Verdict:     known(res.Verdict),
+		Reason:      clean(res.Reason),
+		Message:     clean(res.Message),
+		Modelled:    res.Modelled || m.Modelled,
+		Partial:     res.Partial,
+		Interrupted: res.Interrupted,
+		Problems:    cleanAll(rec.Problems),
+		Meshes:      meshesOf(s, m, res),
+		Blocks:      blocksOf(s, res),
+		Trials:      trials(rec, res),
+		Checks:      checks(rec, res),
+		Phases:      phases(res),
+		Series:      series(rec),
+		Cells:       cells(res),
+		Faults:      faultsOf(res),
+		Provenance: Provenance{
+			Version:        m.Version,
+			GoVersion:      m.GoVersion,
+			Started:        m.Started.UTC(),
+			Seed:           m.Seed,
+			Driver:         m.Driver,
+			Models:         cleanAll(m.Models),
+			Components:     m.Components,
+			Host:           m.Host,
+			Order:          m.Order,
+			Command:        cleanAll(m.Command),
+			EvidenceSchema: m.SchemaVersion,
+			Sealed:         rec.Sealed,
+			SealRoot:       rec.Root,
+		},
+	}
+	r.Counts = map[verify.Verdict]int{}
+	for _, c := range r.Checks {
+		r.Counts[c.Verdict]++
+	}
+	r.Matrix = matrix(r)
+	distrust(r)
+	return r
+}
+
+// distrust turns a PASS that the report's own content contradicts into INVALID.
+func distrust(r *Report) {
+	if r.Verdict != verify.Pass {
+		return
+	}
+	why := ""
+	for _, v := range []verify.Verdict{verify.Error, verify.Fail, verify.Invalid} {
+		if n := r.Counts[v]; n > 0 && why == "" {
+			why = fmt.Sprintf("The run was judged PASS, but %s %s.", count(n, "check"), isAre(n, string(v)))
+		}
+	}
+	for _, t := range r.Trials {
+		if rank(t.Verdict) >= rank(verify.Invalid) && why == "" {
+			why = fmt.Sprintf("The run was judged PASS, but mesh %s is %s in block %d.", t.Mesh, t.Verdict, t.Block)
+		}
+	}
+	switch {
+	case why != "":
+	case r.Partial || r.Interrupted:
+		why = "The run was judged PASS, but it did not come to its end."
+	case r.Counts[verify.Pass] == 0:
+		why = "The run was judged PASS, but no check passed."
+	default:
+		return
+	}
+	r.Verdict, r.Reason, r.Message = verify.Invalid, "Contradiction", why+" This is a defect of meshproof: please report it."
+}
+
+// rank orders verdicts by what a reader must know first. A verdict that this package does not know counts as INVALID.
+func rank(v verify.Verdict) int {
+	switch v {
+	case verify.Pass:
+		return 0
+	case verify.Skipped:
+		return 1
+	case verify.Gap:
+		return 2
+	case verify.Fail:
+		return 4
+	case verify.Error:
+		return 5
+	}
+	return 3
+}
+
+// known keeps the verdicts that there are; anything else can prove nothing.
+func known(v verify.Verdict) verify.Verdict {
+	switch v {
+	case verify.Pass, verify.Fail, verify.Invalid, verify.Error, verify.Skipped, verify.Gap:
+		return v
+	}
+	return verify.Invalid
+}
+
+// scenarioOf reads the scenario that the manifest holds; an unreadable one leaves the run's name.
+func scenarioOf(rec *evidence.Record) *scenarios.Scenario {
+	s := &scenarios.Scenario{}
+	if len(rec.Manifest.Scenario) == 0 || json.Unmarshal(rec.Manifest.Scenario, s) != nil {
+		s = &scenarios.Scenario{}
+	}
+	if s.Metadata.Name == "" {
+		s.Metadata.Name = orElse(rec.Manifest.RunID, "unnamed run")
+	}
+	return s
+}
+
+func budgets(s *scenarios.Scenario) []Budget {
+	out := []Budget{}
+	for _, e := range s.Spec.Expect.Latency {
+		for _, q := range []struct {
+			name  string
+			limit scenarios.Duration
+		}{{"p50", e.P50}, {"p90", e.P90}, {"p99", e.P99}} {
+			if q.limit > 0 {
+				out = append(out, Budget{Traffic: clean(e.Traffic), Phase: clean(e.Phase), Quantile: q.name, Micros: q.limit.D().Microseconds()})
+			}
+		}
+	}
+	return out
+}
+
+// meshesOf lists the meshes in the scenario's order, then any others that the manifest or the result names.
+func meshesOf(s *scenarios.Scenario, m evidence.Manifest, res *verify.Result) []string {
+	var out []string
+	add := func(name string) {
+		if name = clean(name); name != "" && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	ran := map[string]bool{}
+	for _, block := range m.Order {
+		for _, n := range block {
+			ran[n] = true
+		}
+	}
+	for _, t := range res.Trials {
+		ran[t.Mesh] = true
+	}
+	for _, e := range s.Spec.Meshes {
+		if len(ran) == 0 || ran[string(e.Name)] { // --mesh leaves some out
+			add(string(e.Name))
+		}
+	}
+	for _, block := range m.Order {
+		for _, n := range block {
+			add(n)
+		}
+	}
+	for _, t := range res.Trials {
+		add(t.Mesh)
+	}
+	for _, c := range res.Checks {
+		add(c.Trial.Mesh)
+	}
+	return append([]string{}, out...)
+}
+
+func blocksOf(s *scenarios.Scenario, res *verify.Result) int {
+	n := max(1, s.Spec.Blocks)
+	for _, t := range res.Trials {
+		n = max(n, t.Block)
+	}
+	return n
+}
+
+func trials(rec *evidence.Record, res *verify.Result) []Trial {
+	type span struct{ start, end time.Time }
+	spans := map[evidence.Trial]span{}
+	for _, e := range rec.Events {
+		s := spans[e.Trial]
+		switch e.Kind {
+		case evidence.EventTrialStart:
+			s.start = e.T
+		case evidence.EventTrialEnd:
+			s.end = e.T
+		}
+		spans[e.Trial] = s
+	}
+	out := []Trial{}
+	for _, t := range res.Trials {
+		x := Trial{Block: t.Block, Mesh: clean(t.Mesh), Verdict: known(t.Verdict), Reason: clean(t.Reason), Message: clean(t.Message)}
+		if s := spans[t.Trial]; !s.start.IsZero() && s.end.After(s.start) {
+			x.Seconds = evidence.Round(s.end.Sub(s.start).Seconds())
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func phases(res *verify.Result) []Phase {
+	out := []Phase{}
+	for _, p := range res.Phases {
+		out = append(out, Phase{
+			Block: p.Trial.Block, Mesh: clean(p.Trial.Mesh), Traffic: clean(p.Traffic), Phase: clean(p.Phase),
+			StartMicros: p.StartMicros, ForMicros: p.ForMicros, Offered: p.Offered, Achieved: p.Achieved,
+			ErrorRate: share(p.ErrorRate), Codes: p.Codes, Intended: p.Intended, Service: p.Service, Verdict: known(p.Verdict),
+		})
+	}
+	return out
+}
+
+func cells(res *verify.Result) []Cell {
+	out := []Cell{}
+	for _, c := range res.Cells {
+		out = append(out, Cell{
+			ID: clean(c.ID), Block: c.Trial.Block, Mesh: clean(c.Trial.Mesh), From: clean(c.From), Cluster: clean(c.Cluster),
+			To: clean(c.To), Method: clean(c.Method), Path: clean(c.Path), Connection: clean(c.Connection),
+			Expected: clean(c.Expected), Observed: clean(c.Observed), Status: clean(c.Status),
+			Verdict: known(c.Verdict), Message: clean(c.Message),
+		})
+	}
+	return out
+}
+
+func faultsOf(res *verify.Result) []Fault {
+	out := []Fault{}
+	for _, f := range res.Faults {
+		out = append(out, Fault{
+			Block: f.Trial.Block, Mesh: clean(f.Trial.Mesh), Name: clean(f.Name), Kind: clean(f.Kind), Target: clean(f.Target),
+			StartMicros: f.StartMicros, EndMicros: f.EndMicros, Effect: clean(f.Effect),
+			Verdict: known(f.Verdict), RecoveryMicros: f.RecoveryMicros,
+		})
+	}
+	return out
+}

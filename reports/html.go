@@ -1,0 +1,109 @@
+package reports
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+
+	"github.com/meshproof/meshproof/reports/chart"
+	"github.com/meshproof/meshproof/verify"
+)
+
+//go:embed page/*.tmpl page/style.css
+var pageFiles embed.FS
+
+// HTML writes the report as one page that needs nothing else: no script, no font, no picture from anywhere. A content
+// security policy forbids all of these, and allows the page's one style sheet by its hash.
+func HTML(w io.Writer, r *Report) error {
+	style, err := pageFiles.ReadFile("page/style.css")
+	if err != nil {
+		return fmt.Errorf("reading the page's style sheet: %w", err)
+	}
+	t, err := template.New("report.tmpl").Funcs(template.FuncMap{
+		"lower":  func(v verify.Verdict) string { return strings.ToLower(string(v)) },
+		"count":  count,
+		"addOne": func(n int) int { return n + 1 },
+	}).ParseFS(pageFiles, "page/*.tmpl")
+	if err != nil {
+		return fmt.Errorf("reading the page's templates: %w", err)
+	}
+	css := string(style) + chart.CSS
+	sum := sha256.Sum256([]byte(css))
+	p := newPage(r)
+	p.CSS = template.CSS(css) //nolint:gosec // constant, from this repository
+	p.CSP = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; img-src data:; base-uri 'none'; form-action 'none'"
+	var b bytes.Buffer
+	if err := t.Execute(&b, p); err != nil {
+		return fmt.Errorf("rendering report.html: %w", err)
+	}
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("writing report.html: %w", err)
+	}
+	return nil
+}
+
+// page is what the templates see.
+type page struct {
+	R        *Report
+	CSS      template.CSS
+	CSP      string
+	Word     string
+	Meaning  string
+	Tally    string
+	Partial  string
+	Started  string
+	Cards    []card
+	Matrix   []matrixGroup
+	Latency  []latencyView
+	Time     []timeView
+	Policy   *policyView
+	Faults   []faultView
+	Findings []findingGroup
+	Passed   []passedGroup
+	NumPass  int
+	Blocks   bool // there is more than one block to tell apart
+	Facts    []fact
+}
+
+func newPage(r *Report) *page {
+	p := &page{
+		R: r, Word: r.word(r.Verdict), Meaning: meaning(r.Verdict), Tally: r.tally(),
+		Started: r.Provenance.Started.Format("2 January 2006, 15:04:05 UTC"),
+		Cards:   r.cards(), Matrix: r.matrixGroups(), Latency: r.latencyViews(), Time: r.timeViews(),
+		Policy: r.policyView(), Faults: r.faultViews(), Findings: r.findingGroups(), Passed: r.passedGroups(),
+		NumPass: r.Counts[verify.Pass], Blocks: r.Blocks > 1, Facts: r.facts(),
+	}
+	if r.Partial || r.Interrupted {
+		p.Partial = partialWords(r)
+	}
+	return p
+}
+
+// safeSVG marks a chart as markup: package chart escapes every text that goes into one.
+func safeSVG(s string) template.HTML {
+	return template.HTML(s) //nolint:gosec // see above, and TestNothingFromARecordReachesThePageUnescaped
+}
+
+// class is the class that gives a mesh its colour, the same in every chart and table.
+func (r *Report) class(mesh string) string {
+	for i, m := range r.Meshes {
+		if m == mesh {
+			return fmt.Sprintf("s%d", i%6)
+		}
+	}
+	return "s5"
+}
+
+// trialName names a trial: its mesh, and its block where there are several.
+func (r *Report) trialName(mesh string, block int) string {
+	if r.Blocks > 1 {
+		return fmt.Sprintf("%s, block %d", mesh, block)
+	}
+	return mesh
+}

@@ -1,0 +1,325 @@
+package reports
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/verify"
+)
+
+// SchemaVersion names the layout of report.json.
+const SchemaVersion = "meshproof.report/v1"
+
+// Report is everything that a report says about one run. It is published as report.json. Times of the load count in
+// microseconds from its start; latencies are in microseconds; rates of errors are shares from 0 to 1.
+type Report struct {
+	// Layout of this document: meshproof.report/v1.
+	SchemaVersion string `json:"schemaVersion"`
+	// Name of the run: the scenario's name and the time in UTC.
+	RunID string `json:"runID"`
+	// The scenario that was run.
+	Scenario Scenario `json:"scenario"`
+	// Verdict over the whole run.
+	Verdict verify.Verdict `json:"verdict" jsonschema:"enum=PASS,enum=FAIL,enum=INVALID,enum=ERROR"`
+	// Why the verdict is what it is, in one CamelCase word.
+	Reason string `json:"reason"`
+	// The same as a sentence.
+	Message string `json:"message"`
+	// The data planes were models: the verdict is about semantics, never about cost.
+	Modelled bool `json:"modelled"`
+	// The run did not come to its end.
+	Partial bool `json:"partial"`
+	// The user stopped the run.
+	Interrupted bool `json:"interrupted"`
+	// What makes the record less than whole: changed files, lines that do not read.
+	Problems []string `json:"problems"`
+	// How many checks there are of each verdict.
+	Counts map[verify.Verdict]int `json:"counts"`
+	// The meshes compared, in the order of the scenario.
+	Meshes []string `json:"meshes"`
+	// How often every mesh ran, or was to run.
+	Blocks int `json:"blocks"`
+	// Each mesh in each block, judged by its own checks.
+	Trials []Trial `json:"trials"`
+	// Checks by meshes, blocks taken together.
+	Matrix []Row `json:"matrix"`
+	// Every check of every trial.
+	Checks []Check `json:"checks"`
+	// Latency and errors by phase of traffic.
+	Phases []Phase `json:"phases"`
+	// Load over time.
+	Series []Series `json:"series"`
+	// The policy matrix: what was asked, what was expected, what came.
+	Cells []Cell `json:"cells"`
+	// What became of each fault.
+	Faults []Fault `json:"faults"`
+	// Where the report comes from, and how to check it.
+	Provenance Provenance `json:"provenance"`
+}
+
+// Scenario is what of a scenario the report prints.
+type Scenario struct {
+	// Name of the scenario.
+	Name string `json:"name"`
+	// What the scenario shows.
+	Description string `json:"description"`
+	// Latency budgets, for the charts.
+	Budgets []Budget `json:"budgets"`
+}
+
+// Budget is one limit on one quantile of latency.
+type Budget struct {
+	// The traffic.
+	Traffic string `json:"traffic"`
+	// The phase; empty for each phase.
+	Phase string `json:"phase"`
+	// p50, p90 or p99.
+	Quantile string `json:"quantile"`
+	// Most that it may be, in microseconds.
+	Micros int64 `json:"micros"`
+}
+
+// Trial is one mesh in one block.
+type Trial struct {
+	// Number of the block, from 1.
+	Block int `json:"block"`
+	// Name of the mesh.
+	Mesh string `json:"mesh"`
+	// Verdict over the checks of the trial.
+	Verdict verify.Verdict `json:"verdict" jsonschema:"enum=PASS,enum=FAIL,enum=INVALID,enum=ERROR,enum=SKIPPED,enum=GAP"`
+	// Why, in one CamelCase word.
+	Reason string `json:"reason"`
+	// Why, in a sentence.
+	Message string `json:"message"`
+	// How long it took, in seconds; 0 where its end was not recorded.
+	Seconds float64 `json:"seconds"`
+}
+
+// Row is one check over all meshes.
+type Row struct {
+	// The check: kind and subject.
+	ID string `json:"id"`
+	// Kind of the check: mtls, policy, latency, errors, recovery, fault, load or run.
+	Kind string `json:"kind"`
+	// What is checked.
+	Subject string `json:"subject"`
+	// One for each of the report's meshes, in that order.
+	Cells []RowCell `json:"cells"`
+}
+
+// RowCell is one check of one mesh over its blocks.
+type RowCell struct {
+	// Name of the mesh.
+	Mesh string `json:"mesh"`
+	// The worst verdict of the blocks; INVALID where a block lacks the check; empty where no block has it.
+	Verdict verify.Verdict `json:"verdict"`
+	// The figure that was judged, of the block that gave the verdict.
+	Observed string `json:"observed"`
+	// The figure that it was held against.
+	Limit string `json:"limit"`
+	// In how many blocks the verdict was this one.
+	Blocks int `json:"blocks"`
+	// How many blocks the mesh ran in.
+	Of int `json:"of"`
+	// Place in checks of the check that gave the verdict; -1 where there is none.
+	Check int `json:"check"`
+}
+
+// Check is one thing that had to be proved about one trial.
+type Check struct {
+	// Kind and subject, the same for every trial.
+	ID string `json:"id"`
+	// Kind of the check.
+	Kind string `json:"kind"`
+	// What is checked.
+	Subject string `json:"subject"`
+	// Number of the block, from 1.
+	Block int `json:"block"`
+	// Name of the mesh.
+	Mesh string `json:"mesh"`
+	// The verdict.
+	Verdict verify.Verdict `json:"verdict" jsonschema:"enum=PASS,enum=FAIL,enum=INVALID,enum=ERROR,enum=SKIPPED,enum=GAP"`
+	// Why, in one CamelCase word.
+	Reason string `json:"reason"`
+	// What was expected and what was seen.
+	Message string `json:"message"`
+	// The figure that was judged, with its unit.
+	Observed string `json:"observed"`
+	// The figure that it was held against.
+	Limit string `json:"limit"`
+	// Independent lines of evidence.
+	Witnesses []Witness `json:"witnesses"`
+	// How many records the verdict stands on.
+	EvidenceCount int `json:"evidenceCount"`
+	// Some of these records, at most ten: those of dissenting witnesses first. Checks that passed name them without their content.
+	Evidence []Excerpt `json:"evidence"`
+}
+
+// Witness is one independent line of evidence.
+type Witness struct {
+	// What kind of evidence it is.
+	Name string `json:"name"`
+	// What it says.
+	Verdict verify.Verdict `json:"verdict"`
+	// The same in words.
+	Message string `json:"message"`
+	// How many records it stands on.
+	EvidenceCount int `json:"evidenceCount"`
+}
+
+// Excerpt is one record of evidence: where it stands and what it says, long values shortened and secrets removed.
+type Excerpt struct {
+	// Stream and line, such as requests:123.
+	Ref string `json:"ref"`
+	// The record; absent for checks that passed, and where the record is not there.
+	Record json.RawMessage `json:"record,omitempty"`
+}
+
+// Phase is the latency and error rate of one phase of one traffic in one trial.
+type Phase struct {
+	// Number of the block, from 1.
+	Block int `json:"block"`
+	// Name of the mesh.
+	Mesh string `json:"mesh"`
+	// Name of the traffic.
+	Traffic string `json:"traffic"`
+	// Name of the phase.
+	Phase string `json:"phase"`
+	// Start after the start of the load.
+	StartMicros int64 `json:"startMicros"`
+	// Length.
+	ForMicros int64 `json:"forMicros"`
+	// Requests that the profile planned.
+	Offered int64 `json:"offered"`
+	// Of these: sent in time.
+	Achieved int64 `json:"achieved"`
+	// Share of requests that failed; null where it cannot be told.
+	ErrorRate *float64 `json:"errorRate" jsonschema:"oneof_type=number;null"`
+	// Answers by status code, and by kind of failure where there was none.
+	Codes map[string]int `json:"codes"`
+	// Quantiles of latency from the moment when a request should have been sent. This is what budgets are held against.
+	Intended map[string]int64 `json:"intended"`
+	// Quantiles of latency from the moment when it was sent.
+	Service map[string]int64 `json:"service"`
+	// INVALID where the load generator fell short.
+	Verdict verify.Verdict `json:"verdict"`
+}
+
+// Series is one traffic of one trial over time.
+type Series struct {
+	// Number of the block, from 1.
+	Block int `json:"block"`
+	// Name of the mesh.
+	Mesh string `json:"mesh"`
+	// Name of the traffic.
+	Traffic string `json:"traffic"`
+	// Slices of time in order; long runs are merged into at most 600.
+	Slices []Slice `json:"slices"`
+}
+
+// Slice is one slice of time.
+type Slice struct {
+	// Start after the start of the load.
+	AtMicros int64 `json:"atMicros"`
+	// Width.
+	Micros int64 `json:"micros"`
+	// Requests that should have been sent in it.
+	Offered int64 `json:"offered"`
+	// Requests that were sent in it.
+	Sent int64 `json:"sent"`
+	// Of offered: answered or failed.
+	Done int64 `json:"done"`
+	// Of done: failed.
+	Errors int64 `json:"errors"`
+	// Median latency from the intended send time; of merged slices the largest.
+	P50Micros int64 `json:"p50Micros"`
+	// 99th percentile of the same; of merged slices the largest.
+	P99Micros int64 `json:"p99Micros"`
+}
+
+// Cell is one question to the policy of one trial, and its answer.
+type Cell struct {
+	// The question: caller, callee, method, path, kind of connection.
+	ID string `json:"id"`
+	// Number of the block, from 1.
+	Block int `json:"block"`
+	// Name of the mesh.
+	Mesh string `json:"mesh"`
+	// The calling workload.
+	From string `json:"from"`
+	// The cluster of the caller.
+	Cluster string `json:"cluster"`
+	// The service called.
+	To string `json:"to"`
+	// HTTP method.
+	Method string `json:"method"`
+	// Path.
+	Path string `json:"path"`
+	// fresh or established.
+	Connection string `json:"connection"`
+	// allowed or refused.
+	Expected string `json:"expected"`
+	// allowed, refused, mixed or unknown.
+	Observed string `json:"observed"`
+	// What the client saw: a status code, or how the connection ended.
+	Status string `json:"status"`
+	// What this cell proves.
+	Verdict verify.Verdict `json:"verdict"`
+	// Why, where it is not PASS.
+	Message string `json:"message"`
+}
+
+// Fault is what became of one fault in one trial.
+type Fault struct {
+	// Number of the block, from 1.
+	Block int `json:"block"`
+	// Name of the mesh.
+	Mesh string `json:"mesh"`
+	// Name of the fault.
+	Name string `json:"name"`
+	// Kind of the fault.
+	Kind string `json:"kind"`
+	// What it hit.
+	Target string `json:"target"`
+	// When it began.
+	StartMicros int64 `json:"startMicros"`
+	// When it was over: reverted, or the killed pod replaced.
+	EndMicros int64 `json:"endMicros"`
+	// What the effect probe saw.
+	Effect string `json:"effect"`
+	// PASS: it happened. INVALID: it did not, or cannot be told.
+	Verdict verify.Verdict `json:"verdict"`
+	// Time until the steady state was back; -1 where it did not come back or cannot be told.
+	RecoveryMicros int64 `json:"recoveryMicros"`
+}
+
+// Provenance says where a report comes from.
+type Provenance struct {
+	// Version of meshproof that made the run.
+	Version string `json:"version"`
+	// Version of Go that it was built with.
+	GoVersion string `json:"goVersion"`
+	// When the run started, UTC.
+	Started time.Time `json:"started"`
+	// Seed of everything that was drawn.
+	Seed int64 `json:"seed"`
+	// The driver.
+	Driver string `json:"driver"`
+	// What was modelled, one sentence each.
+	Models []string `json:"models"`
+	// Versions of what else took part.
+	Components map[string]string `json:"components"`
+	// The machine.
+	Host evidence.Host `json:"host"`
+	// Meshes of each block in the order in which they ran.
+	Order [][]string `json:"order"`
+	// The command line.
+	Command []string `json:"command"`
+	// Layout of the evidence.
+	EvidenceSchema string `json:"evidenceSchema"`
+	// The evidence is sealed with a hash over all its files.
+	Sealed bool `json:"sealed"`
+	// That hash; empty where there is none.
+	SealRoot string `json:"sealRoot"`
+}

@@ -1,0 +1,150 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/meshproof/meshproof/verify"
+)
+
+const (
+	// maxSummaryRows and maxSummaryFindings keep a summary short enough for a comment on a pull request.
+	maxSummaryRows     = 40
+	maxSummaryFindings = 20
+)
+
+// summary writes the report as Markdown for a comment on a pull request.
+func summary(r *Report) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## Meshproof: %s %s\n\n", r.word(r.Verdict), md(r.Scenario.Name))
+	fmt.Fprintf(&b, "%s (%s)\n\n", md(r.Message), md(orElse(r.Reason, "no reason given")))
+	if r.Partial || r.Interrupted {
+		b.WriteString("**PARTIAL**: " + partialWords(r) + "\n\n")
+	}
+	if r.Modelled {
+		b.WriteString("Data planes are modelled: this judges semantics of policy, identity and recovery, never the cost of a proxy.\n\n")
+	}
+	fmt.Fprintf(&b, "%s in %s of %s. Seed %d.\n\n", r.tally(), count(len(r.Trials), "trial"), meshNames(r), r.Provenance.Seed)
+	summaryMatrix(&b, r)
+	summaryFindings(&b, r)
+	fmt.Fprintf(&b, "Full report: `%s` (report.html), run `%s`.\n", "report.html", code(r.RunID))
+	return []byte(b.String())
+}
+
+func partialWords(r *Report) string {
+	if r.Interrupted {
+		return "the run was interrupted; what follows is what was recorded until then."
+	}
+	return "the record has no seal: the run did not come to its end, and what follows is what was recorded until then."
+}
+
+func meshNames(r *Report) string {
+	if len(r.Meshes) == 0 {
+		return "no mesh"
+	}
+	names := make([]string, len(r.Meshes))
+	for i, m := range r.Meshes {
+		names[i] = md(m)
+	}
+	return strings.Join(names, ", ")
+}
+
+// summaryMatrix writes the matrix, passing rows of large kinds taken together.
+func summaryMatrix(b *strings.Builder, r *Report) {
+	if len(r.Matrix) == 0 {
+		b.WriteString("No check was judged.\n\n")
+		return
+	}
+	b.WriteString("| check |")
+	for _, m := range r.Meshes {
+		b.WriteString(" " + md(m) + " |")
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(r.Meshes)) + "\n")
+	rows, left := r.Matrix, 0
+	if len(rows) > maxSummaryRows {
+		// What did not pass is never left out for what did.
+		var kept []Row
+		for _, row := range rows {
+			if !row.plain() {
+				kept = append(kept, row)
+			}
+		}
+		if len(kept) > maxSummaryRows {
+			kept = kept[:maxSummaryRows]
+		}
+		rows, left = kept, len(rows)-len(kept)
+	}
+	for _, row := range rows {
+		b.WriteString("| " + md(row.ID) + " |")
+		for _, c := range row.Cells {
+			b.WriteString(" " + c.markdown() + " |")
+		}
+		b.WriteString("\n")
+	}
+	if left > 0 {
+		fmt.Fprintf(b, "\n%s not shown here.\n", count(left, "more check"))
+	}
+	b.WriteString("\n")
+}
+
+// plain says that nothing in the row needs a reader: each mesh that has the check passed it.
+func (row *Row) plain() bool {
+	for _, c := range row.Cells {
+		if c.Check >= 0 && c.Verdict != verify.Pass {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *RowCell) markdown() string {
+	if c.Check < 0 {
+		return "–"
+	}
+	s := string(c.Verdict)
+	if c.Verdict != verify.Pass && c.Verdict != verify.Skipped {
+		s = "**" + s + "**"
+	}
+	if c.Of > 1 {
+		s += fmt.Sprintf(" (%d of %d)", c.Blocks, c.Of)
+	}
+	if c.Observed != "" {
+		s += " " + md(c.Observed)
+	}
+	return s
+}
+
+// summaryFindings lists what is wrong, worst first, then the gaps.
+func summaryFindings(b *strings.Builder, r *Report) {
+	found := r.findings()
+	if len(found) == 0 {
+		return
+	}
+	b.WriteString("### What did not pass\n\n")
+	for i, c := range found {
+		if i == maxSummaryFindings {
+			fmt.Fprintf(b, "- and %d more, in the report\n", len(found)-i)
+			break
+		}
+		where := md(c.Mesh)
+		if r.Blocks > 1 {
+			where += fmt.Sprintf(", block %d", c.Block)
+		}
+		fmt.Fprintf(b, "- **%s** %s (%s): %s\n", c.Verdict, md(c.ID), where, md(orElse(c.Message, c.Reason)))
+	}
+	b.WriteString("\n")
+}
+
+// md makes text safe inside a line or a table cell of Markdown: no markup, no HTML, no mention of a person, no link.
+func md(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	return mdEscaper.Replace(s)
+}
+
+var mdEscaper = strings.NewReplacer(
+	`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "|", `\|`, "#", `\#`, "~", `\~`,
+	"<", "&lt;", ">", "&gt;", "&", "&amp;", "@", "&#64;", "://", "&#58;//",
+)
+
+// code makes text safe inside backquotes.
+func code(s string) string { return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "`", "'") }
