@@ -145,8 +145,11 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 		}
 	}
 	// All is answered; the schedule may still end in silence.
+	end := time.NewTimer(s.End() - now())
+	defer end.Stop()
 	for failed == nil && cut < 0 && now() < s.End() {
 		select {
+		case <-end.C:
 		case <-ticker.C:
 			if failed = c.emit(now()); failed == nil && progress != nil && now() >= 0 {
 				progress(c.progress(now()))

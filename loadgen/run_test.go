@@ -160,7 +160,7 @@ func TestAnErrorIsClassedByWhatHappened(t *testing.T) {
 		failed bool
 	}{
 		"status 204":           {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, code: "204"},
-		"a redirect":           {answer: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 302) }, code: "302"},
+		"a redirect":           {answer: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, code: "302"},
 		"a broken redirect":    {answer: func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Location", ":"); w.WriteHeader(302) }, code: "302"},
 		"status 403":           {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, code: "403", failed: true},
 		"status 503":           {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, code: "503", failed: true},
@@ -175,6 +175,7 @@ func TestAnErrorIsClassedByWhatHappened(t *testing.T) {
 		"nobody listens": {base: gone.URL, code: "refused", failed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			base := tc.base
 			if base == "" {
 				base = serve(t, tc.answer).URL
