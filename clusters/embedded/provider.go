@@ -1,0 +1,125 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+)
+
+// Provider makes fleets of embedded clusters.
+type Provider struct {
+	meshes map[string]proxy.Factory
+	timing timing
+}
+
+// New makes a Provider that knows these meshes by name, and "none".
+func New(meshes map[string]proxy.Factory) *Provider {
+	return &Provider{meshes: meshes, timing: defaultTiming()}
+}
+
+var _ clusters.Provider = (*Provider)(nil)
+
+const meshNone = "none"
+
+// Driver implements clusters.Provider.
+func (p *Provider) Driver() string { return "embedded" }
+
+// Check implements clusters.Provider.
+func (p *Provider) Check(mesh string, objs []clusters.Object) error {
+	factory, err := p.factory(mesh)
+	if err != nil {
+		return err
+	}
+	return check(mesh, factory, objs)
+}
+
+func (p *Provider) factory(mesh string) (*proxy.Factory, error) {
+	if mesh == meshNone {
+		return nil, nil
+	}
+	factory, ok := p.meshes[mesh]
+	if !ok {
+		known := []string{meshNone}
+		for name := range p.meshes {
+			known = append(known, name)
+		}
+		slices.Sort(known)
+		return nil, fmt.Errorf("the embedded driver has no model of mesh %q: it knows %s", mesh, strings.Join(known, ", "))
+	}
+	return &factory, nil
+}
+
+// Create implements clusters.Provider.
+func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fleet, error) {
+	factory, err := p.factory(spec.Mesh)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSpec(spec); err != nil {
+		return nil, err
+	}
+	spec.Clusters = slices.Clone(spec.Clusters)
+	f := newFleet(spec, p.timing, factory)
+	if err := f.create(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("creating the embedded clusters: %w", err), f.Close(context.WithoutCancel(ctx)))
+	}
+	return f, nil
+}
+
+func checkSpec(spec clusters.Spec) error {
+	switch {
+	case len(spec.Clusters) == 0:
+		return errors.New("no clusters were asked for")
+	case spec.Latency < 0:
+		return fmt.Errorf("a latency of %s between clusters is not possible", spec.Latency)
+	case spec.Sink == nil:
+		return errors.New("clusters without a sink for evidence prove nothing")
+	}
+	for i, name := range spec.Clusters {
+		if name == "" || slices.Contains(spec.Clusters[:i], name) {
+			return fmt.Errorf("clusters[%d] is named %q: each wants a name of its own", i, name)
+		}
+	}
+	return nil
+}
+
+func (f *fleet) create(ctx context.Context) error {
+	if err := f.trust(); err != nil {
+		return err
+	}
+	for _, name := range f.spec.Clusters {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c, err := newCluster(f, name)
+		if err != nil {
+			return err
+		}
+		f.list = append(f.list, c)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.publish()
+	return ctx.Err()
+}
+
+// Models implements clusters.Provider.
+func (p *Provider) Models() []string {
+	t := p.timing
+	return []string{
+		"Clusters live in this process; their pods are real HTTP servers on 127.0.0.1.",
+		"Sidecars are models with real sockets, TLS and certificates that interpret the mesh's real objects; they are not Envoy, and their own cost is not a mesh's.",
+		"A Service reaches the ready pods of the same namespace and name in every cluster, as in an Istio multi-primary mesh on a flat network; without a mesh the harness does the same, as a multi-cluster Service (KEP-1645) would.",
+		"Without a mesh, kube-proxy is a model: each new connection goes to a ready pod drawn from the seed; without one it is refused.",
+		"Latency between clusters holds back every piece of data and every handshake, in each direction; there is no loss, no jitter and no limit of bandwidth, and within a cluster there is no latency.",
+		"A partition holds data and handshakes back until it ends; they then go on at once, where TCP would wait for its next retransmission.",
+		fmt.Sprintf("A killed pod leaves the endpoints after %s, and its replacement begins to start after %s; no kubelet, image or scheduler takes time.", t.propagate, t.restart),
+		"A changed pod template brings up all new pods before the old ones end.",
+		"The load enters by a front listener that stands for the cloud's load balancer and ends at the ingress workload, past its sidecar.",
+	}
+}
