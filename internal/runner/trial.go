@@ -152,19 +152,22 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 		}
 		to, _ := r.Scenario.Workload(tr.To)
 		attacks = append(attacks, loadgen.Attack{
-			Traffic: tr, Target: url, Host: to.Host(), Trial: t, Seed: r.Seed,
+			Traffic: tr, Base: url, Host: to.Host(), Trial: t, Seed: r.Seed,
 			IDPrefix: fmt.Sprintf("load-%d-%s", t.Block, t.Mesh),
 		})
 	}
-	if err := r.event(t, evidence.EventLoadStart, ""); err != nil {
+	start := time.Now()
+	if err := r.writer.Append(&evidence.Event{
+		Header: evidence.Header{Trial: t, Src: "runner", T: start}, Kind: evidence.EventLoadStart,
+	}); err != nil {
 		return err
 	}
-	start := time.Now()
 	g, gctx := errgroup.WithContext(ctx)
 	scraping, stopScraping := context.WithCancel(gctx)
 	scraped := make(chan error, 1)
 	go func() { scraped <- r.scrape(scraping, env) }()
 	for _, a := range attacks {
+		a.Start = start
 		g.Go(func() error {
 			err := loadgen.Run(gctx, a, r.writer, func(p loadgen.Progress) { r.board.load(a.Traffic.Name, p) })
 			if err != nil {
