@@ -1,0 +1,97 @@
+package verify
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// defaultErrorBudget is the error budget of traffic for which the scenario gives none.
+const defaultErrorBudget = 0.01
+
+// mostlyErrors is the share of errors beyond which the latency of a phase is that of failing.
+const mostlyErrors = 0.5
+
+// latencyBudget is the tightest budget that the scenario sets for one quantile of one phase; 0 where it sets none.
+func latencyBudget(s *scenarios.Scenario, traffic, phase, quantile string) time.Duration {
+	var out time.Duration
+	for _, e := range s.Spec.Expect.Latency {
+		if e.Traffic != traffic || e.Phase != "" && e.Phase != phase {
+			continue
+		}
+		d := map[string]scenarios.Duration{"p50": e.P50, "p90": e.P90, "p99": e.P99}[quantile].D()
+		if d > 0 && (out == 0 || d < out) {
+			out = d
+		}
+	}
+	return out
+}
+
+// errorBudget is the tightest error budget of a phase, and whether the scenario sets any.
+func errorBudget(s *scenarios.Scenario, traffic, phase string) (float64, bool) {
+	budget, set := defaultErrorBudget, false
+	for _, e := range s.Spec.Expect.Errors {
+		if e.Traffic != traffic || e.Phase != "" && e.Phase != phase {
+			continue
+		}
+		if !set || e.Rate < budget {
+			budget, set = e.Rate, true
+		}
+	}
+	return budget, set
+}
+
+// budgets judges what the scenario expects of one phase. Where the load was not what it should have been, what was
+// measured under it proves nothing.
+func (x *trial) budgets(tr *scenarios.Traffic, st stagePhase, load *tally) []Check {
+	var out []Check
+	phase := st.name
+	if st.hits == 0 {
+		return nil // the load check says so
+	}
+	p := x.loadOf(tr).phases[phase]
+	for _, q := range []string{"p50", "p90", "p99"} {
+		limit := latencyBudget(x.s, tr.Name, phase, q)
+		if limit == 0 {
+			continue
+		}
+		c := Check{Kind: KindLatency, Subject: tr.Name + "/" + phase + "/" + q, Limit: limit.String()}
+		t := &tally{}
+		t.add(load)
+		ok := ""
+		if p != nil {
+			if v, has := quantilesOf(p.Intended)[q]; has {
+				got := time.Duration(v) * time.Microsecond
+				c.Observed = got.String()
+				ok = fmt.Sprintf("%s of %d requests is %s, at most %s was expected", q, p.Done, got, limit)
+				if errorRate(p.Errors, p.Done) > mostlyErrors {
+					t.invalid("MostlyErrors", refsOf(p), "%d of %d requests failed: how fast they did so says nothing about latency", p.Errors, p.Done)
+				}
+				if len(t.lack) == 0 && got > limit {
+					t.fail("TooSlow", refsOf(p), "%s of %d requests from their intended time is %s, at most %s was expected", q, p.Done, got, limit)
+				}
+			}
+		}
+		c.Verdict, c.Reason, c.Message, c.Used = t.judge(ok)
+		out = append(out, c)
+	}
+	if limit, set := errorBudget(x.s, tr.Name, phase); set {
+		c := Check{Kind: KindErrors, Subject: tr.Name + "/" + phase, Limit: percent(limit)}
+		t := &tally{}
+		t.add(load)
+		ok := ""
+		if p != nil {
+			rate := errorRate(p.Errors, p.Done)
+			c.Observed = percent(rate)
+			ok = fmt.Sprintf("%d of %d requests failed, at most %s were expected to", p.Errors, p.Done, percent(limit))
+			if len(load.lack) == 0 && rate > evidence.Round(limit) {
+				t.fail("TooManyErrors", refsOf(p), "%d of %d requests failed (%s), at most %s were expected to", p.Errors, p.Done, percent(rate), percent(limit))
+			}
+		}
+		c.Verdict, c.Reason, c.Message, c.Used = t.judge(ok)
+		out = append(out, c)
+	}
+	return out
+}

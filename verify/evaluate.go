@@ -1,0 +1,187 @@
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// Evaluate says what a record proves. It is a pure function: it reads nothing but the record, changes nothing of it,
+// and the order of records that were written side by side makes no difference.
+func Evaluate(rec *evidence.Record) *Result {
+	res := &Result{Modelled: rec.Manifest.Modelled, Partial: !rec.Sealed}
+	s := &scenarios.Scenario{}
+	if err := json.Unmarshal(rec.Manifest.Scenario, s); err != nil {
+		res.Verdict, res.Reason, res.Message = Invalid, "NoScenario", fmt.Sprintf("the record does not hold a readable scenario: %v", err)
+		return res
+	}
+	var ids []evidence.Trial
+	for b, row := range rec.Manifest.Order {
+		for _, mesh := range row {
+			ids = append(ids, evidence.Trial{Block: b + 1, Mesh: mesh})
+		}
+	}
+	all := index(rec, s, ids)
+	for _, e := range rec.Events {
+		res.Interrupted = res.Interrupted || e.Kind == evidence.EventInterrupted
+	}
+	for _, id := range ids {
+		checks := all[id].judge(rec, res)
+		if rec.Sealed && len(rec.Problems) > 0 {
+			distrust(checks, rec.Problems[0])
+		}
+		res.Checks = append(res.Checks, checks...)
+		res.Trials = append(res.Trials, verdictOfTrial(id, checks))
+	}
+	res.conclude(rec)
+	return res
+}
+
+// judge makes every check of a trial, and adds its cells, phases and faults to the result.
+func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
+	checks := []Check{x.run(rec)}
+	if checks[0].Verdict == Skipped {
+		return x.finish(checks)
+	}
+	for i := range x.s.Spec.Traffic {
+		tr := &x.s.Spec.Traffic[i]
+		for _, st := range stagesOf(tr.Profile) {
+			c, t := x.load(tr, st)
+			checks = append(checks, c)
+			if p, ok := x.phaseResult(tr, st.name, c); ok {
+				res.Phases = append(res.Phases, p)
+			}
+			checks = append(checks, x.budgets(tr, st, t)...)
+		}
+	}
+	if wantsMTLS(x.s) {
+		for _, e := range edgesOf(x.s) {
+			checks = append(checks, x.mtls(e))
+		}
+	}
+	if x.s.Spec.Expect.Policy != nil {
+		for _, w := range x.s.Workloads() {
+			if w.Service == nil {
+				continue
+			}
+			c, cells := x.policy(w)
+			checks = append(checks, c)
+			res.Cells = append(res.Cells, cells...)
+		}
+	}
+	for i := range x.s.Spec.Faults {
+		f := &x.s.Spec.Faults[i]
+		c, st := x.fault(f)
+		checks = append(checks, c)
+		if c.Verdict == Pass {
+			if took, ok := x.recovered(&tally{}, st, 0); ok {
+				st.Fault.RecoveryMicros = took.Microseconds()
+			}
+		}
+		res.Faults = append(res.Faults, st.Fault)
+		for _, e := range x.s.Spec.Expect.Recovery {
+			if e.After == f.Name {
+				checks = append(checks, x.recovery(e, st, c))
+			}
+		}
+	}
+	return x.finish(checks)
+}
+
+func (x *trial) finish(checks []Check) []Check {
+	for i := range checks {
+		checks[i].ID = checks[i].Kind + "/" + checks[i].Subject
+		checks[i].Trial = x.id
+	}
+	return checks
+}
+
+// distrust takes back what was proved from a record that was changed after it was sealed.
+func distrust(checks []Check, problem string) {
+	for i := range checks {
+		if c := &checks[i]; c.Verdict == Pass || c.Verdict == Gap {
+			c.Verdict, c.Reason, c.Used = Invalid, "RecordNotWhole", nil
+			c.Message = "the record is sealed and not whole, so nothing in it can be believed: " + problem
+		}
+	}
+}
+
+// rank orders verdicts by precedence; what is not here does not count.
+var rank = map[Verdict]int{Error: 4, Fail: 3, Invalid: 2, Pass: 1}
+
+// proves reports whether a PASS of the kind says something about the mesh, rather than about the run itself.
+func proves(kind string) bool { return kind != KindRun && kind != KindLoad && kind != KindFault }
+
+// weigh finds the check that decides over a list, how many have its verdict, and whether anything was proved.
+func weigh(checks []Check) (decides *Check, n int, proved, gap bool) {
+	for i := range checks {
+		c := &checks[i]
+		proved = proved || c.Verdict == Pass && proves(c.Kind)
+		gap = gap || c.Verdict == Gap
+		switch {
+		case rank[c.Verdict] == 0:
+		case decides == nil || rank[c.Verdict] > rank[decides.Verdict]:
+			decides, n = c, 1
+		case c.Verdict == decides.Verdict:
+			n++
+		}
+	}
+	return decides, n, proved, gap
+}
+
+func describe(c *Check, n int) string {
+	msg := fmt.Sprintf("%s of trial %s: %s", c.ID, c.Trial, c.Message)
+	if n > 1 {
+		msg += fmt.Sprintf(" (and %d more checks)", n-1)
+	}
+	return msg
+}
+
+func verdictOfTrial(id evidence.Trial, checks []Check) Trial {
+	out := Trial{Trial: id}
+	decides, n, proved, gap := weigh(checks)
+	switch {
+	case decides == nil:
+		out.Verdict, out.Reason, out.Message = checks[0].Verdict, checks[0].Reason, checks[0].Message
+	case decides.Verdict != Pass:
+		out.Verdict, out.Reason, out.Message = decides.Verdict, decides.Reason, describe(decides, n)
+	case proved:
+		out.Verdict, out.Reason, out.Message = Pass, "AllProved", "everything that was expected was proved"
+		if gap {
+			out.Message = "everything that was expected was proved, apart from declared gaps, which were demonstrated"
+		}
+	case gap:
+		out.Verdict, out.Reason, out.Message = Gap, "DeclaredGap", "all that was expected is declared as a gap, and the gaps were demonstrated"
+	default:
+		out.Verdict, out.Reason, out.Message = Invalid, "NothingProved", "no check proved anything about the mesh"
+	}
+	return out
+}
+
+// conclude weighs all checks into the verdict of the run.
+func (res *Result) conclude(rec *evidence.Record) {
+	decides, n, proved, _ := weigh(res.Checks)
+	switch {
+	case decides != nil && decides.Verdict != Pass:
+		res.Verdict, res.Reason, res.Message = decides.Verdict, decides.Reason, describe(decides, n)
+	case !proved:
+		res.Verdict, res.Reason, res.Message = Invalid, "NothingProved", "no check proved anything about a mesh"
+	default:
+		res.Verdict, res.Reason, res.Message = Pass, "AllProved", "everything that was expected was proved"
+	}
+	for _, e := range rec.Events {
+		if e.Kind == evidence.EventError && e.Trial == (evidence.Trial{}) {
+			res.Verdict, res.Reason, res.Message = Error, "EnvironmentFailed", e.Message
+		}
+	}
+	switch {
+	case res.Verdict == Pass && res.Partial:
+		res.Verdict, res.Reason, res.Message = Invalid, "Partial", "the record has no seal: the run did not come to its end"
+	case res.Verdict == Pass && res.Interrupted:
+		res.Verdict, res.Reason, res.Message = Invalid, "Interrupted", "the user stopped the run"
+	case res.Verdict == Pass && len(rec.Problems) > 0:
+		res.Verdict, res.Reason, res.Message = Invalid, "RecordNotWhole", "the record is not whole: "+rec.Problems[0]
+	}
+}

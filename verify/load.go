@@ -1,0 +1,222 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// errorStatus is the status from which an answer counts as an error.
+const errorStatus = 400
+
+// loadState is what is known of one traffic: its slices of time and its phases, and whether they are whole and agree.
+type loadState struct {
+	tally  tally
+	ticks  []*evidence.Tick
+	phases map[string]*evidence.Phase
+}
+
+// loadOf checks once that a traffic's record is whole: slices of time without a gap that reach to the end of the load,
+// every phase, and as many requests in the one as in the other.
+func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
+	if l := x.clean[tr.Name]; l != nil {
+		return l
+	}
+	l := &loadState{ticks: x.ticks[tr.Name], phases: map[string]*evidence.Phase{}}
+	x.clean[tr.Name] = l
+	t := &l.tally
+	x.whole(t, evidence.Ticks, evidence.Phases)
+	t.use(refsOf(l.ticks...)...)
+	t.use(refsOf(x.phases[tr.Name]...)...)
+	if len(l.ticks) == 0 {
+		t.invalid("NoLoad", nil, "there is no record of traffic %s", tr.Name)
+	}
+	var inTicks, inPhases, end int64
+	for i, k := range l.ticks {
+		switch {
+		case k.Index != i || k.AtMicros != end:
+			t.invalid("TicksMissing", refsOf(k), "slices of time of traffic %s are missing before %s", tr.Name, micros(k.AtMicros))
+		case k.Micros <= 0:
+			t.invalid("TicksMissing", refsOf(k), "slice %d of traffic %s has no width", i, tr.Name)
+		case k.Done != k.Offered:
+			t.invalid("Unanswered", refsOf(k), "%d of %d requests of traffic %s at %s have no outcome", k.Offered-k.Done, k.Offered, tr.Name, micros(k.AtMicros))
+		}
+		if n, errs, err := outcomes(k.Codes); err != nil || n != k.Done || errs != k.Errors {
+			t.invalid("CountsDisagree", refsOf(k), "the outcomes of traffic %s at %s do not add up", tr.Name, micros(k.AtMicros))
+		}
+		end = k.AtMicros + k.Micros
+		inTicks += k.Done
+	}
+	for _, p := range x.phases[tr.Name] {
+		if l.phases[p.Phase] != nil {
+			t.invalid("CountsDisagree", refsOf(p), "phase %s of traffic %s is there twice", p.Phase, tr.Name)
+		}
+		l.phases[p.Phase] = p
+		inPhases += p.Done
+	}
+	if inTicks != inPhases {
+		t.invalid("CountsDisagree", nil, "traffic %s has %d outcomes in its slices of time, and %d in its phases", tr.Name, inTicks, inPhases)
+	}
+	if want := profileMicros(tr.Profile); end < want {
+		t.invalid("TicksMissing", nil, "the slices of time of traffic %s end at %s, and its profile at %s", tr.Name, micros(end), micros(want))
+	}
+	return l
+}
+
+// outcomes sums up counts by status code, and those that are errors: no response, or a status of 400 or more.
+func outcomes(codes map[string]int) (n, errs int64, err error) {
+	for _, k := range sortedKeys(codes) {
+		c := codes[k]
+		if c < 0 {
+			return 0, 0, fmt.Errorf("%d outcomes of %q", c, k)
+		}
+		n += int64(c)
+		if code, err := strconv.Atoi(k); err != nil || code >= errorStatus {
+			errs += int64(c)
+		}
+	}
+	return n, errs, nil
+}
+
+// stagePhase is one stage of a profile with what it asks for.
+type stagePhase struct {
+	name            string
+	start, duration time.Duration
+	hits            int64
+}
+
+// stagesOf recomputes what a profile asks for: the integral of the rate over each stage, whose running total is rounded
+// at the end of each. A constant rate r gives r·T, a ramp from a to b (a+b)/2·T, and a triangle from a to b and back
+// the same.
+func stagesOf(p scenarios.Profile) []stagePhase {
+	var out []stagePhase
+	var sum float64
+	var n int64
+	var at time.Duration
+	for i, st := range p.Stages {
+		mean := st.Rate
+		switch {
+		case st.To != nil:
+			mean = (st.Rate + *st.To) / 2
+		case st.Peak != nil:
+			mean = (st.Rate + *st.Peak) / 2
+		}
+		sum += mean * st.For.D().Seconds()
+		total := int64(math.Floor(sum + 0.5))
+		name := st.Name
+		if name == "" {
+			name = fmt.Sprintf("stage-%d", i+1)
+		}
+		out = append(out, stagePhase{name, at, st.For.D(), total - n})
+		n, at = total, at+st.For.D()
+	}
+	return out
+}
+
+func profileMicros(p scenarios.Profile) (total int64) {
+	for _, st := range p.Stages {
+		total += st.For.D().Microseconds()
+	}
+	return total
+}
+
+// load judges whether a phase was the load that the scenario asks for. Nothing else about the phase can be believed
+// where it was not.
+func (x *trial) load(tr *scenarios.Traffic, st stagePhase) (Check, *tally) {
+	c := Check{Kind: KindLoad, Subject: tr.Name + "/" + st.name}
+	if st.hits == 0 {
+		c.Verdict, c.Reason, c.Message = Skipped, "NoRequests", "the profile asks for no request in this phase"
+		return c, &tally{}
+	}
+	l := x.loadOf(tr)
+	t := &tally{}
+	t.add(&l.tally)
+	p := l.phases[st.name]
+	ok := ""
+	if p == nil {
+		t.invalid("NoPhase", nil, "phase %s of traffic %s was not recorded: the load did not get through it", st.name, tr.Name)
+	} else {
+		used := refsOf(p)
+		// A request that lies on the boundary of two phases may be counted to either.
+		if d := p.Offered - st.hits; d < -1 || d > 1 || p.Offered <= 0 {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s planned %d requests, and its profile asks for %d", st.name, tr.Name, p.Offered, st.hits)
+		}
+		if p.AtMicros != st.start.Microseconds() || p.ForMicros != st.duration.Microseconds() {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s was from %s for %s, want from %s for %s",
+				st.name, tr.Name, micros(p.AtMicros), micros(p.ForMicros), st.start, st.duration)
+		}
+		if p.Done != p.Offered {
+			t.invalid("Unanswered", used, "%d of %d requests of phase %s have no outcome", p.Offered-p.Done, p.Offered, st.name)
+		}
+		if n, errs, err := outcomes(p.Codes); err != nil || n != p.Done || errs != p.Errors {
+			t.invalid("CountsDisagree", used, "the outcomes of phase %s of traffic %s do not add up", st.name, tr.Name)
+		}
+		for _, h := range []string{p.Intended, p.Service} {
+			if d, err := evidence.DecodeHistogram(h); err != nil {
+				t.invalid("BadHistogram", used, "phase %s of traffic %s: %v", st.name, tr.Name, err)
+			} else if d.TotalCount() != p.Done {
+				t.invalid("CountsDisagree", used, "a latency histogram of phase %s of traffic %s holds %d of %d requests", st.name, tr.Name, d.TotalCount(), p.Done)
+			}
+		}
+		short := shortfall(p)
+		c.Observed, c.Limit = percent(short)+" short", percent(evidence.MaxShortfall)+" short"
+		if short > evidence.MaxShortfall || p.Achieved > p.Offered {
+			t.invalid("LoadShortfall", used, "the load generator sent %d of %d requests of phase %s in time, %s short of what was asked for (at most %s): what it measured is not this load",
+				p.Achieved, p.Offered, st.name, percent(short), percent(evidence.MaxShortfall))
+		}
+		ok = fmt.Sprintf("%d of %d requests were sent in time", p.Achieved, p.Offered)
+	}
+	c.Verdict, c.Reason, c.Message, c.Used = t.judge(ok)
+	return c, t
+}
+
+// shortfall is the share of a phase's planned requests that was not sent in time.
+func shortfall(p *evidence.Phase) float64 {
+	if p.Offered <= 0 {
+		return 1
+	}
+	return evidence.Round(1 - float64(p.Achieved)/float64(p.Offered))
+}
+
+// phaseResult is a phase's figures for the report, judged by its load check.
+func (x *trial) phaseResult(tr *scenarios.Traffic, name string, load Check) (Phase, bool) {
+	p := x.loadOf(tr).phases[name]
+	if p == nil {
+		return Phase{}, false
+	}
+	out := Phase{
+		Trial: x.id, Traffic: tr.Name, Phase: name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
+		Offered: p.Offered, Achieved: p.Achieved, ErrorRate: errorRate(p.Errors, p.Done), Codes: p.Codes, Verdict: load.Verdict,
+	}
+	out.Intended, out.Service = quantilesOf(p.Intended), quantilesOf(p.Service)
+	return out, true
+}
+
+// quantilesOf reads the quantiles (µs) of a histogram; none where it cannot be read, which the load check says.
+func quantilesOf(text string) map[string]int64 {
+	h, err := evidence.DecodeHistogram(text)
+	if err != nil {
+		return nil
+	}
+	return map[string]int64{
+		"p50": h.ValueAtQuantile(50), "p90": h.ValueAtQuantile(90), "p99": h.ValueAtQuantile(99),
+		"p999": h.ValueAtQuantile(99.9), "max": h.Max(),
+	}
+}
+
+func errorRate(errors, done int64) float64 {
+	if done <= 0 {
+		return 0
+	}
+	return evidence.Round(float64(errors) / float64(done))
+}
+
+func percent(x float64) string {
+	return strconv.FormatFloat(evidence.Round(100*x), 'g', 3, 64) + "%"
+}
+
+func micros(n int64) string { return (time.Duration(n) * time.Microsecond).String() }

@@ -1,0 +1,319 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// What a cell of the matrix was expected to be, and seen to be.
+const (
+	allowed = "allowed"
+	refused = "refused"
+	mixed   = "mixed"
+	unknown = "unknown"
+)
+
+// policy judges the row of the matrix that belongs to one callee: each of its cells, and what its proxies counted in
+// each round.
+func (x *trial) policy(to scenarios.Workload) (Check, []Cell) {
+	c := Check{Kind: KindPolicy, Subject: to.Name}
+	var cells []Cell
+	var all, cellTally, metrics, connections tally
+	x.whole(&all, evidence.Requests, evidence.Probes, evidence.Accesses, evidence.Scrapes, evidence.Pods, evidence.Events)
+	got, forbidden := 0, 0
+	for _, asks := range x.cellsOf(to) {
+		cell, t := x.cell(asks)
+		cellTally.add(t)
+		cells = append(cells, cell)
+		if cell.Expected == refused {
+			forbidden++
+			if len(t.disproof) > 0 {
+				got++
+			}
+		}
+	}
+	if len(cells) == 0 {
+		cellTally.invalid("NotAsked", nil, "the plan asks nothing of %s", to.Name)
+	}
+	for _, r := range x.rounds {
+		cellTally.add(&r.tally)
+	}
+	all.add(&cellTally)
+	c.Witnesses = append(c.Witnesses, cellTally.witness("cells", fmt.Sprintf("%d of %d cells are as the policy says", len(cells), len(cells))))
+	if x.d.proxied() {
+		for _, r := range x.rounds {
+			x.refusalsCounted(&metrics, r, to)
+			x.connectionsClaimed(&connections, r, to)
+		}
+		all.add(&metrics)
+		all.add(&connections)
+		c.Witnesses = append(c.Witnesses,
+			metrics.witness("proxy metrics", "the proxies counted as many refusals as the clients saw"),
+			connections.witness("connections", "fresh requests made handshakes of their own, established ones made none"))
+	}
+	c.Verdict, c.Reason, c.Message, c.Used = all.judge(fmt.Sprintf("all %d cells are as the policy says, %d of them refused", len(cells), forbidden))
+	if x.declares(scenarios.GapPolicy) {
+		x.policyGap(&c, cells, &all, got, forbidden)
+	}
+	return c, cells
+}
+
+// policyGap turns a verdict into that of a declared gap: a forbidden request must have got through, and nothing be
+// left in doubt.
+func (x *trial) policyGap(c *Check, cells []Cell, all *tally, got, forbidden int) {
+	switch {
+	case len(all.lack) > 0:
+		c.Verdict, c.Reason, c.Message = Invalid, all.lack[0].reason, "the declared gap cannot be shown: "+all.lack[0].message
+		c.Used = refs(all.lack[0].used)
+	case len(all.disproof) > 0 && all.disproof[0].reason != reasonHole:
+		// An allowed request that is refused is no gap in what the mesh can refuse.
+	case got > 0:
+		c.Verdict, c.Reason = Gap, "DeclaredGap"
+		c.Message = fmt.Sprintf("as declared: %d of %d forbidden cells got through", got, forbidden)
+		c.Used = refs(all.used)
+		for i := range c.Witnesses {
+			if c.Witnesses[i].Verdict == Fail {
+				c.Witnesses[i].Verdict = Gap
+			}
+		}
+		for i := range cells {
+			if cells[i].Verdict == Fail {
+				cells[i].Verdict = Gap
+			}
+		}
+	case forbidden == 0:
+		c.Verdict, c.Reason = Invalid, "GapNotShown"
+		c.Message = fmt.Sprintf("policy is declared as a gap of this mesh, and the scenario forbids nothing to %s, so the gap cannot be shown", c.Subject)
+	default:
+		c.Verdict, c.Reason = Invalid, "GapClosed"
+		c.Message = "policy is declared as a gap of this mesh, and every forbidden request was refused: the declaration is stale, or the check is blind"
+	}
+}
+
+// roundAsk is one ask of the plan in its round.
+type roundAsk struct {
+	*round
+	Ask
+}
+
+// cellsOf groups what is asked of a callee by cell: before and after the load are one cell.
+func (x *trial) cellsOf(to scenarios.Workload) [][]roundAsk {
+	at := map[string]int{}
+	var out [][]roundAsk
+	for _, r := range x.rounds {
+		for _, a := range r.Asks {
+			if a.To != to.Name {
+				continue
+			}
+			i, ok := at[a.Cell]
+			if !ok {
+				i = len(out)
+				at[a.Cell] = i
+				out = append(out, nil)
+			}
+			out[i] = append(out[i], roundAsk{r, a})
+		}
+	}
+	return out
+}
+
+const (
+	reasonHole  = "PolicyHole"
+	reasonBlock = "OverBlocked"
+)
+
+// cell judges one cell over all its rounds.
+func (x *trial) cell(asks []roundAsk) (Cell, *tally) {
+	a := asks[0].Ask
+	c := Cell{
+		ID: a.Cell, Trial: x.id, From: a.From, Cluster: a.Cluster, To: a.To, Method: a.Method, Path: a.Path,
+		Connection: a.Connection, Expected: refused,
+	}
+	if a.Allowed {
+		c.Expected = allowed
+	}
+	t := &tally{}
+	through, turned := 0, 0
+	statuses := map[string]bool{}
+	for _, ra := range asks {
+		for _, p := range x.answered(t, ra.round, ra.Ask) {
+			statuses[status(p)] = true
+			switch recs := x.requests[p.ID]; {
+			case len(recs) > 0:
+				through++
+			case p.Status/100 != 2:
+				turned++
+			}
+			if a.Allowed {
+				x.allowedAsk(t, p)
+			} else {
+				x.refusedAsk(t, p)
+			}
+		}
+	}
+	switch {
+	case through > 0 && turned > 0:
+		c.Observed = mixed
+	case through > 0 && len(t.lack) == 0:
+		c.Observed = allowed
+	case turned > 0 && len(t.lack) == 0:
+		c.Observed = refused
+	default:
+		c.Observed = unknown
+	}
+	c.Status = strings.Join(sortedKeys(statuses), ", ")
+	c.Verdict, _, c.Message, c.Used = t.judge("")
+	return c, t
+}
+
+// allowedAsk wants a request to have been answered by the workload, which says so itself, once, under the caller's
+// identity where the mesh has any.
+func (x *trial) allowedAsk(t *tally, p *evidence.Probe) {
+	from, ok := x.s.Workload(p.From.Service)
+	to, ok2 := x.s.Workload(p.To)
+	if !ok || !ok2 {
+		t.invalid("NotAsked", refsOf(p), "request %s is of workloads that the scenario does not have", p.ID)
+		return
+	}
+	recs := x.requests[p.ID]
+	if p.Status/100 != 2 {
+		used := append(refsOf(p), refsOf(recs...)...)
+		switch {
+		case len(recs) > 0:
+			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, status(p))
+		case p.Status == 403 || p.Status == 401 || p.Error == "closed":
+			t.fail(reasonBlock, used, "%s is allowed, and was refused: %s", p.Cell, status(p))
+		default:
+			t.invalid("Unanswered", used, "%s is allowed, and its client saw %s", p.Cell, status(p))
+		}
+		return
+	}
+	if rec := x.heard(t, p); rec != nil && x.d.proxied() {
+		x.identified(t, rec, from, to)
+	}
+}
+
+// refusedAsk wants a request to have reached no workload, its authorised twin to have been served, and a proxy to name
+// policy as the cause. What is closed before any proxy reads it has no line of its own and is counted instead.
+func (x *trial) refusedAsk(t *tally, p *evidence.Probe) {
+	recs := x.requests[p.ID]
+	used := append(refsOf(p), refsOf(recs...)...)
+	if len(recs) > 0 {
+		if p.Status/100 == 2 {
+			x.heard(t, p)
+		} else {
+			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, status(p))
+		}
+		t.fail(reasonHole, used, "%s is forbidden, and got through: request %s was recorded by %s and answered %s", p.Cell, p.ID, podName(recs[0].At), status(p))
+		return
+	}
+	if p.Status/100 == 2 {
+		t.invalid("NoRecord", used, "%s is forbidden, and was answered %s without a record of any workload", p.Cell, status(p))
+		return
+	}
+	x.twin(t, p)
+	switch {
+	case !x.d.proxied():
+		t.invalid("NoCause", used, "%s went unanswered (%s), and there is no proxy to say that policy refused it", p.Cell, status(p))
+	case p.Status == 0 && p.From.Service == scenarios.OutsiderName:
+		// Counted by turnedAway in refusalsCounted.
+	case p.Status == 0:
+		t.invalid("NoCause", used, "%s went unanswered (%s): that is not how policy refuses", p.Cell, status(p))
+	default:
+		x.refusalLogged(t, p)
+	}
+}
+
+// refusalLogged wants the callee's proxy to have logged that policy refused this very request, of this very caller.
+func (x *trial) refusalLogged(t *tally, p *evidence.Probe) {
+	l := x.logged(t, p)
+	if l == nil {
+		return
+	}
+	used := append(refsOf(p), l.Ref())
+	from, _ := x.s.Workload(p.From.Service)
+	switch {
+	case !l.denied() || p.Status != l.code:
+		t.invalid("NoCause", used, "%s was answered %s, and the access log of %s does not name policy as the cause: code %d, %q", p.Cell, status(p), podName(l.At), l.code, l.details)
+	case from.Meshed && l.peer != x.d.identity(from):
+		t.fail("WrongIdentity", used, "%s was refused as a request of %q: the refusal says nothing about %s", p.Cell, l.peer, from.Name)
+	}
+}
+
+// refusalsCounted holds the refusals that the callee's proxies counted in a round against those that clients saw.
+func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
+	var seen []*evidence.Probe
+	byPrincipal := map[string]int64{}
+	closed, outside := int64(0), []evidence.Ref(nil)
+	for _, p := range x.asked[r.Name] {
+		from, _ := x.s.Workload(p.From.Service)
+		switch {
+		case p.To != to.Name:
+		case p.Status == 403:
+			seen = append(seen, p)
+			if from.Meshed {
+				byPrincipal[x.d.identity(from)]++
+			} else {
+				byPrincipal[""]++
+			}
+		case p.Status == 0 && !from.Meshed:
+			closed++
+			outside = append(outside, p.Ref())
+		}
+	}
+	p := x.pool(r, to)
+	t.add(&p.tally)
+	t.use(refsOf(seen...)...)
+	t.use(outside...)
+	scrapes := refs(p.tally.used)
+	used := append(slices.Clone(scrapes), refsOf(seen...)...)
+	x.turnedAway(t, r, to, closed, outside)
+	if x.counted {
+		counted := map[string]int64{}
+		for _, c := range p.requests {
+			if c.code == 403 {
+				counted[c.principal] += c.n
+			}
+		}
+		for who := range byPrincipal {
+			counted[who] += 0
+		}
+		for _, who := range sortedKeys(counted) {
+			if counted[who] != byPrincipal[who] {
+				t.invalid("MetricsDisagree", used, "the proxies of %s counted %d refusals of %q in proof window %s, and clients saw %d", to.Name, counted[who], who, r.Name, byPrincipal[who])
+			}
+		}
+	}
+	if p.judged && p.denied != int64(len(seen)) {
+		t.invalid("MetricsDisagree", used, "the policy filters of %s refused %d requests in proof window %s, and clients saw %d refusals", to.Name, p.denied, r.Name, len(seen))
+	}
+	if !x.counted && !p.judged && len(seen) > 0 {
+		t.invalid("NoMetrics", scrapes, "the proxies of %s do not export how many requests they refused", to.Name)
+	}
+}
+
+// connectionsClaimed holds the handshakes that the callee's proxies made in a round against the kind of connection that
+// the round is about.
+func (x *trial) connectionsClaimed(t *tally, r *round, to scenarios.Workload) {
+	p := x.pool(r, to)
+	t.add(&p.tally)
+	scrapes := refs(p.tally.used)
+	asked := int64(0)
+	for _, a := range x.asked[r.Name] {
+		if from, _ := x.s.Workload(a.From.Service); a.To == to.Name && from.Meshed {
+			asked++
+		}
+	}
+	switch {
+	case !p.handshook:
+		t.invalid("NoMetrics", scrapes, "the proxies of %s do not export how many TLS handshakes they made, so fresh and established connections cannot be told apart", to.Name)
+	case r.connection == connFresh && p.handshakes < asked:
+		t.invalid("NotFresh", scrapes, "%d requests on fresh connections to %s made %d handshakes in proof window %s", asked, to.Name, p.handshakes, r.Name)
+	case r.connection == connEstablished && p.handshakes != 0:
+		t.invalid("NotEstablished", scrapes, "%d handshakes were made with %s in proof window %s: not all its requests were on established connections", p.handshakes, to.Name, r.Name)
+	}
+}

@@ -1,0 +1,102 @@
+package verify
+
+import (
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// run judges whether the trial went all its way, undisturbed by anything that it did not do itself, and whether its
+// record is whole. It is the only check that can be ERROR.
+func (x *trial) run(rec *evidence.Record) Check {
+	c := Check{Kind: KindRun, Subject: "whole"}
+	if e := x.events[evidence.EventSkipped]; len(e) > 0 {
+		c.Verdict, c.Reason, c.Message, c.Used = Skipped, "NotPossibleHere", e[0].Message, refsOf(e...)
+		return c
+	}
+	t := &tally{}
+	if e := x.events[evidence.EventInterrupted]; len(e) > 0 {
+		t.invalid("Interrupted", refsOf(e...), "the user stopped the run")
+	}
+	for _, k := range []struct{ kind, reason, what string }{
+		{evidence.EventTrialStart, "NotRun", "the trial was not started"},
+		{evidence.EventTrialEnd, "NotFinished", "the trial did not come to its end"},
+	} {
+		found := x.events[k.kind]
+		if len(found) != 1 {
+			t.invalid(k.reason, refsOf(found...), "%s: it has %d records of its %s, want 1", k.what, len(found), k.kind)
+		}
+		t.use(refsOf(found...)...)
+	}
+	for _, p := range rec.Problems {
+		t.invalid("RecordNotWhole", nil, "the record is not whole: %s", p)
+	}
+	x.whole(t, evidence.Streams...)
+	if _, err := dialectOf(scenarios.MeshName(x.id.Mesh)); err != nil {
+		t.invalid("UnknownMesh", nil, "%v", err)
+	}
+	x.restarts(t)
+	x.ends(t)
+	c.Verdict, c.Reason, c.Message, c.Used = t.judge("the trial went all its way, and its record is whole")
+	if e := x.events[evidence.EventError]; len(e) > 0 {
+		c.Verdict, c.Reason, c.Message, c.Used = Error, "EnvironmentFailed", e[0].Message, refsOf(e...)
+	}
+	return c
+}
+
+// restarts looks for proxies whose process was restarted without their pod: nobody here does that.
+func (x *trial) restarts(t *tally) {
+	first := map[string]*evidence.Scrape{}
+	for _, s := range x.allScrapes {
+		if s.Error != "" {
+			continue
+		}
+		p, err := x.page(s)
+		if err != nil {
+			t.invalid("BadScrape", refsOf(s), "a metric page of pod %s: %v", podName(s.At), err)
+			continue
+		}
+		was := first[s.At.UID]
+		if was == nil {
+			first[s.At.UID] = s
+			continue
+		}
+		if q, _ := x.page(was); q.start != p.start {
+			t.invalid("Restarted", refsOf(was, s), "the proxy of pod %s was restarted, and the run did not do it", podName(s.At))
+			first[s.At.UID] = s
+		}
+	}
+}
+
+// ends looks for pods that ended while the trial was at work, or that are missing from a later inventory, without a
+// fault that killed them.
+func (x *trial) ends(t *tally) {
+	killed := map[string]bool{}
+	for i := range x.s.Spec.Faults {
+		f := &x.s.Spec.Faults[i]
+		for _, r := range x.faults[f.Name] {
+			if f.Kind == scenarios.PodKill && r.Action == evidence.FaultInject && r.UID != "" {
+				killed[r.UID] = true
+			}
+		}
+	}
+	last := map[string]*evidence.Pod{}
+	for _, p := range x.allPods {
+		last[p.At.UID] = p
+	}
+	ends := x.events[evidence.EventWindowEnd]
+	for _, e := range x.events[evidence.EventPodEnded] {
+		// After the last window the trial takes its clusters down.
+		if len(ends) > 0 && e.T.Before(ends[len(ends)-1].T) && !killed[e.At.UID] {
+			t.invalid("PodEnded", refsOf(e), "pod %s ended, and the run did not do it: %s", podName(e.At), e.Message)
+		}
+	}
+	if len(x.rounds) == 0 {
+		return
+	}
+	final := x.rounds[len(x.rounds)-1].Name
+	for _, uid := range sortedKeys(last) {
+		if p := last[uid]; !killed[uid] && p.Window != final {
+			t.invalid("PodEnded", refsOf(p), "pod %s was there in window %q and is missing at the end, and the run did not do it", podName(p.At), p.Window)
+		}
+	}
+}
