@@ -1,0 +1,152 @@
+package istio
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// config is what one sidecar does, compiled from a Snapshot. It never changes.
+type config struct {
+	mode      mtlsMode
+	authz     *authorizer
+	own       service              // the Service that the pod stands behind
+	hosts     map[string]*virtual  // by every name of a Service, in lower case
+	upstreams map[string]*upstream // by Envoy's name of the cluster: "outbound|80|fresh|shop.app.svc.cluster.local"
+}
+
+// service names a Service in metrics.
+type service struct{ host, name, namespace string }
+
+// virtual is Envoy's virtual host: a Service and its routes.
+type virtual struct {
+	service service
+	routes  []*route
+}
+
+// upstream is Envoy's cluster: the endpoints of a Service, or of a subset of it, and how they are reached.
+type upstream struct {
+	name string
+	dest destination
+	sni  string
+	// identities are the SPIFFE IDs that the endpoints may have.
+	identities []string
+	endpoints  []endpoint
+	balancer   *balancer // set when the proxy takes the configuration
+	stats      *upstreamStats
+}
+
+type endpoint struct {
+	proxy.Endpoint
+	secure bool
+}
+
+// compile reads a Snapshot for one pod.
+func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
+	set := settingsOf(snap.Objects)
+	c := &config{
+		mode:      mtlsModeOf(set.peerAuthentications, pod.Namespace, pod.Labels, scenarios.WorkloadPort),
+		authz:     newAuthorizer(set.authorizationPolicies, pod.Namespace, pod.Labels),
+		own:       unknownService,
+		hosts:     map[string]*virtual{},
+		upstreams: map[string]*upstream{},
+	}
+	for _, svc := range snap.Services {
+		for _, d := range destinationsOf(set.destinationRules, svc, pod.Namespace) {
+			u := newUpstream(svc, d, set)
+			c.upstreams[u.name] = u
+		}
+		for _, ep := range svc.Endpoints {
+			if ep.UID == pod.UID && ep.Cluster == pod.Cluster {
+				c.own = service{svc.Host, svc.Name, svc.Namespace}
+			}
+		}
+	}
+	if c.own == unknownService {
+		c.own = ownService(snap, pod)
+	}
+	for _, svc := range snap.Services {
+		v := &virtual{service: service{svc.Host, svc.Name, svc.Namespace}, routes: c.routesOf(snap, set, svc)}
+		for _, name := range hostNames(svc.Name, svc.Namespace, pod.Namespace) {
+			c.hosts[strings.ToLower(name)] = v
+		}
+	}
+	return c
+}
+
+// unknownService stands in metrics for what is not known.
+var unknownService = service{"unknown", "unknown", "unknown"}
+
+// ownService is the Service of a pod that is not, or not yet, among its endpoints: that with the name that Meshproof
+// gives it.
+func ownService(snap *proxy.Snapshot, pod proxy.Pod) service {
+	for _, svc := range snap.Services {
+		if svc.Namespace == pod.Namespace && svc.Name == pod.Service {
+			return service{svc.Host, svc.Name, svc.Namespace}
+		}
+	}
+	return unknownService
+}
+
+func (c *config) routesOf(snap *proxy.Snapshot, set objects, svc proxy.Service) []*route {
+	vs := virtualServiceFor(set.virtualServices, svc.Host)
+	if vs == nil {
+		return []*route{{targets: []weighted{{c.upstreams[upstreamName(svc.Port, "", svc.Host)], 1}}, weights: 1, retry: defaultRetries()}}
+	}
+	find := func(host, subset string) *upstream {
+		host = fqdn(host, vs.Namespace)
+		to, ok := snap.Services[host]
+		if !ok {
+			return nil
+		}
+		return c.upstreams[upstreamName(to.Port, subset, host)]
+	}
+	var out []*route
+	for _, r := range vs.Spec.GetHttp() {
+		out = append(out, newRoute(r, find))
+	}
+	return out
+}
+
+func newUpstream(svc proxy.Service, d destination, set objects) *upstream {
+	u := &upstream{
+		name: upstreamName(svc.Port, d.subset, svc.Host),
+		dest: d,
+		sni:  fmt.Sprintf("outbound_.%d_.%s_.%s", svc.Port, d.subset, svc.Host),
+	}
+	known := map[string]bool{}
+	for _, ep := range svc.Endpoints {
+		if id := spiffeID(ep.Namespace, ep.ServiceAccount); !known[id] {
+			known[id] = true
+			u.identities = append(u.identities, id)
+		}
+		if selectsLabels(d.labels, ep.Labels) {
+			u.endpoints = append(u.endpoints, endpoint{ep, d.secure(ep, set)})
+		}
+	}
+	slices.Sort(u.identities)
+	return u
+}
+
+// upstreamName is Envoy's name of a cluster.
+func upstreamName(port int, subset, host string) string {
+	return fmt.Sprintf("outbound|%d|%s|%s", port, subset, host)
+}
+
+func spiffeID(namespace, account string) string {
+	return fmt.Sprintf("%s%s/ns/%s/sa/%s", spiffeScheme, scenarios.TrustDomain, namespace, account)
+}
+
+// virtualHost finds the routes for a Host header; a port in it does not matter.
+func (c *config) virtualHost(host string) *virtual {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 {
+		host = host[:i]
+	}
+	if v, ok := c.hosts[host]; ok {
+		return v
+	}
+	return c.hosts[strings.ToLower(host)]
+}
