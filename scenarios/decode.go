@@ -58,6 +58,23 @@ func (d *decoder) sound(path string) bool {
 	return true
 }
 
+// known reports whether nothing was wrong in decoding the fields with these patterns (spec.faults[].at), or what they
+// are part of.
+func (d *decoder) known(patterns ...string) bool {
+	for _, b := range d.broken {
+		b = pattern(b)
+		for _, p := range patterns {
+			if within(p, b) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// named reports whether the names in a list of named things could all be read.
+func (d *decoder) named(list string) bool { return d.known(pattern(list) + "[].name") }
+
 // within reports whether path is outer, or a part of it.
 func within(path, outer string) bool {
 	rest, ok := strings.CutPrefix(path, outer)

@@ -91,6 +91,9 @@ func (w *yamlWriter) value(dec *json.Decoder, indent int, lead string) error {
 // bare is a text that every YAML reader takes for a text when it has no quotes, unless it is a word of YAML's.
 var bare = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9_./*-]*( [A-Za-z0-9_./()*;-]+)*[.,;]?$`)
 
+// bareDuration is a duration, which nobody takes for a number because of its unit.
+var bareDuration = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$`)
+
 // yamlWords are the words that some YAML reader takes for something else.
 var yamlWords = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
@@ -103,7 +106,7 @@ func scalar(tok json.Token) string {
 	case json.Number:
 		return v.String()
 	case string:
-		if bare.MatchString(v) && !slices.Contains(yamlWords, strings.ToLower(v)) && !token.IsNeedQuoted(v) {
+		if bareDuration.MatchString(v) || bare.MatchString(v) && !slices.Contains(yamlWords, strings.ToLower(v)) && !token.IsNeedQuoted(v) {
 			return v
 		}
 		return doubleQuoted(v)
@@ -119,5 +122,6 @@ func doubleQuoted(s string) string {
 	if err := enc.Encode(s); err != nil {
 		return fmt.Sprintf("%q", s) // encoding/json has no error for a text
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	// The one control character that JSON does not escape, and a file may not have.
+	return strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "\x7f", `\u007f`)
 }

@@ -61,13 +61,12 @@ func tokenize(file, text string) (token.Tokens, error) {
 		return nil, wholeFile(file, "has far too many brackets, commas, quotes or lines for a scenario", "a scenario is a few pages of YAML")
 	}
 	toks := lexer.Tokenize(text)
-	if len(toks) > maxTokens {
-		return nil, wholeFile(file, fmt.Sprintf("has more than %d words and signs", maxTokens), "a scenario is a few pages of YAML")
-	}
 	var problems []Problem
 	nest := nesting{}
-	for _, tk := range toks {
+	for i, tk := range toks {
 		switch nest.add(tk); {
+		case i >= maxTokens:
+			return nil, wholeFile(file, fmt.Sprintf("has more than %d words and signs", maxTokens), "a scenario is a few pages of YAML")
 		case nest.depth() > maxDepth:
 			return nil, &Errors{Problems: []Problem{at(file, tk, fmt.Sprintf("nests deeper than %d levels", maxDepth), "close the brackets, or flatten it")}}
 		case nest.pathBytes > maxPathBytes:

@@ -29,18 +29,22 @@ func newValidator(s *Scenario, d *decoder) *validator {
 		v.clusters[c.Name] = true
 	}
 	for i := range s.Spec.Topology.Services {
-		c := &s.Spec.Topology.Services[i]
-		v.services[c.Name] = c
+		addFirst(v.services, s.Spec.Topology.Services[i].Name, &s.Spec.Topology.Services[i])
 	}
 	for i := range s.Spec.Traffic {
-		t := &s.Spec.Traffic[i]
-		v.traffic[t.Name] = t
+		addFirst(v.traffic, s.Spec.Traffic[i].Name, &s.Spec.Traffic[i])
 	}
 	for i := range s.Spec.Faults {
-		f := &s.Spec.Faults[i]
-		v.faults[f.Name] = f
+		addFirst(v.faults, s.Spec.Faults[i].Name, &s.Spec.Faults[i])
 	}
 	return v
+}
+
+// addFirst keeps the first of several things with one name.
+func addFirst[T any](m map[string]T, name string, value T) {
+	if _, twice := m[name]; !twice {
+		m[name] = value
+	}
 }
 
 func (v *validator) validate() {
@@ -80,7 +84,7 @@ func (v *validator) unique(path, field string, names []string) {
 			continue // missing or unreadable: said in decoding
 		}
 		if j, twice := first[name]; twice {
-			v.problem(fmt.Sprintf("%s[%d]%s", path, i, field), fmt.Sprintf("%s is the name of %s[%d] too", quote(name), path, j), "give each one its own name, once")
+			v.problem(fmt.Sprintf("%s[%d]%s", path, i, field), fmt.Sprintf("%s is there twice, first at %s[%d]%s", quote(name), path, j, field), "keep one, or name another")
 			continue
 		}
 		first[name] = i
@@ -96,7 +100,7 @@ func refers[T any](v *validator, path, what, name string, known map[string]T, li
 	if _, ok := known[name]; ok {
 		return true
 	}
-	if !v.d.sound(listPath) {
+	if !v.d.named(listPath) {
 		return false
 	}
 	names := make([]string, 0, len(known))

@@ -10,7 +10,7 @@ func (v *validator) expect() {
 	if e.MTLS != nil && !e.MTLS.Everywhere {
 		v.problem("spec.expect.mtls.everywhere", "must be true", "leave mtls out to expect nothing of it")
 	}
-	if e.Policy != nil && v.s.Spec.Policy.Default == DefaultAllow && v.d.sound("spec.policy") {
+	if e.Policy != nil && v.s.Spec.Policy.Default == DefaultAllow && v.rulesKnown() {
 		v.problem("spec.expect.policy", "the matrix is empty of refusals: the policy refuses nothing, so nothing is proved", "give spec.policy rules, or leave this out")
 	}
 	seen := map[string]string{}
@@ -30,7 +30,7 @@ func (v *validator) expect() {
 // budget checks which traffic and phase a budget is for.
 func (v *validator) budget(seen map[string]string, path, kind, traffic, phase string) {
 	if len(v.traffic) == 0 {
-		if v.d.sound(trafficPath) {
+		if v.d.known(trafficPath) {
 			v.problem(path+".traffic", "there is no traffic", "add "+trafficPath+", or remove this")
 		}
 		return
@@ -47,7 +47,7 @@ func (v *validator) budget(seen map[string]string, path, kind, traffic, phase st
 	for i := range t.Profile.Stages {
 		phases[t.Profile.Stages[i].Name] = &t.Profile.Stages[i]
 	}
-	if refers(v, path+".phase", "phase of "+traffic, phase, phases, trafficPath) && !phases[phase].sends() {
+	if refers(v, path+".phase", "phase of "+traffic, phase, phases, trafficPath+"[].profile.stages") && !phases[phase].sends() {
 		v.problem(path+".phase", fmt.Sprintf("the phase %s sends nothing that could be measured", phase), "choose another phase, or give it a rate")
 	}
 }
@@ -82,7 +82,7 @@ func (v *validator) quantiles(path string, l ExpectLatency) {
 
 func (v *validator) recovery(seen map[string]string, path string, r ExpectRecovery) {
 	if len(v.faults) == 0 {
-		if v.d.sound(faultsPath) {
+		if v.d.known(faultsPath) {
 			v.problem(path+".after", "there is no fault to recover from", "add "+faultsPath+", or remove this")
 		}
 		return
@@ -92,7 +92,7 @@ func (v *validator) recovery(seen map[string]string, path string, r ExpectRecove
 	}
 	v.once(seen, path, "recovery after "+r.After)
 	f := v.faults[r.After]
-	if end := v.loadEnd(); f.At+f.For < end && f.At+f.For+r.Within > end && v.d.sound(trafficPath) && v.d.sound(faultsPath) {
+	if end := v.loadEnd(); f.At+f.For < end && f.At+f.For+r.Within > end && v.timesKnown() && v.d.known(faultsPath+"[].at", faultsPath+"[].for") {
 		v.problem(path+".within", fmt.Sprintf("%s after the fault, at %s, the load is over (%s): whether it recovered could not be seen", r.Within, f.At+f.For+r.Within, end),
 			"send longer, break earlier, or expect it sooner")
 	}

@@ -12,7 +12,7 @@ func (v *validator) breaks() {
 	if len(v.s.Spec.Faults) == 0 {
 		return
 	}
-	if len(v.s.Spec.Traffic) == 0 && v.d.sound(trafficPath) {
+	if len(v.s.Spec.Traffic) == 0 && v.d.known(trafficPath) {
 		v.problem(faultsPath, "there is no traffic, and faults are counted from its start", "add "+trafficPath+", or remove the faults")
 	}
 	names := make([]string, len(v.s.Spec.Faults))
@@ -46,7 +46,7 @@ func (v *validator) podKill(path string, f *Fault) {
 		at := path + ".target.cluster"
 		if v.d.positions.has(at) && refers(v, at, "cluster", f.Target.Cluster, v.clusters, clustersPath) {
 			s := v.services[f.Target.Service]
-			if !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.sound(servicesPath) {
+			if !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
 				v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
 			}
 		}
@@ -70,7 +70,7 @@ func (v *validator) linkFault(path string, f *Fault) bool {
 		v.missing(path+".for", "say how long it lasts: 2s")
 	}
 	at := path + ".between"
-	if len(v.s.Spec.Topology.Clusters) < 2 && v.d.sound(clustersPath) {
+	if len(v.s.Spec.Topology.Clusters) < 2 && v.d.known(clustersPath) {
 		v.problem(path+".kind", string(f.Kind)+" is between two clusters, and there is only one", "add a cluster under "+clustersPath)
 		return false
 	}
@@ -95,7 +95,7 @@ func (v *validator) linkFault(path string, f *Fault) bool {
 
 // faultTime checks that the fault begins and ends within the load.
 func (v *validator) faultTime(path string, f *Fault) {
-	if len(v.s.Spec.Traffic) == 0 || !v.d.sound(trafficPath) {
+	if len(v.s.Spec.Traffic) == 0 || !v.timesKnown() || !v.d.sound(path+".at") || !v.d.sound(path+".for") {
 		return
 	}
 	end := v.loadEnd()

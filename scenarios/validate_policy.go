@@ -39,11 +39,12 @@ func (v *validator) policy() {
 		}
 		v.unique(path+".paths", "", r.Paths)
 	}
-	if p.Default != DefaultDeny || !v.d.sound("spec.policy") {
+	if p.Default != DefaultDeny || !v.rulesKnown() {
 		return
 	}
 	for i, s := range v.s.Spec.Topology.Services {
-		if s.Name != "" && !callable[s.Name] {
+		named := s.Name != "" && s.Name != IngressName && s.Name != OutsiderName
+		if named && !callable[s.Name] {
 			v.problem(fmt.Sprintf("%s[%d]", servicesPath, i), fmt.Sprintf("the policy lets nobody call %s, and a refusal can't be proved without an authorised twin", s.Name),
 				fmt.Sprintf("add a rule under %s: {from: …, to: %s}", allowPath, s.Name))
 		}
@@ -52,9 +53,15 @@ func (v *validator) policy() {
 
 // allowed checks that the policy allows a request that the scenario itself makes. request says which it is.
 func (v *validator) allowed(path, request, from, to, method, url string) {
-	if !v.d.sound("spec.policy") || !v.d.sound(path) || v.s.Spec.Policy.Allows(from, to, method, url) {
+	if !v.rulesKnown() || !v.d.sound(path) || v.s.Spec.Policy.Allows(from, to, method, url) {
 		return
 	}
 	v.problem(path, request+", which the policy does not allow: every such request would be refused",
 		fmt.Sprintf("add a rule under %s: {from: %s, to: %s, methods: [%s], paths: [%s]}", allowPath, from, to, method, strings.TrimSpace(url)))
+}
+
+// rulesKnown reports whether every rule could be read.
+func (v *validator) rulesKnown() bool {
+	const rule = allowPath + "[]"
+	return v.d.known("spec.policy.default", rule+".from", rule+".to", rule+".methods[]", rule+".paths[]")
 }

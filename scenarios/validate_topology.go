@@ -63,7 +63,7 @@ func (v *validator) service(path string, s *Service) {
 		p := fmt.Sprintf("%s.calls[%d]", path, j)
 		v.method(p+".method", c.Method)
 		v.urlPath(p+".path", c.Path, false)
-		if refers(v, p+".to", "service", c.To, v.services, servicesPath) {
+		if refers(v, p+".to", "service", c.To, v.services, servicesPath) && s.Name != "" {
 			v.allowed(p, fmt.Sprintf("%s calls %s %s on %s", s.Name, c.Method, c.Path, c.To), s.Name, c.To, c.Method, c.Path)
 		}
 	}

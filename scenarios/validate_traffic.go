@@ -1,8 +1,6 @@
 package scenarios
 
-import (
-	"fmt"
-)
+import "fmt"
 
 const trafficPath = "spec.traffic"
 
@@ -47,7 +45,7 @@ func (v *validator) profile(path string, p *Profile) {
 		sends = sends || s.sends()
 	}
 	v.unique(path, ".name", names)
-	if !sends && v.d.sound(path) {
+	if !sends && len(p.Stages) > 0 && v.d.sound(path) {
 		v.problem(path, "every rate is 0: nothing would be sent", "give at least one stage a rate above 0")
 	}
 	if total := p.length(); total > maxDuration {
@@ -69,6 +67,9 @@ func (p *Profile) length() Duration {
 	}
 	return total
 }
+
+// timesKnown reports whether the length of every stage could be read.
+func (v *validator) timesKnown() bool { return v.d.known(trafficPath + "[].profile.stages[].for") }
 
 // loadEnd is when the last traffic ends, after the start of the load.
 func (v *validator) loadEnd() Duration {

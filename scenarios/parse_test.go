@@ -1,0 +1,353 @@
+package scenarios
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// base is a scenario that uses every field once or more and is right.
+const base = `apiVersion: meshproof/v1alpha1
+kind: Scenario
+metadata: {name: base, description: "Everything, once."}
+spec:
+  meshes:
+    - {name: none, gaps: [mtls, policy]}
+    - name: istio
+      objects:
+        - {apiVersion: v1, kind: ConfigMap, metadata: {name: extra, labels: {app.kubernetes.io/name: x}}, data: {n: 1}}
+  blocks: 2
+  topology:
+    clusters: [{name: east}, {name: west}, {name: north}]
+    network: {latency: 2ms}
+    services:
+      - name: shop
+        namespace: app
+        clusters: [east]
+        replicas: 2
+        errorRate: 0.001
+        latency: {p50: 1ms, p99: 4ms}
+        calls:
+          - {to: cart, share: 0.5, method: POST, path: /carts/1}
+      - {name: cart, clusters: [east, west]}
+  policy:
+    default: deny
+    allow:
+      - {from: ingress, to: shop}
+      - {from: shop, to: cart, methods: [GET, POST], paths: [/carts/*, /]}
+  traffic:
+    - name: buyers
+      to: shop
+      cluster: west
+      timeout: 2s
+      maxInFlight: 100
+      requests: [{method: GET, path: /, weight: 2}]
+      profile:
+        stages:
+          - {name: ramp, rate: 0, to: 50, for: 2s}
+          - {name: spike, rate: 50, peak: 100, for: 2s}
+          - {rate: 0, for: 6s}
+  faults:
+    - {name: dies, kind: pod-kill, target: {service: cart, cluster: east}, at: 0s}
+    - {name: slow, kind: network-delay, between: [east, west], delay: 40ms, at: 4s, for: 1s}
+    - {name: cut, kind: partition, between: [west, east], at: 6s, for: 1s}
+  expect:
+    mtls: {everywhere: true}
+    policy: {matrix: complete}
+    latency: [{traffic: buyers, phase: spike, p50: 1s, p90: 2s, p99: 3s}]
+    errors: [{traffic: buyers, rate: 0.1}]
+    recovery: [{after: dies, within: 3s}]
+`
+
+// change replaces pairs of old and new in the base scenario; each old must be there exactly once.
+func change(t *testing.T, pairs ...string) string {
+	t.Helper()
+	doc := base
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if n := strings.Count(doc, pairs[i]); n != 1 {
+			t.Fatalf("%q is %d times in the base scenario", pairs[i], n)
+		}
+		doc = strings.Replace(doc, pairs[i], pairs[i+1], 1)
+	}
+	return doc
+}
+
+func problems(t *testing.T, err error) []Problem {
+	t.Helper()
+	var e *Errors
+	if !errors.As(err, &e) {
+		t.Fatalf("want *Errors, got %v", err)
+	}
+	if len(e.Problems) == 0 {
+		t.Fatal("*Errors without a problem")
+	}
+	return e.Problems
+}
+
+func TestTheBaseScenarioLoads(t *testing.T) {
+	if _, err := Parse("base.yaml", []byte(base)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rule is one change of the base scenario and everything that must be said of it, no more and no less.
+type rule struct {
+	name   string
+	change []string
+	want   []string // "path: part of the message"
+}
+
+func rules() []rule {
+	return []rule{
+		{"unknown field", []string{"blocks: 2", "bloks: 2"}, []string{"spec.bloks: is not a field (did you mean blocks?)"}},
+		{"field in the wrong case", []string{"maxInFlight", "maxinflight"}, []string{"spec.traffic[0].maxinflight: is not a field (did you mean maxInFlight?)"}},
+		{"misspelt list that others refer to", []string{"  traffic:\n", "  tarffic:\n"}, []string{"spec.tarffic: is not a field (did you mean traffic?)"}},
+		{"misspelt required field", []string{"p50: 1ms", "p5O: 1ms"}, []string{"spec.topology.services[0].latency.p5O: is not a field (did you mean p50?)"}},
+		{"identity", []string{"  blocks: 2", "  identity: {trustRoot: shared}"}, []string{"spec.identity: is not in this version"}},
+		{"claims", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop, claims: {role: x}}"}, []string{"spec.policy.allow[0].claims: is not in this version"}},
+		{"promql", []string{"    mtls: {ev", "    promql: [{name: x}]\n    mtls: {ev"}, []string{"spec.expect.promql: is not in this version"}},
+		{"overBaseline", []string{"p99: 3s}]", "p99: 3s, overBaseline: {mesh: none}}]"}, []string{"spec.expect.latency[0].overBaseline: is not in this version"}},
+		{"linkerd", []string{"name: istio", "name: linkerd"}, []string{`spec.meshes[1].name: "linkerd" is not in this version: the mesh Linkerd`}},
+		{"layered", []string{"name: istio", "name: layered"}, []string{`spec.meshes[1].name: "layered" is not in this version`}},
+		{"ambient", []string{"name: istio", "name: istio-ambient"}, []string{`spec.meshes[1].name: "istio-ambient" is not in this version`}},
+		{"labels", []string{"{name: base,", "{name: base, labels: {a: b},"}, []string{"metadata.labels: is not in this version"}},
+		{"seed", []string{"blocks: 2", "seed: 2"}, []string{"spec.seed: is not a field (the seed is given on the command line: --seed)"}},
+		{"unknown mesh", []string{"name: istio", "name: istoi"}, []string{`spec.meshes[1].name: "istoi" is not known (did you mean istio? Known: none, istio)`}},
+		{"unknown gap", []string{"gaps: [mtls, policy]", "gaps: [mtls, polcy]"}, []string{`spec.meshes[0].gaps[1]: "polcy" is not known (did you mean policy?`}},
+		{"gap twice", []string{"gaps: [mtls, policy]", "gaps: [mtls, mtls]"}, []string{`spec.meshes[0].gaps[1]: "mtls" is there twice, first at spec.meshes[0].gaps[0]`}},
+		{"gap that nothing demonstrates", []string{"    mtls: {everywhere: true}\n", ""}, []string{"spec.meshes[0].gaps[0]: nothing would demonstrate the gap mtls"}},
+		{"mesh twice", []string{"name: istio", "name: none"}, []string{`spec.meshes[1].name: "none" is there twice, first at spec.meshes[0]`}},
+		{"text for a number", []string{"replicas: 2", "replicas: two"}, []string{`spec.topology.services[0].replicas: is the text "two" and not a whole number`}},
+		{"float for a whole number", []string{"replicas: 2", "replicas: 2.5"}, []string{"spec.topology.services[0].replicas: is the number 2.5 and not a whole number"}},
+		{"number for a text", []string{"name: shop\n", "name: 42\n"}, []string{"spec.topology.services[0].name: is the number 42 and not a text (put quotes around it)"}},
+		{"boolean for a text", []string{"name: shop\n", "name: true\n"}, []string{"spec.topology.services[0].name: is the boolean true and not a text"}},
+		{"yes for true", []string{"everywhere: true", "everywhere: yes"}, []string{"spec.expect.mtls.everywhere: is the text \"yes\" and not true or false (YAML 1.2"}},
+		{"mapping for a list", []string{"errors: [{traffic: buyers, rate: 0.1}]", "errors: {traffic: buyers, rate: 0.1}"}, []string{"spec.expect.errors: is a mapping and not a list (start each entry with a dash"}},
+		{"list for a mapping", []string{"network: {latency: 2ms}", "network: [2ms]"}, []string{"spec.topology.network: is a list and not a mapping"}},
+		{"list for a duration", []string{"timeout: 2s", "timeout: [2s]"}, []string{"spec.traffic[0].timeout: is a list and not a duration"}},
+		{"duration without unit", []string{"timeout: 2s", "timeout: 2"}, []string{"spec.traffic[0].timeout: 2 has no unit"}},
+		{"duration misspelt", []string{"timeout: 2s", "timeout: 2 s"}, []string{`spec.traffic[0].timeout: "2 s" is not a duration`}},
+		{"no value", []string{"timeout: 2s", "timeout:"}, []string{"spec.traffic[0].timeout: has no value"}},
+		{"null entry", []string{"clusters: [east, west]", "clusters: [east, ~]"}, []string{"spec.topology.services[1].clusters[1]: has no value"}},
+		{"duplicate key", []string{"timeout: 2s", "timeout: 2s\n      timeout: 3s"}, []string{"spec.traffic[0].timeout: is given twice, first in line 33"}},
+		{"duplicate key in an object", []string{"data: {n: 1}", "data: {n: 1, n: 2}"}, []string{"spec.meshes[1].objects[0].data.n: is given twice"}},
+		{"number as a key", []string{"data: {n: 1}", "data: {1: 1}"}, []string{"the name \"1\" is not a text"}},
+		{"missing required field", []string{"      to: shop\n", ""}, []string{"spec.traffic[0].to: is missing (give a text)"}},
+		{"missing required list", []string{"    clusters: [{name: east}, {name: west}, {name: north}]\n", ""}, []string{"spec.topology.clusters: is missing (give a list)"}},
+		{"empty list", []string{"clusters: [east, west]", "clusters: []"}, []string{"spec.topology.services[1].clusters: is an empty list"}},
+		{"empty text", []string{"path: /carts/1", `path: ""`}, []string{"spec.topology.services[0].calls[0].path: is empty"}},
+
+		{"cluster name twice", []string{"{name: north}", "{name: west}"}, []string{`spec.topology.clusters[2].name: "west" is there twice, first at spec.topology.clusters[1]`}},
+		{"cluster name no DNS label", []string{"{name: north}", "{name: North_1}"}, []string{`spec.topology.clusters[2].name: "North_1" is not a DNS label`}},
+		{"scenario name no DNS label", []string{"{name: base,", "{name: a.b,"}, []string{`metadata.name: "a.b" is not a DNS label`}},
+		{"service name starts with a digit", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: shop, to: 1up}", "{name: cart, clus", "{name: 1up}\n      - {name: cart, clus"}, []string{`spec.topology.services[1].name: "1up" is not a DNS label`}},
+		{"service name twice", []string{"{name: cart, clus", "{name: cart}\n      - {name: cart, clus"}, []string{`spec.topology.services[2].name: "cart" is there twice, first at spec.topology.services[1]`}},
+		{"ingress is taken", []string{"{name: cart, clus", "{name: ingress}\n      - {name: cart, clus"}, []string{
+			`spec.topology.services[1].name: "ingress" is the name of a workload that Meshproof adds`,
+		}},
+		{"outsider is taken", []string{"{name: cart, clus", "{name: outsider}\n      - {name: cart, clus"}, []string{
+			`spec.topology.services[1].name: "outsider" is the name of a workload that Meshproof adds`,
+		}},
+		{"namespace is taken", []string{"namespace: app", "namespace: istio-system"}, []string{`spec.topology.services[0].namespace: "istio-system" belongs to`}},
+		{"namespace no DNS label", []string{"namespace: app", "namespace: a_b"}, []string{`spec.topology.services[0].namespace: "a_b" is not a DNS label`}},
+		{"unknown cluster of a service", []string{"clusters: [east, west]", "clusters: [east, wset]"}, []string{`spec.topology.services[1].clusters[1]: there is no cluster "wset" (did you mean west?)`}},
+		{"cluster of a service twice", []string{"clusters: [east, west]", "clusters: [east, east]"}, []string{"spec.topology.services[1].clusters[1]: \"east\" is there twice"}},
+		{"replicas 0", []string{"replicas: 2", "replicas: 0"}, []string{"spec.topology.services[0].replicas: 0 is out of range (must be at least 1 and at most 20)"}},
+		{"replicas 21", []string{"replicas: 2", "replicas: 21"}, []string{"spec.topology.services[0].replicas: 21 is out of range"}},
+		{"replicas beyond int64", []string{"replicas: 2", "replicas: 18446744073709551615"}, []string{"spec.topology.services[0].replicas: 18446744073709551615 is out of range"}},
+		{"blocks 0", []string{"blocks: 2", "blocks: 0"}, []string{"spec.blocks: 0 is out of range"}},
+		{"error rate above 1", []string{"errorRate: 0.001", "errorRate: 1.5"}, []string{"spec.topology.services[0].errorRate: 1.5 is out of range"}},
+		{"error rate negative", []string{"errorRate: 0.001", "errorRate: -0.1"}, []string{"spec.topology.services[0].errorRate: -0.1 is out of range"}},
+		{"share 0", []string{"share: 0.5", "share: 0"}, []string{"spec.topology.services[0].calls[0].share: 0 is out of range (must be above 0 and at most 1)"}},
+		{"share above 1", []string{"share: 0.5", "share: 1.01"}, []string{"spec.topology.services[0].calls[0].share: 1.01 is out of range"}},
+		{"p99 below p50", []string{"p99: 4ms", "p99: 1us"}, []string{"spec.topology.services[0].latency.p99: 1µs is below p50 (1ms)"}},
+		{"network latency 0", []string{"network: {latency: 2ms}", "network: {latency: 0s}"}, []string{"spec.topology.network.latency: must be longer than 0"}},
+		{"network latency too long", []string{"network: {latency: 2ms}", "network: {latency: 11s}"}, []string{"spec.topology.network.latency: 11s is too long"}},
+		{"unknown service called", []string{"{to: cart, share", "{to: crat, share"}, []string{`spec.topology.services[0].calls[0].to: there is no service "crat" (did you mean cart?)`}},
+		{"cyclic calls", []string{"{name: cart, clusters: [east, west]}", "{name: cart, calls: [{to: shop}]}", "{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: cart, to: shop}"}, []string{
+			"spec.topology.services[1].calls[0].to: the calls go in a circle: shop → cart → shop",
+		}},
+		{"calls itself", []string{"{name: cart, clusters: [east, west]}", "{name: cart, calls: [{to: cart}]}", "{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: cart, to: cart}"}, []string{
+			"spec.topology.services[1].calls[0].to: the calls go in a circle: cart → cart",
+		}},
+		{"method of a call", []string{"method: POST", "method: post"}, []string{`spec.topology.services[0].calls[0].method: "post" is not an HTTP method`, "the policy does not allow"}},
+		{"path of a call with a star", []string{"path: /carts/1", "path: /carts/*"}, []string{`spec.topology.services[0].calls[0].path: "/carts/*" has a star`}},
+		{"path with a query", []string{"path: /carts/1", "path: /carts/1?a=b"}, []string{`spec.topology.services[0].calls[0].path: "/carts/1?a=b" has characters`}},
+		{"path that proxies rewrite", []string{"path: /carts/1", "path: /carts/../1"}, []string{`spec.topology.services[0].calls[0].path: "/carts/../1" is not in its shortest form`}},
+
+		{"rule from nobody", []string{"from: shop, to: cart", "from: shp, to: cart"}, []string{`spec.policy.allow[1].from: there is no service "shp" (did you mean shop?)`, "spec.topology.services[0].calls[0]: shop calls POST /carts/1 on cart, which the policy does not allow"}},
+		{"rule to nobody", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: ingress, to: stock}"}, []string{`spec.policy.allow[1].to: there is no service "stock"`}},
+		{"rule from the outsider", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: outsider, to: shop}"}, []string{"spec.policy.allow[1].from: the outsider is who must always be refused"}},
+		{"rule to the ingress", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: shop, to: ingress}"}, []string{"spec.policy.allow[1].to: nobody calls the ingress"}},
+		{"rule path without slash", []string{"paths: [/carts/*, /]", "paths: [/carts/*, carts]"}, []string{`spec.policy.allow[1].paths[1]: "carts" does not start with /`}},
+		{"rule path with a star inside", []string{"paths: [/carts/*, /]", "paths: [/carts/*, /a*b]"}, []string{`spec.policy.allow[1].paths[1]: "/a*b" has a star that is not at its end`}},
+		{"rule path with two stars", []string{"paths: [/carts/*, /]", "paths: [/carts/*, /**]"}, []string{`spec.policy.allow[1].paths[1]: "/**" has a star that is not at its end`}},
+		{"rule path twice", []string{"paths: [/carts/*, /]", "paths: [/carts/*, /carts/*]"}, []string{`spec.policy.allow[1].paths[1]: "/carts/*" is there twice`}},
+		{"rule method in small letters", []string{"methods: [GET, POST]", "methods: [get, POST]"}, []string{`spec.policy.allow[1].methods[0]: "get" is not an HTTP method`}},
+		{"default allow with rules", []string{"default: deny", "default: allow"}, []string{"spec.policy.default: allow leaves the rules", "spec.expect.policy: the matrix is empty of refusals"}},
+		{"unknown default", []string{"default: deny", "default: refuse"}, []string{`spec.policy.default: "refuse" is not known`}},
+		{"call that the policy refuses", []string{"methods: [GET, POST]", "methods: [GET]"}, []string{"spec.topology.services[0].calls[0]: shop calls POST /carts/1 on cart, which the policy does not allow: every such request would be refused (add a rule under spec.policy.allow: {from: shop, to: cart, methods: [POST], paths: [/carts/1]})"}},
+		{"traffic that the policy refuses", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop, methods: [POST]}"}, []string{"spec.traffic[0].requests[0]: buyers sends GET / to shop through the ingress, which the policy does not allow"}},
+		{"service that nobody may call", []string{"{name: cart, clus", "{name: idle}\n      - {name: cart, clus"}, []string{"spec.topology.services[1]: the policy lets nobody call idle, and a refusal can't be proved without an authorised twin"}},
+
+		{"traffic to nobody", []string{"to: shop\n", "to: shopp\n"}, []string{`spec.traffic[0].to: there is no service "shopp" (did you mean shop?)`}},
+		{"traffic into no cluster", []string{"cluster: west", "cluster: wests"}, []string{`spec.traffic[0].cluster: there is no cluster "wests"`}},
+		{"traffic name twice", []string{"  faults:\n", "    - {name: buyers, to: shop, profile: {stages: [{rate: 1, for: 1s}]}}\n  faults:\n"}, []string{`spec.traffic[1].name: "buyers" is there twice, first at spec.traffic[0]`}},
+		{"negative rate", []string{"rate: 0, to: 50", "rate: -1, to: 50"}, []string{"spec.traffic[0].profile.stages[0].rate: -1 is out of range"}},
+		{"rate NaN", []string{"rate: 0, to: 50", "rate: .nan, to: 50"}, []string{"spec.traffic[0].profile.stages[0].rate: NaN is not a number to count with"}},
+		{"rate infinite", []string{"rate: 0, to: 50", "rate: 0, to: .inf"}, []string{"spec.traffic[0].profile.stages[0].to: +Inf is not a number to count with"}},
+		{"rate absurd", []string{"peak: 100", "peak: 1000001"}, []string{"spec.traffic[0].profile.stages[1].peak: 1000001 is out of range"}},
+		{"rate 0 everywhere", []string{"to: 50, ", "", "rate: 50, peak: 100", "rate: 0", "phase: spike, ", ""}, []string{"spec.traffic[0].profile.stages: every rate is 0"}},
+		{"to and peak", []string{"peak: 100", "peak: 100, to: 100"}, []string{"spec.traffic[0].profile.stages[1].peak: a stage is a ramp (to) or a spike (peak), not both"}},
+		{"peak below rate", []string{"peak: 100", "peak: 10"}, []string{"spec.traffic[0].profile.stages[1].peak: 10 is below rate (50)"}},
+		{"phase name twice", []string{"{name: spike,", "{name: ramp,", "phase: spike", "phase: ramp"}, []string{`spec.traffic[0].profile.stages[1].name: "ramp" is there twice`}},
+		{"phase name taken by a default", []string{"{name: spike,", "{name: stage-3,", "phase: spike", "phase: ramp"}, []string{`spec.traffic[0].profile.stages[2].name: "stage-3" is there twice`}},
+		{"stage without length", []string{"peak: 100, for: 2s", "peak: 100, for: 0s"}, []string{"spec.traffic[0].profile.stages[1].for: must be longer than 0"}},
+		{"stages longer than a day", []string{"{rate: 0, for: 6s}", "{rate: 0, for: 24h}"}, []string{"spec.traffic[0].profile.stages: the stages together take longer than 24h"}},
+		{"duration longer than a day", []string{"{rate: 0, for: 6s}", "{rate: 0, for: 25h}"}, []string{"spec.traffic[0].profile.stages[2].for: \"25h\" is too long"}},
+		{"duration beyond int64", []string{"{rate: 0, for: 6s}", "{rate: 0, for: 99999999999h}"}, []string{"spec.traffic[0].profile.stages[2].for: \"99999999999h\" is too long"}},
+		{"negative duration", []string{"timeout: 2s", "timeout: -2s"}, []string{`spec.traffic[0].timeout: "-2s" is negative`}},
+		{"timeout 0", []string{"timeout: 2s", "timeout: 0s"}, []string{"spec.traffic[0].timeout: must be longer than 0"}},
+		{"maxInFlight 0", []string{"maxInFlight: 100", "maxInFlight: 0"}, []string{"spec.traffic[0].maxInFlight: 0 is out of range"}},
+		{"weight 0", []string{"weight: 2", "weight: 0"}, []string{"spec.traffic[0].requests[0].weight: 0 is out of range"}},
+
+		{"fault name twice", []string{"{name: cut,", "{name: slow,"}, []string{`spec.faults[2].name: "slow" is there twice, first at spec.faults[1]`}},
+		{"unknown kind of fault", []string{"kind: partition", "kind: partitoin"}, []string{`spec.faults[2].kind: "partitoin" is not known (did you mean partition?`}},
+		{"fault after the load", []string{"between: [west, east], at: 6s", "between: [west, east], at: 10s"}, []string{"spec.faults[2].at: 10s is not before the end of the load (10s)"}},
+		{"fault beyond the load", []string{"between: [west, east], at: 6s, for: 1s", "between: [west, east], at: 6s, for: 5s"}, []string{"spec.faults[2].for: the fault lasts until 11s, beyond the end of the load (10s)"}},
+		{"negative time", []string{"at: 4s", "at: -4s"}, []string{`spec.faults[1].at: "-4s" is negative`}},
+		{"fault without for", []string{"at: 6s, for: 1s", "at: 6s"}, []string{"spec.faults[2].for: is missing"}},
+		{"fault without between", []string{"between: [west, east], ", ""}, []string{"spec.faults[2].between: is missing"}},
+		{"between one cluster", []string{"between: [west, east]", "between: [west]"}, []string{"spec.faults[2].between: has 1 clusters and not two"}},
+		{"between equal clusters", []string{"between: [west, east]", "between: [west, west]"}, []string{"spec.faults[2].between: is west twice"}},
+		{"between unknown clusters", []string{"between: [west, east]", "between: [west, south]"}, []string{`spec.faults[2].between[1]: there is no cluster "south"`}},
+		{"delay missing", []string{"delay: 40ms, ", ""}, []string{"spec.faults[1].delay: is missing"}},
+		{"delay too long", []string{"delay: 40ms", "delay: 11s"}, []string{"spec.faults[1].delay: 11s is too long"}},
+		{"partition with delay", []string{"kind: partition,", "kind: partition, delay: 1s,"}, []string{"spec.faults[2].delay: has no meaning for partition"}},
+		{"partition with target", []string{"kind: partition,", "kind: partition, target: {service: cart},"}, []string{"spec.faults[2].target: has no meaning for partition"}},
+		{"pod-kill without target", []string{"target: {service: cart, cluster: east}, ", ""}, []string{"spec.faults[0].target: is missing"}},
+		{"pod-kill of nobody", []string{"{service: cart, cluster: east}", "{service: crt, cluster: east}"}, []string{`spec.faults[0].target.service: there is no service "crt"`}},
+		{"pod-kill where it does not run", []string{"{service: cart, cluster: east}", "{service: cart, cluster: north}"}, []string{"spec.faults[0].target.cluster: cart does not run in north (it runs in east or west)"}},
+		{"pod-kill in no cluster", []string{"{service: cart, cluster: east}", "{service: cart, cluster: south}"}, []string{`spec.faults[0].target.cluster: there is no cluster "south"`}},
+		{"pod-kill with between", []string{"kind: pod-kill,", "kind: pod-kill, between: [east, west],"}, []string{"spec.faults[0].between: has no meaning for pod-kill"}},
+		{"pod-kill with for", []string{"kind: pod-kill,", "kind: pod-kill, for: 1s,"}, []string{"spec.faults[0].for: has no meaning for pod-kill"}},
+		{"overlapping faults on one link", []string{"at: 6s, for: 1s", "at: 4500ms, for: 1s"}, []string{"spec.faults[2].at: begins at 4.5s, while slow on the same link lasts until 5s"}},
+		{"a fault within a longer one", []string{"at: 6s, for: 1s", "at: 3s, for: 4s"}, []string{"spec.faults[1].at: begins at 4s, while cut on the same link lasts until 7s"}},
+		{"faults without traffic", []string{base[strings.Index(base, "  traffic:\n"):strings.Index(base, "  faults:\n")], "", "    latency: [{traffic: buyers, phase: spike, p50: 1s, p90: 2s, p99: 3s}]\n    errors: [{traffic: buyers, rate: 0.1}]\n", ""}, []string{"spec.faults: there is no traffic"}},
+
+		{"expect nothing", []string{base[strings.Index(base, "  expect:\n"):], "  expect: {}\n", "gaps: [mtls, policy]", "gaps: [mtls]"}, []string{"spec.expect: expects nothing", "spec.meshes[0].gaps[0]: nothing would demonstrate"}},
+		{"no expect", []string{base[strings.Index(base, "  expect:\n"):], ""}, []string{"spec.expect: is missing"}},
+		{"mtls everywhere false", []string{"everywhere: true", "everywhere: false"}, []string{"spec.expect.mtls.everywhere: must be true"}},
+		{"other matrix", []string{"matrix: complete", "matrix: partial"}, []string{`spec.expect.policy.matrix: "partial" is not known (use complete)`}},
+		{"latency without quantile", []string{"p50: 1s, p90: 2s, p99: 3s", ""}, []string{"spec.expect.latency[0]: has no quantile"}},
+		{"latency with falling quantiles", []string{"p50: 1s, p90: 2s, p99: 3s", "p50: 5s, p99: 3s"}, []string{"spec.expect.latency[0].p99: 3s is below p50 (5s)"}},
+		{"latency of no traffic", []string{"latency: [{traffic: buyers", "latency: [{traffic: sellers"}, []string{`spec.expect.latency[0].traffic: there is no traffic "sellers"`}},
+		{"latency of no phase", []string{"phase: spike", "phase: peak"}, []string{`spec.expect.latency[0].phase: there is no phase of buyers "peak"`}},
+		{"latency of a phase that sends nothing", []string{"phase: spike", "phase: stage-3"}, []string{"spec.expect.latency[0].phase: the phase stage-3 sends nothing"}},
+		{"latency twice", []string{"p99: 3s}]", "p99: 3s}, {traffic: buyers, phase: spike, p50: 1s}]"}, []string{"spec.expect.latency[1]: is for the same as spec.expect.latency[0]"}},
+		{"errors rate above 1", []string{"rate: 0.1}", "rate: 10}"}, []string{"spec.expect.errors[0].rate: 10 is out of range"}},
+		{"recovery after nothing", []string{"after: dies", "after: dise"}, []string{`spec.expect.recovery[0].after: there is no fault "dise" (did you mean dies?)`}},
+		{"recovery that can't be seen", []string{"after: dies, within: 3s", "after: cut, within: 4s"}, []string{"spec.expect.recovery[0].within: 4s after the fault, at 11s, the load is over (10s)"}},
+		{"recovery without faults", []string{base[strings.Index(base, "  faults:\n"):strings.Index(base, "  expect:\n")], ""}, []string{"spec.expect.recovery[0].after: there is no fault to recover from"}},
+
+		{"object without kind", []string{"kind: ConfigMap, ", ""}, []string{"spec.meshes[1].objects[0].kind: is missing"}},
+		{"object with a number for kind", []string{"kind: ConfigMap", "kind: 1"}, []string{"spec.meshes[1].objects[0].kind: is not a text"}},
+		{"object without metadata", []string{"metadata: {name: extra, labels: {app.kubernetes.io/name: x}}, ", ""}, []string{"spec.meshes[1].objects[0].metadata: must be a mapping with a name"}},
+		{"object without name", []string{"name: extra, ", ""}, []string{"spec.meshes[1].objects[0].metadata.name: is missing"}},
+		{"object that is a text", []string{"- {apiVersion: v1, kind: ConfigMap, metadata: {name: extra, labels: {app.kubernetes.io/name: x}}, data: {n: 1}}", "- text"}, []string{"spec.meshes[1].objects[0]: is the text \"text\" and not a Kubernetes object"}},
+		{"object with a number that JSON has not", []string{"data: {n: 1}", "data: {n: .inf}"}, []string{"spec.meshes[1].objects[0].data.n: +Inf can't be written in JSON"}},
+		{"object with a number too large", []string{"data: {n: 1}", "data: {n: 9007199254740993000}"}, []string{"spec.meshes[1].objects[0].data.n: 9.007199254740993e+18 can't be written"}},
+
+		{"anchor and alias", []string{"clusters: [east]", "clusters: &c [east]", "clusters: [east, west]", "clusters: *c"}, []string{"YAML anchors (&) are not allowed", "YAML aliases (*) are not allowed"}},
+		{"merge key", []string{"network: {latency: 2ms}", "network: {<<: {latency: 2ms}}"}, []string{"YAML merge keys (<<) are not allowed"}},
+		{"tag", []string{"name: shop\n", "name: !!str shop\n"}, []string{"YAML tags (!) are not allowed"}},
+		{"complex key", []string{"  blocks: 2\n", "  ? blocks\n  : 2\n"}, []string{"YAML complex keys (?) are not allowed"}},
+		{"several documents", []string{"    recovery: [{after: dies, within: 3s}]\n", "    recovery: [{after: dies, within: 3s}]\n---\na: b\n"}, []string{"has several YAML documents"}},
+		{"bracket not closed", []string{"clusters: [east, west]", "clusters: [east, west"}, []string{"is not YAML: "}},
+		{"tab for indentation", []string{"  blocks: 2\n", "\tblocks: 2\n"}, []string{"is not YAML: "}},
+
+		{"wrong apiVersion alone", []string{"meshproof/v1alpha1", "meshproof/v2", "blocks: 2", "bloks: 2"}, []string{`apiVersion: "meshproof/v2" is not a version of scenarios`}},
+		{"wrong kind alone", []string{"kind: Scenario", "kind: Deployment", "blocks: 2", "bloks: 2"}, []string{`kind: "Deployment" is not a scenario (write Scenario)`}},
+		{"no apiVersion", []string{"apiVersion: meshproof/v1alpha1\n", "", "blocks: 2", "bloks: 2"}, []string{"apiVersion: is missing"}},
+		{"neither", []string{"apiVersion: meshproof/v1alpha1\nkind: Scenario\n", ""}, []string{"is not a scenario: it has no apiVersion and no kind"}},
+	}
+}
+
+func TestParseRefusesWhatIsWrongAndSaysNothingElse(t *testing.T) {
+	for _, r := range rules() {
+		t.Run(r.name, func(t *testing.T) {
+			_, err := Parse("s.yaml", []byte(change(t, r.change...)))
+			if err == nil {
+				t.Fatal("was accepted")
+			}
+			got := problems(t, err)
+			if len(got) != len(r.want) {
+				t.Errorf("want %d problems, got %d", len(r.want), len(got))
+			}
+			for _, want := range r.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("want %q", want)
+				}
+			}
+			for _, p := range got {
+				if p.Line == 0 || p.Column == 0 || p.Message == "" || p.Hint == "" {
+					t.Errorf("problem without a place or a hint: %+v", p)
+				}
+			}
+			if t.Failed() {
+				t.Log(err)
+			}
+		})
+	}
+}
+
+func TestAllErrorsComeAtOnceSortedWithTheirPlaces(t *testing.T) {
+	in := filepath.Join("testdata", "many-errors.yaml")
+	_, err := Load(in)
+	if err == nil {
+		t.Fatal("was accepted")
+	}
+	golden := filepath.Join("testdata", "many-errors.golden")
+	if *update {
+		if err := os.WriteFile(golden, []byte(err.Error()+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, readErr := os.ReadFile(golden)
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	if got := err.Error() + "\n"; got != string(want) {
+		t.Errorf("want\n%s\ngot\n%s", want, got)
+	}
+}
+
+func TestPositionsPointAtFieldsOrAtWhatIsAroundThem(t *testing.T) {
+	_, pos, err := parse("base.yaml", []byte(base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path string
+		want place
+	}{
+		{"spec", place{4, 1}},
+		{"spec.meshes[1].name", place{7, 13}},
+		{"spec.meshes[1].objects[0].metadata.name", place{9, 62}},
+		{`spec.meshes[1].objects[0].metadata.labels["app.kubernetes.io/name"]`, place{9, 102}},
+		{"spec.topology.services[0].calls[0].path", place{22, 56}},
+		{"spec.faults[0].target.service", place{42, 54}},
+		{"spec.faults[0].target.nothing", place{42, 44}},
+		{"spec.traffic[0].requests[7].path", place{35, 17}},
+		{"nothing", place{1, 1}},
+	} {
+		if line, column := pos.Position(c.path); (place{line, column}) != c.want {
+			t.Errorf("%s: want %v, got %d:%d", c.path, c.want, line, column)
+		}
+	}
+}
