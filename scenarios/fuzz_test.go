@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // FuzzParse checks that whatever comes is a scenario that survives being written, or a list of problems with a place
@@ -52,5 +53,28 @@ func FuzzParse(f *testing.F) {
 		if err := sch.Validate(plainOf(t, data)); err != nil {
 			t.Errorf("the schema refuses what Parse accepts: %v", err)
 		}
+	})
+}
+
+// FuzzText checks that any text in a scenario survives being written and read.
+func FuzzText(f *testing.F) {
+	for _, s := range []string{"a", "yes", "1e3", "- a: b #c", "a\nb\n\n", "\u0085\u2028\ufeff", "\x7f\x00\x1b", "é漢🜚", `"\'`, "<<", "0o7"} {
+		f.Add(s)
+	}
+	base, err := Parse("base.yaml", []byte(base))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if text == "" || !utf8.ValidString(text) || len(text) > 1000 {
+			t.Skip() // the loader refuses them
+		}
+		s := *base
+		s.Metadata.Description = text
+		s.Spec.Meshes = []MeshEntry{{Name: MeshIstio, Objects: []map[string]any{{
+			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "x"},
+			text + "!": []any{text, map[string]any{text: text}},
+		}}}}
+		roundTrip(t, &s)
 	})
 }

@@ -60,7 +60,7 @@ spec:
     mtls: {everywhere: true}
     policy: {matrix: complete}
     latency: [{traffic: buyers, phase: spike, p50: 1s, p90: 2s, p99: 3s}]
-    errors: [{traffic: buyers, rate: 0.1}]
+    errors: [{traffic: buyers, phase: ramp, rate: 0.1}]
     recovery: [{after: dies, within: 3s}]
 `
 
@@ -127,7 +127,7 @@ func rules() []rule {
 		{"number for a text", []string{"name: shop\n", "name: 42\n"}, []string{"spec.topology.services[0].name: is the number 42 and not a text (put quotes around it)"}},
 		{"boolean for a text", []string{"name: shop\n", "name: true\n"}, []string{"spec.topology.services[0].name: is the boolean true and not a text"}},
 		{"yes for true", []string{"everywhere: true", "everywhere: yes"}, []string{"spec.expect.mtls.everywhere: is the text \"yes\" and not true or false (YAML 1.2"}},
-		{"mapping for a list", []string{"errors: [{traffic: buyers, rate: 0.1}]", "errors: {traffic: buyers, rate: 0.1}"}, []string{"spec.expect.errors: is a mapping and not a list (start each entry with a dash"}},
+		{"mapping for a list", []string{"errors: [{traffic: buyers, phase: ramp, rate: 0.1}]", "errors: {traffic: buyers, phase: ramp, rate: 0.1}"}, []string{"spec.expect.errors: is a mapping and not a list (start each entry with a dash"}},
 		{"list for a mapping", []string{"network: {latency: 2ms}", "network: [2ms]"}, []string{"spec.topology.network: is a list and not a mapping"}},
 		{"list for a duration", []string{"timeout: 2s", "timeout: [2s]"}, []string{"spec.traffic[0].timeout: is a list and not a duration"}},
 		{"duration without unit", []string{"timeout: 2s", "timeout: 2"}, []string{"spec.traffic[0].timeout: 2 has no unit"}},
@@ -202,7 +202,7 @@ func rules() []rule {
 		{"rate NaN", []string{"rate: 0, to: 50", "rate: .nan, to: 50"}, []string{"spec.traffic[0].profile.stages[0].rate: NaN is not a number to count with"}},
 		{"rate infinite", []string{"rate: 0, to: 50", "rate: 0, to: .inf"}, []string{"spec.traffic[0].profile.stages[0].to: +Inf is not a number to count with"}},
 		{"rate absurd", []string{"peak: 100", "peak: 1000001"}, []string{"spec.traffic[0].profile.stages[1].peak: 1000001 is out of range"}},
-		{"rate 0 everywhere", []string{"to: 50, ", "", "rate: 50, peak: 100", "rate: 0", "phase: spike, ", ""}, []string{"spec.traffic[0].profile.stages: every rate is 0"}},
+		{"rate 0 everywhere", []string{"to: 50, ", "", "rate: 50, peak: 100", "rate: 0", "phase: spike, ", "", "phase: ramp, ", ""}, []string{"spec.traffic[0].profile.stages: every rate is 0"}},
 		{"to and peak", []string{"peak: 100", "peak: 100, to: 100"}, []string{"spec.traffic[0].profile.stages[1].peak: a stage is a ramp (to) or a spike (peak), not both"}},
 		{"peak below rate", []string{"peak: 100", "peak: 10"}, []string{"spec.traffic[0].profile.stages[1].peak: 10 is below rate (50)"}},
 		{"phase name twice", []string{"{name: spike,", "{name: ramp,", "phase: spike", "phase: ramp"}, []string{`spec.traffic[0].profile.stages[1].name: "ramp" is there twice`}},
@@ -238,7 +238,7 @@ func rules() []rule {
 		{"pod-kill with for", []string{"kind: pod-kill,", "kind: pod-kill, for: 1s,"}, []string{"spec.faults[0].for: has no meaning for pod-kill"}},
 		{"overlapping faults on one link", []string{"at: 6s, for: 1s", "at: 4500ms, for: 1s"}, []string{"spec.faults[2].at: begins at 4.5s, while slow on the same link lasts until 5s"}},
 		{"a fault within a longer one", []string{"at: 6s, for: 1s", "at: 3s, for: 4s"}, []string{"spec.faults[1].at: begins at 4s, while cut on the same link lasts until 7s"}},
-		{"faults without traffic", []string{base[strings.Index(base, "  traffic:\n"):strings.Index(base, "  faults:\n")], "", "    latency: [{traffic: buyers, phase: spike, p50: 1s, p90: 2s, p99: 3s}]\n    errors: [{traffic: buyers, rate: 0.1}]\n", ""}, []string{"spec.faults: there is no traffic"}},
+		{"faults without traffic", []string{base[strings.Index(base, "  traffic:\n"):strings.Index(base, "  faults:\n")], "", "    latency: [{traffic: buyers, phase: spike, p50: 1s, p90: 2s, p99: 3s}]\n    errors: [{traffic: buyers, phase: ramp, rate: 0.1}]\n", ""}, []string{"spec.faults: there is no traffic"}},
 
 		{"expect nothing", []string{base[strings.Index(base, "  expect:\n"):], "  expect: {}\n", "gaps: [mtls, policy]", "gaps: [mtls]"}, []string{"spec.expect: expects nothing", "spec.meshes[0].gaps[0]: nothing would demonstrate"}},
 		{"no expect", []string{base[strings.Index(base, "  expect:\n"):], ""}, []string{"spec.expect: is missing"}},

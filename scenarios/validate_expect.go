@@ -47,7 +47,7 @@ func (v *validator) budget(seen map[string]string, path, kind, traffic, phase st
 	for i := range t.Profile.Stages {
 		phases[t.Profile.Stages[i].Name] = &t.Profile.Stages[i]
 	}
-	if refers(v, path+".phase", "phase of "+traffic, phase, phases, trafficPath+"[].profile.stages") && !phases[phase].sends() {
+	if refers(v, path+".phase", "phase of "+traffic, phase, phases, trafficPath+"[].profile.stages") && !phases[phase].sends() && v.ratesKnown() {
 		v.problem(path+".phase", fmt.Sprintf("the phase %s sends nothing that could be measured", phase), "choose another phase, or give it a rate")
 	}
 }

@@ -71,6 +71,12 @@ func (p *Profile) length() Duration {
 // timesKnown reports whether the length of every stage could be read.
 func (v *validator) timesKnown() bool { return v.d.known(trafficPath + "[].profile.stages[].for") }
 
+// ratesKnown reports whether every rate could be read.
+func (v *validator) ratesKnown() bool {
+	const stage = trafficPath + "[].profile.stages[]"
+	return v.d.known(stage+".rate", stage+".to", stage+".peak")
+}
+
 // loadEnd is when the last traffic ends, after the start of the load.
 func (v *validator) loadEnd() Duration {
 	var end Duration
