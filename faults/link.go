@@ -111,9 +111,9 @@ func (f *fault) link() (clusters.Link, error) {
 }
 
 // intend announces the fault to the journal. An error is one of Run, and is recorded too.
-func (f *fault) intend(what string, undo map[string]string) (settle func() error, err error) {
+func (f *fault) intend(what string, undo map[string]string) (func() error, error) {
 	undo["fault"], undo["kind"] = f.plan.Name, string(f.plan.Kind)
-	settle, err = f.env.Journal.Intend(fmt.Sprintf("fault %s: %s", f.plan.Name, what), undo)
+	settle, err := f.env.Journal.Intend(fmt.Sprintf("fault %s: %s", f.plan.Name, what), undo)
 	if err != nil {
 		err = fmt.Errorf("not injected, because the journal could not be written: %w", err)
 		return nil, errors.Join(err, f.failed(err))
