@@ -14,21 +14,18 @@ const (
 	onSchedule = time.Second
 	// effectShare is how much of a delay's round trip must show.
 	effectShare = 0.8
+	// minSamples is how many samples of each kind of connection it takes before and during a network fault.
+	minSamples = 3
 )
-
-// connections are the kinds that a network fault must show on.
-var connections = []string{connFresh, connEstablished}
 
 // faultState is what became of one fault.
 type faultState struct {
 	scenario *scenarios.Fault
 	Fault    Fault
 	tally    tally
-	skipped  string         // why it was not tried
-	zero     time.Time      // start of the load
-	from     time.Time      // from when recovery counts
-	clear    time.Time      // when the effect probe saw nothing of it any more; zero where it cannot be told
-	clearRef []evidence.Ref // what says so
+	zero     time.Time // start of the load
+	from     time.Time // from when recovery counts
+	clear    time.Time // when the effect probe saw nothing of it any more; zero where it cannot be told
 }
 
 // fault follows one fault through its records: injected and reverted on schedule, and seen by its effect probe to begin
@@ -42,7 +39,7 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 		switch r.Action {
 		case evidence.FaultSkipped:
 			c.Verdict, c.Reason, c.Message, c.Used = Skipped, "NotPossibleHere", r.Message, refsOf(r)
-			st.skipped, st.Fault.Verdict, st.Fault.Effect = r.Message, Skipped, "not tried: "+r.Message
+			st.Fault.Verdict, st.Fault.Effect = Skipped, "not tried: "+r.Message
 			return c, st
 		case evidence.FaultFailed:
 			t.invalid("FaultFailed", refsOf(r), "the fault could not be injected or reverted: %s", r.Message)
@@ -113,31 +110,31 @@ func (x *trial) samples(name, stage, connection string) []*evidence.Fault {
 	return out
 }
 
-// sole is the evidence that a claim of "at least one" rests on: one piece among several can be spared.
-func sole[T interface{ Ref() evidence.Ref }](list []T) []evidence.Ref {
-	if len(list) == 1 {
-		return refsOf(list...)
+// atLeast is the evidence that a claim of "at least n" cannot do without: any one piece can be spared where there are
+// more.
+func atLeast[T interface{ Ref() evidence.Ref }](n int, list []T) []evidence.Ref {
+	if len(list) > n {
+		return nil
 	}
-	return nil
+	return refsOf(list...)
 }
 
 // linkEffect wants the network between two clusters to have been well before, hit during, and well after, on fresh and
 // on established connections.
 func (x *trial) linkEffect(st *faultState) {
 	t, name := &st.tally, st.scenario.Name
-	for _, conn := range connections {
+	for _, conn := range []string{connFresh, connEstablished} {
 		before, during, after := x.samples(name, "before", conn), x.samples(name, "during", conn), x.samples(name, "after", conn)
 		for _, s := range []struct {
 			stage string
 			list  []*evidence.Fault
-		}{{"before", before}, {"during", during}, {"after", after}} {
-			if len(s.list) == 0 {
-				t.invalid("NoEffectProbe", nil, "nothing was measured on %s connections %s the fault", conn, s.stage)
+			need  int
+		}{{"before", before, minSamples}, {"during", during, minSamples}, {"after", after, 1}} {
+			if len(s.list) < s.need {
+				t.invalid("NoEffectProbe", refsOf(s.list...), "%d probes were made on %s connections %s the fault, want %d", len(s.list), conn, s.stage, s.need)
+				return
 			}
-			t.use(sole(s.list)...)
-		}
-		if len(before) == 0 || len(during) == 0 || len(after) == 0 {
-			return
+			t.use(atLeast(s.need, s.list)...)
 		}
 		for _, s := range before {
 			if !s.Probe.OK {
@@ -145,7 +142,7 @@ func (x *trial) linkEffect(st *faultState) {
 				return
 			}
 		}
-		was, is := median(before), median(during)
+		was, is := quantile(before, len(before)/2), quantile(during, (len(during)-1)/2)
 		what := fmt.Sprintf("%s connections: no answer to %d of %d probes", conn, count(during, false), len(during))
 		switch st.scenario.Kind {
 		case scenarios.Partition:
@@ -187,7 +184,7 @@ func (x *trial) linkClear(st *faultState, conn string, after []*evidence.Fault, 
 		return
 	}
 	if end := since.T.Add(micro(since.Probe.Micros)); end.After(st.clear) {
-		st.clear, st.clearRef = end, refsOf(since)
+		st.clear = end
 	}
 }
 
@@ -207,7 +204,7 @@ func (x *trial) killEffect(st *faultState, inject, reverted *evidence.Fault) {
 	if count(before, true) == 0 || count(before, false) > 0 {
 		t.invalid("NotWellBefore", refsOf(before...), "pod %s was not seen to stand before it was killed", inject.Target)
 	}
-	t.use(sole(before)...)
+	t.use(atLeast(1, before)...)
 	var there, gone []*evidence.Fault
 	for _, s := range append(x.samples(name, "during", ""), x.samples(name, "after", "")...) {
 		if s.Probe.UID == uid {
@@ -222,7 +219,7 @@ func (x *trial) killEffect(st *faultState, inject, reverted *evidence.Fault) {
 	} else if i := len(there) - 1; i >= 0 && there[i].T.After(gone[0].T) {
 		t.invalid("NoEffect", refsOf(there[i], gone[0]), "pod %s was seen again after its replacement", inject.Target)
 	}
-	t.use(sole(gone)...)
+	t.use(atLeast(1, gone)...)
 	ended := slices.DeleteFunc(slices.Clone(x.events[evidence.EventPodEnded]), func(e *evidence.Event) bool { return e.At.UID != uid })
 	if len(ended) != 1 || ended[0].T.Before(inject.T) {
 		t.invalid("NoEffect", refsOf(ended...), "the cluster has %d records of the end of pod %s after the kill, want 1", len(ended), inject.Target)
@@ -237,19 +234,20 @@ func (x *trial) killEffect(st *faultState, inject, reverted *evidence.Fault) {
 		t.invalid("NoEffect", refsOf(ended...), "the cluster has no record of a replacement of pod %s", inject.Target)
 		return
 	}
-	t.use(sole(ready)...)
-	st.clear, st.clearRef = reverted.T, refsOf(reverted)
+	t.use(atLeast(1, ready)...)
+	st.clear = reverted.T
 	st.Fault.Effect = fmt.Sprintf("pod %s was gone, and its replacement %s was ready %s after the kill", inject.Target, ready[0].At.Pod, ready[0].T.Sub(inject.T).Round(time.Millisecond))
 }
 
-// median is the middle round trip of the samples (the lower one of two).
-func median(list []*evidence.Fault) time.Duration {
+// quantile is the i-th smallest round trip. Where there are two in the middle, the greater is taken for the baseline and
+// the smaller for the effect.
+func quantile(list []*evidence.Fault, i int) time.Duration {
 	v := make([]int64, len(list))
 	for i, s := range list {
 		v[i] = s.Probe.Micros
 	}
 	slices.Sort(v)
-	return micro(v[(len(v)-1)/2])
+	return micro(v[i])
 }
 
 func count(list []*evidence.Fault, ok bool) (n int) {

@@ -30,7 +30,12 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	x.clean[tr.Name] = l
 	t := &l.tally
 	x.whole(t, evidence.Ticks, evidence.Phases)
-	t.use(refsOf(l.ticks...)...)
+	profile := profileMicros(tr.Profile)
+	for _, k := range l.ticks {
+		if k.AtMicros < profile { // what comes after has nothing that was meant for then
+			t.use(k.Ref())
+		}
+	}
 	t.use(refsOf(x.phases[tr.Name]...)...)
 	if len(l.ticks) == 0 {
 		t.invalid("NoLoad", nil, "there is no record of traffic %s", tr.Name)
@@ -61,8 +66,8 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	if inTicks != inPhases {
 		t.invalid("CountsDisagree", nil, "traffic %s has %d outcomes in its slices of time, and %d in its phases", tr.Name, inTicks, inPhases)
 	}
-	if want := profileMicros(tr.Profile); end < want {
-		t.invalid("TicksMissing", nil, "the slices of time of traffic %s end at %s, and its profile at %s", tr.Name, micros(end), micros(want))
+	if end < profile {
+		t.invalid("TicksMissing", nil, "the slices of time of traffic %s end at %s, and its profile at %s", tr.Name, micros(end), micros(profile))
 	}
 	return l
 }

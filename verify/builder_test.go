@@ -1,0 +1,455 @@
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// builder plays a trial by the book and writes its record, as workloads, proxies, probes and the load generator would.
+type builder struct {
+	t     *testing.T
+	s     *scenarios.Scenario
+	trial evidence.Trial
+	w     *evidence.Writer
+	now   time.Time
+	root  *trust.Root
+	cas   map[string]*trust.Issuer
+	pods  []*simPod
+	turn  map[string]int // requests received by a service so far, to spread them over its pods
+	// upstream leaves out istio_requests_total, as upstream Envoy does.
+	upstream bool
+}
+
+// simPod is one pod with what its proxy counts.
+type simPod struct {
+	evidence.PodRef
+	w      scenarios.Workload
+	start  float64
+	counts map[string]int64
+	chain  [][]byte
+}
+
+var epoch = time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
+
+// testScenario is a small scenario that has one of everything.
+func testScenario(mesh scenarios.MeshName, gaps ...scenarios.Gap) *scenarios.Scenario {
+	d := func(v time.Duration) scenarios.Duration { return scenarios.Duration(v) }
+	peak := 40.0
+	return &scenarios.Scenario{
+		APIVersion: scenarios.APIVersion, Kind: scenarios.Kind, Metadata: scenarios.Metadata{Name: "small"},
+		Spec: scenarios.Spec{
+			Meshes: []scenarios.MeshEntry{{Name: mesh, Gaps: gaps}}, Blocks: 1,
+			Topology: scenarios.Topology{
+				Clusters: []scenarios.Cluster{{Name: "east"}, {Name: "west"}},
+				Services: []scenarios.Service{
+					{Name: "shop", Namespace: "app", Clusters: []string{"east"}, Replicas: 1, Calls: []scenarios.Call{{To: "cart", Method: "GET", Path: "/carts/1"}}},
+					{Name: "cart", Namespace: "app", Clusters: []string{"east", "west"}, Replicas: 1},
+				},
+			},
+			Policy: scenarios.Policy{Default: scenarios.DefaultDeny, Allow: []scenarios.Rule{
+				{From: "ingress", To: "shop"},
+				{From: "shop", To: "cart", Paths: []string{"/carts/*"}},
+			}},
+			Traffic: []scenarios.Traffic{{Name: "visitors", To: "shop", Cluster: "east", Profile: scenarios.Profile{Stages: []scenarios.Stage{
+				{Name: "calm", Rate: 20, For: d(2 * time.Second)}, {Name: "rough", Rate: 20, Peak: &peak, For: d(4 * time.Second)},
+			}}}},
+			Faults: []scenarios.Fault{
+				{Name: "cart-dies", Kind: scenarios.PodKill, Target: &scenarios.FaultTarget{Service: "cart", Cluster: "east"}, At: d(time.Second)},
+				{Name: "slow", Kind: scenarios.NetworkDelay, Between: []string{"east", "west"}, Delay: d(40 * time.Millisecond), At: d(2500 * time.Millisecond), For: d(500 * time.Millisecond)},
+				{Name: "cut", Kind: scenarios.Partition, Between: []string{"east", "west"}, At: d(4 * time.Second), For: d(500 * time.Millisecond)},
+			},
+			Expect: scenarios.Expect{
+				MTLS: &scenarios.ExpectMTLS{Everywhere: true}, Policy: &scenarios.ExpectPolicy{Matrix: "complete"},
+				Latency: []scenarios.ExpectLatency{{Traffic: "visitors", P99: d(time.Second)}},
+				Errors:  []scenarios.ExpectErrors{{Traffic: "visitors", Rate: 0.05}},
+				Recovery: []scenarios.ExpectRecovery{
+					{After: "cart-dies", Within: d(time.Second)}, {After: "slow", Within: d(time.Second)}, {After: "cut", Within: d(time.Second)},
+				},
+			},
+		},
+	}
+}
+
+// goodRecord is the sealed record of one trial in which everything went well.
+func goodRecord(t *testing.T, s *scenarios.Scenario, change ...func(*builder)) *evidence.Record {
+	t.Helper()
+	doc, err := json.Marshal(s)
+	must(t, err)
+	mesh := string(s.Spec.Meshes[0].Name)
+	dir := t.TempDir() + "/evidence"
+	w, err := evidence.Create(dir, evidence.Manifest{Modelled: true, Order: [][]string{{mesh}}, Scenario: doc})
+	must(t, err)
+	b := &builder{
+		t: t, s: s, w: w, now: epoch, trial: evidence.Trial{Block: 1, Mesh: mesh},
+		cas: map[string]*trust.Issuer{}, turn: map[string]int{},
+	}
+	for _, c := range change {
+		c(b)
+	}
+	b.run()
+	must(t, w.Seal())
+	rec, err := evidence.Open(dir)
+	must(t, err)
+	if len(rec.Problems) > 0 || len(rec.Gaps()) > 0 {
+		t.Fatalf("the builder's record is not whole: %v %v", rec.Problems, rec.Gaps())
+	}
+	return rec
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *builder) meshed() bool { return b.trial.Mesh != "none" }
+
+func (b *builder) put(item evidence.Item) { must(b.t, b.w.Append(item)) }
+
+// head stamps a record; time goes on with each.
+func (b *builder) head(src string) evidence.Header {
+	b.now = b.now.Add(100 * time.Microsecond)
+	return evidence.Header{Trial: b.trial, Src: src, T: b.now}
+}
+
+func (b *builder) event(kind, name string) {
+	b.put(&evidence.Event{Header: b.head("runner"), Kind: kind, Name: name})
+}
+
+func (b *builder) run() {
+	b.event(evidence.EventTrialStart, "")
+	// Certificates are valid around the clock of the test: the chain is judged at the time of its handshake.
+	var err error
+	b.root, err = trust.NewRoot("root")
+	must(b.t, err)
+	b.now = time.Now().UTC().Truncate(time.Second)
+	data := map[string]string{"root": b.root.PEM()}
+	for _, c := range b.s.Spec.Topology.Clusters {
+		b.cas[c.Name], err = b.root.Issuer(c.Name)
+		must(b.t, err)
+		data["intermediate/"+c.Name] = b.cas[c.Name].PEM()
+	}
+	if b.meshed() {
+		b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventTrust, Data: data})
+	}
+	for _, w := range b.s.Workloads() {
+		for _, c := range w.Clusters {
+			for range w.Replicas {
+				b.addPod(w, c)
+			}
+		}
+	}
+	b.proof(StageBefore)
+	b.load()
+	b.proof(StageAfter)
+	for _, p := range b.pods {
+		b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodEnded, At: p.PodRef, Message: "the clusters are removed"})
+	}
+	b.event(evidence.EventTrialEnd, "")
+	must(b.t, b.w.EndTrial(b.trial))
+	b.put(&evidence.Event{Header: evidence.Header{Src: "runner", T: b.now}, Kind: evidence.EventRunEnd})
+}
+
+func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
+	n := len(b.pods)
+	p := &simPod{
+		PodRef: evidence.PodRef{Cluster: cluster, Namespace: w.Namespace, Service: w.Name, Pod: fmt.Sprintf("%s-%d", w.Name, n), UID: fmt.Sprintf("uid-%d", n)},
+		w:      w, start: 1_790_000_000 + float64(n), counts: map[string]int64{},
+	}
+	if b.meshed() && w.Meshed {
+		leaf, err := b.cas[cluster].Issue(trust.Leaf{URI: w.SPIFFEID(), Backdate: 2 * time.Minute, Lifetime: time.Hour})
+		must(b.t, err)
+		p.chain = leaf.Certificate
+		for _, k := range []string{rbac("allowed"), rbac("denied"), envoyHandshakes + `{listener_address="0.0.0.0_15006"}`, envoyNoChain + `{listener_address="0.0.0.0_15006"}`} {
+			p.counts[k] = 0
+		}
+	}
+	b.pods = append(b.pods, p)
+	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodCreated, At: p.PodRef})
+	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodReady, At: p.PodRef})
+	return p
+}
+
+func rbac(result string) string {
+	return fmt.Sprintf(`envoy_http_rbac{authz_enforce_result=%q,http_conn_manager_prefix="inbound_0.0.0.0_8080"}`, result)
+}
+
+func (b *builder) of(service, cluster string) (out []*simPod) {
+	for _, p := range b.pods {
+		if p.Service == service && (cluster == "" || p.Cluster == cluster) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (b *builder) proof(stage string) {
+	for _, r := range NewPlan(b.s, stage).Rounds {
+		n := 0
+		send := func(asks []Ask, warmup bool) {
+			for turn := range 1000 {
+				for _, a := range asks {
+					if turn >= a.Times {
+						continue
+					}
+					n++
+					id := fmt.Sprintf("proof-1-%s-%s-%d", b.trial.Mesh, r.Name, n)
+					p := &evidence.Probe{ID: id, Role: "ask", Window: r.Name}
+					if warmup {
+						p.Role, p.Window = "warmup", r.Name+"/warmup"
+					}
+					if a.Twin != nil && !warmup {
+						p.Twin = id + "t"
+					}
+					b.ask(a, p)
+					if p.Twin != "" {
+						b.ask(*a.Twin, &evidence.Probe{ID: p.Twin, Role: "twin", Window: r.Name})
+					}
+				}
+			}
+		}
+		send(r.Warmup, true)
+		if r.Handshakes {
+			b.handshakes(r.Name)
+		}
+		b.event(evidence.EventWindowStart, r.Name)
+		b.edge(r.Name, "start")
+		send(r.Asks, false)
+		b.edge(r.Name, "end")
+		b.event(evidence.EventWindowEnd, r.Name)
+	}
+}
+
+func (b *builder) handshakes(window string) {
+	for _, p := range b.pods {
+		if p.w.Service == nil {
+			continue
+		}
+		h := &evidence.Handshake{Header: b.head("probe"), Window: window, At: p.PodRef, ServerName: p.w.Host(), Error: "not TLS"}
+		if b.meshed() {
+			h.Error, h.Version, h.Cipher, h.Chain = "", "TLS 1.3", "TLS_AES_128_GCM_SHA256", p.chain
+		}
+		b.put(h)
+	}
+}
+
+func (b *builder) edge(window, edge string) {
+	for _, p := range b.pods {
+		inv := &evidence.Pod{Header: b.head("probe"), Window: window, Edge: edge, At: p.PodRef, ServiceAccount: p.w.ServiceAccount, Containers: []string{"workload"}, Ready: true}
+		if b.meshed() && p.w.Meshed {
+			inv.InitContainers = []string{"istio-init", "istio-proxy"}
+		}
+		b.put(inv)
+		if b.meshed() && p.w.Meshed {
+			b.put(&evidence.Scrape{Header: b.head("probe"), At: p.PodRef, Window: window, Edge: edge, Body: p.page()})
+		}
+	}
+}
+
+func (p *simPod) page() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "# TYPE istio_agent_process_start_time_seconds gauge\nistio_agent_process_start_time_seconds %v\n", p.start)
+	keys := make([]string, 0, len(p.counts))
+	for k := range p.counts {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	last := ""
+	for _, k := range keys {
+		if name, _, _ := strings.Cut(k, "{"); name != last {
+			fmt.Fprintf(&s, "# TYPE %s counter\n", name)
+			last = name
+		}
+		fmt.Fprintf(&s, "%s %d\n", k, p.counts[k])
+	}
+	fmt.Fprintf(&s, "# TYPE istio_request_duration_milliseconds histogram\nistio_request_duration_milliseconds_bucket{le=\"+Inf\"} 3\nistio_request_duration_milliseconds_sum 4.5\nistio_request_duration_milliseconds_count 3\n")
+	return s.String()
+}
+
+// ask plays one proof request through to the callee.
+func (b *builder) ask(a Ask, p *evidence.Probe) {
+	from := b.of(a.From, a.Cluster)[0]
+	p.Header = b.head("probe")
+	p.Cell, p.From, p.To, p.Method, p.Path, p.Connection = a.Cell, from.PodRef, a.To, a.Method, a.Path, a.Connection
+	p.Micros = 50
+	p.Status, p.Error = b.arrive(from, a, p)
+	if p.Status == 403 {
+		p.Body, p.Server = "RBAC: access denied", "istio-envoy"
+	}
+	b.put(p)
+}
+
+// arrive is what happens to a request at the callee.
+func (b *builder) arrive(from *simPod, a Ask, p *evidence.Probe) (int, string) {
+	b.turn[a.To]++
+	pods := b.of(a.To, "")
+	at := pods[b.turn[a.To]%len(pods)]
+	caller := a.From + "@" + a.Cluster
+	if !b.meshed() {
+		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, "", 0)
+		return 200, ""
+	}
+	if !from.w.Meshed {
+		at.counts[envoyNoChain+`{listener_address="0.0.0.0_15006"}`]++
+		return 0, "closed"
+	}
+	if a.Connection == connFresh {
+		at.counts[envoyHandshakes+`{listener_address="0.0.0.0_15006"}`]++
+	}
+	code, details, result := 403, `rbac_access_denied_matched_policy[none]`, "denied"
+	if b.s.Spec.Policy.Allows(a.From, a.To, a.Method, a.Path) {
+		code, details, result = 200, "via_upstream", "allowed"
+	}
+	at.counts[rbac(result)]++
+	if !b.upstream {
+		at.counts[requestSeries(from.w.SPIFFEID(), "mutual_tls", code)]++
+	}
+	b.put(&evidence.Access{Header: b.head("proxy/" + at.Cluster + "/" + at.Pod), At: at.PodRef, Line: accessJSON(p.ID, from.w.SPIFFEID(), at.w.SPIFFEID(), "TLSv1.3", code, details)})
+	if code == 200 {
+		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, xfcc(from.w, at.w), 1)
+	}
+	return code, ""
+}
+
+func requestSeries(principal, security string, code int) string {
+	return fmt.Sprintf(`istio_requests_total{reporter="destination",response_code="%d",connection_security_policy=%q,source_principal=%q}`, code, security, principal)
+}
+
+func accessJSON(id, peer, local, tls string, code int, details string) json.RawMessage {
+	line, err := json.Marshal(map[string]any{
+		"id": id, "peer": peer, "local": local, "tls": tls, "code": code, "details": details, "flags": "-", "method": "GET", "upstream": nil,
+	})
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return line
+}
+
+func xfcc(from, to scenarios.Workload) string {
+	return fmt.Sprintf(`By=%s;Hash=0011;Subject="";URI=%s`, to.SPIFFEID(), from.SPIFFEID())
+}
+
+func (b *builder) receive(at *simPod, id, window, caller, method, path, xfcc string, attempt int) {
+	b.put(&evidence.Request{
+		Header: b.head("pod/" + at.Cluster + "/" + at.Pod), ID: id, Attempt: attempt, Window: window, Caller: caller,
+		At: at.PodRef, Method: method, Path: path, XFCC: xfcc, Remote: "127.0.0.1:1", Status: 200,
+	})
+}
+
+// load plays the load with its faults: 20 requests a second, a tick each 250 ms.
+func (b *builder) load() {
+	b.edge(windowLoad, "start")
+	b.event(evidence.EventLoadStart, "")
+	zero := b.now
+	at := func(d time.Duration) { b.now = zero.Add(d) }
+	ingress, shop := b.of("ingress", "east")[0], b.of("shop", "east")[0]
+	header := ""
+	if b.meshed() {
+		header = xfcc(ingress.w, shop.w)
+	}
+	for i := range 5 {
+		b.receive(shop, fmt.Sprintf("load-%d", i), windowLoad, "ingress@east", "GET", "/", header, 1)
+	}
+	phase, sums := "", map[string]int64{}
+	for i, st := range stagesOf(b.s.Spec.Traffic[0].Profile) {
+		for k := range int(st.duration / (250 * time.Millisecond)) {
+			start := st.start + time.Duration(k)*250*time.Millisecond
+			slices := int64(st.duration / (250 * time.Millisecond))
+			n := st.hits*int64(k+1)/slices - st.hits*int64(k)/slices
+			at(start + 250*time.Millisecond)
+			codes := map[string]int{"200": int(n)}
+			errs := int64(0)
+			if start == time.Second { // the kill shows
+				codes, errs = map[string]int{"200": int(n) - 1, "503": 1}, 1
+			}
+			b.put(&evidence.Tick{
+				Header: b.head("loadgen"), Traffic: "visitors", Phase: st.name, Index: int(start / (250 * time.Millisecond)),
+				AtMicros: start.Microseconds(), Micros: 250_000, Offered: n, Sent: n, Done: n, Errors: errs, Codes: codes, Start: zero.Add(start),
+			})
+			sums[st.name] += errs
+		}
+		phase = st.name
+		h := evidence.NewHistogram()
+		for j := range st.hits {
+			evidence.RecordMicros(h, 1000+j*100)
+		}
+		text, err := evidence.EncodeHistogram(h)
+		must(b.t, err)
+		codes := map[string]int{"200": int(st.hits - sums[phase])}
+		if sums[phase] > 0 {
+			codes["503"] = int(sums[phase])
+		}
+		b.put(&evidence.Phase{
+			Header: b.head("loadgen"), Traffic: "visitors", Phase: st.name, AtMicros: st.start.Microseconds(), ForMicros: st.duration.Microseconds(),
+			Offered: st.hits, Achieved: st.hits, Done: st.hits, Errors: sums[phase], Codes: codes, Intended: text, Service: text,
+		})
+		_ = i
+	}
+	b.kill(zero)
+	b.linkFault(zero, &b.s.Spec.Faults[1], evidence.FaultSample{OK: true, Micros: 82_000})
+	b.linkFault(zero, &b.s.Spec.Faults[2], evidence.FaultSample{Micros: 250_000, Error: "timeout"})
+	at(6200 * time.Millisecond)
+	b.event(evidence.EventLoadEnd, "")
+	b.edge(windowLoad, "end")
+}
+
+func (b *builder) faultStep(f *scenarios.Fault, at time.Time, action, uid string, sample *evidence.FaultSample) {
+	b.put(&evidence.Fault{
+		Header: evidence.Header{Trial: b.trial, Src: "faults", T: at}, Name: f.Name, Kind: string(f.Kind), Action: action,
+		Target: strings.Join(f.Between, "|"), UID: uid, Probe: sample,
+	})
+}
+
+func (b *builder) kill(zero time.Time) {
+	f := &b.s.Spec.Faults[0]
+	victim := b.of("cart", "east")[0]
+	at := zero.Add(f.At.D())
+	ms := func(n int) time.Time { return at.Add(time.Duration(n) * time.Millisecond) }
+	b.faultStep(f, ms(-50), evidence.FaultProbe, "", &evidence.FaultSample{Stage: "before", Connection: "fresh", OK: true, UID: victim.UID})
+	b.faultStep(f, ms(0), evidence.FaultInject, victim.UID, nil)
+	b.now = ms(1)
+	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodEnded, At: victim.PodRef, Message: "pod-kill " + f.Name})
+	b.pods = slices.DeleteFunc(b.pods, func(p *simPod) bool { return p == victim })
+	b.faultStep(f, ms(2), evidence.FaultInjected, victim.UID, nil)
+	b.faultStep(f, ms(60), evidence.FaultProbe, "", &evidence.FaultSample{Stage: "during", Connection: "fresh", Error: "gone"})
+	b.now = ms(300)
+	n := b.addPod(victim.w, victim.Cluster)
+	n.Pod, n.UID = "cart-new", "uid-new"
+	// addPod announced it under its first name; announce it as it is.
+	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodReady, At: n.PodRef})
+	b.faultStep(f, ms(310), evidence.FaultProbe, "", &evidence.FaultSample{Stage: "after", Connection: "fresh", UID: n.UID})
+	b.faultStep(f, ms(311), evidence.FaultReverted, n.UID, nil)
+}
+
+func (b *builder) linkFault(zero time.Time, f *scenarios.Fault, during evidence.FaultSample) {
+	at, end := zero.Add(f.At.D()), zero.Add(f.At.D()+f.For.D())
+	sample := func(t time.Time, stage string, s evidence.FaultSample) {
+		for _, conn := range []string{connFresh, connEstablished} {
+			s := s
+			s.Stage, s.Connection = stage, conn
+			b.faultStep(f, t, evidence.FaultProbe, "", &s)
+		}
+	}
+	well := evidence.FaultSample{OK: true, Micros: 2000}
+	for i := range minSamples {
+		sample(at.Add(time.Duration(i-10)*time.Millisecond), "before", well)
+	}
+	b.faultStep(f, at, evidence.FaultInject, "", nil)
+	b.faultStep(f, at.Add(time.Millisecond), evidence.FaultInjected, "", nil)
+	for i := range minSamples {
+		sample(at.Add(time.Duration(i+2)*time.Millisecond), "during", during)
+	}
+	b.faultStep(f, end, evidence.FaultRevert, "", nil)
+	b.faultStep(f, end.Add(time.Millisecond), evidence.FaultReverted, "", nil)
+	sample(end.Add(2*time.Millisecond), "after", well)
+}
