@@ -136,7 +136,7 @@ func Decode(m map[string]any) (Object, error) {
 	}
 	k := findKind(apiVersion, name)
 	if k == nil {
-		return nil, fmt.Errorf("%s %s is not supported: supported are %s", apiVersion, name, supported())
+		return nil, fmt.Errorf("%s %s%s is not supported: supported are %s", apiVersion, name, called(m), supported())
 	}
 	obj, err := k.decode(m)
 	if err != nil {

@@ -107,8 +107,8 @@ func TestDecodeRefusesWhatItCannotRepresent(t *testing.T) {
 	for _, tt := range []struct{ name, doc, want string }{
 		{"nothing", "{}", "wants apiVersion and kind"},
 		{"a number for a kind", "apiVersion: v1\nkind: 3\n", "wants apiVersion and kind"},
-		{"unknown kind", "apiVersion: v1\nkind: Pod\n" + meta, "v1 Pod is not supported: supported are v1 Namespace"},
-		{"right kind of a wrong group", "apiVersion: v1\nkind: Deployment\n" + meta, "v1 Deployment is not supported"},
+		{"unknown kind", "apiVersion: v1\nkind: Pod\n" + meta, "v1 Pod app/x is not supported: supported are v1 Namespace"},
+		{"right kind of a wrong group", "apiVersion: v1\nkind: Deployment\n" + meta, "v1 Deployment app/x is not supported"},
 		{"old version", "apiVersion: security.istio.io/v1alpha1\nkind: PeerAuthentication\n" + meta, "not supported"},
 		{"unknown Kubernetes field", deployment + "  replica: 3\n", `unknown field "spec.replica"`},
 		{"field in other case", strings.Replace(deployment, "replicas:", "Replicas:", 1), `unknown field "spec.Replicas"`},

@@ -1,0 +1,219 @@
+// Package conformance holds what is true of every driver: one test that each
+// runs against its own Provider. It knows nothing of how clusters are made, and
+// asks nothing of a data plane beyond what package clusters promises.
+package conformance
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/meshes"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// latency is the one-way latency between the clusters of the test: well above what a busy machine adds by itself.
+const latency = 20 * time.Millisecond
+
+// Run holds a Provider to the promises of package clusters, with the objects of one mesh. A Provider that makes real
+// clusters takes minutes.
+func Run(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
+	t.Run("what a cancelled Create began is gone", func(t *testing.T) { cancelledCreate(t, p, mesh) })
+	t.Run("what it cannot make is refused", func(t *testing.T) { refusedSpecs(t, p, mesh) })
+	for _, tt := range []struct {
+		name string
+		test func(*testing.T, *env)
+	}{
+		{"applied Deployments become ready pods with identities of their own", readyPods},
+		{"a request reaches a service in its own cluster and in the other", sendAcross},
+		{"the workload records what it received", workloadRecord},
+		{"a name that nobody has and a pod that is gone are errors", sendErrors},
+		{"latency between clusters is felt", latencyFelt},
+		{"a delay is felt on fresh and established connections, and goes", delay},
+		{"a partition holds fresh and established connections, and heals", partition},
+		{"a killed pod is replaced by another with the reason in evidence", kill},
+		{"a Deployment that is applied again is scaled", scale},
+		{"objects that cannot be applied are refused and change nothing", refusedObjects},
+		{"a pod without its service account never becomes ready", noServiceAccount},
+		{"a handshake and a scrape say what the pod serves", handshakeAndScrape},
+		{"the ingress answers from the host", ingress},
+		{"a closed fleet answers nothing and says nothing any more", closed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			e := newEnv(t, p, mesh)
+			defer e.close()
+			tt.test(t, e)
+		})
+	}
+}
+
+// env is a fleet with a scenario's objects applied and ready.
+type env struct {
+	t        *testing.T
+	ctx      context.Context
+	provider clusters.Provider
+	fleet    clusters.Fleet
+	sink     *sink
+	scenario *scenarios.Scenario
+	mesh     meshes.Mesh
+	ids      int
+}
+
+// scenario is small, with its defaults filled in: shop in east calls cart, which runs in west alone.
+func scenario() *scenarios.Scenario {
+	return &scenarios.Scenario{Spec: scenarios.Spec{Topology: scenarios.Topology{
+		Clusters: []scenarios.Cluster{{Name: "east"}, {Name: "west"}},
+		Services: []scenarios.Service{
+			{Name: "shop", Namespace: "app", Clusters: []string{"east"}, Replicas: 2, Calls: []scenarios.Call{{To: "cart", Method: "GET", Path: "/items"}}},
+			{Name: "cart", Namespace: "app", Clusters: []string{"west"}, Replicas: 1},
+			{Name: "stock", Namespace: "app", Clusters: []string{"east"}, Replicas: 1},
+		},
+	}}}
+}
+
+func spec(mesh scenarios.MeshName, s *sink) clusters.Spec {
+	return clusters.Spec{
+		Trial: evidence.Trial{Block: 1, Mesh: string(mesh)}, Clusters: []string{"east", "west"}, Latency: latency,
+		Mesh: string(mesh), Seed: 7, Sink: s,
+	}
+}
+
+func newEnv(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) *env {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	t.Cleanup(cancel)
+	e := &env{t: t, ctx: ctx, provider: p, sink: &sink{}, scenario: scenario()}
+	var err error
+	if e.mesh, err = meshes.ByName(mesh); err != nil {
+		t.Fatal(err)
+	}
+	if e.fleet, err = p.Create(ctx, spec(mesh, e.sink)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range e.fleet.Clusters() {
+		if err := c.Apply(ctx, e.objects(c.Name())...); err != nil {
+			e.close()
+			t.Fatal(err)
+		}
+	}
+	for _, c := range e.fleet.Clusters() {
+		if err := c.WaitReady(ctx); err != nil {
+			e.close()
+			t.Fatal(err)
+		}
+	}
+	return e
+}
+
+func (e *env) close() {
+	e.t.Helper()
+	if err := e.fleet.Close(context.WithoutCancel(e.ctx)); err != nil {
+		e.t.Errorf("Close: %v", err)
+	}
+}
+
+func (e *env) objects(cluster string) []clusters.Object {
+	e.t.Helper()
+	objs, err := meshes.Render(e.mesh, scenarios.MeshEntry{Name: e.mesh.Name()}, e.scenario, cluster)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if err := e.provider.Check(string(e.mesh.Name()), objs); err != nil {
+		e.t.Fatal(err)
+	}
+	return objs
+}
+
+func (e *env) pods(cluster, service string) []clusters.Pod {
+	e.t.Helper()
+	all, err := e.fleet.Cluster(cluster).Pods(e.ctx)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var pods []clusters.Pod
+	for _, p := range all {
+		if p.Service == service {
+			pods = append(pods, p)
+		}
+	}
+	return pods
+}
+
+func (e *env) pod(cluster, service string) clusters.Pod {
+	e.t.Helper()
+	pods := e.pods(cluster, service)
+	if len(pods) == 0 {
+		e.t.Fatalf("no pod of %s in %s", service, cluster)
+	}
+	return pods[0]
+}
+
+// host is the DNS name of a service.
+func (e *env) host(service string) string {
+	e.t.Helper()
+	w, ok := e.scenario.Workload(service)
+	if !ok {
+		e.t.Fatalf("no workload %s", service)
+	}
+	return w.Host()
+}
+
+// proof is a proof request with an ID of its own.
+func (e *env) proof(from clusters.Pod, to, path string) clusters.Request {
+	e.ids++
+	req := clusters.Request{Host: e.host(to), Method: http.MethodGet, Path: path, Header: http.Header{}, Timeout: time.Minute}
+	req.Header.Set(scenarios.HeaderID, "proof-"+strconv.Itoa(e.ids))
+	req.Header.Set(scenarios.HeaderWindow, "before/fresh")
+	req.Header.Set(scenarios.HeaderCaller, from.Service+"@"+from.Cluster)
+	req.Header.Set(scenarios.HeaderProof, "1")
+	return req
+}
+
+// send sends a proof request that must be answered with 200, and returns how long it took.
+func (e *env) send(from clusters.Pod, to, path string) (id string, took time.Duration) {
+	e.t.Helper()
+	req := e.proof(from, to, path)
+	resp := e.fleet.Cluster(from.Cluster).Send(e.ctx, from, req)
+	if resp.Status != 200 {
+		e.t.Fatalf("%s in %s to %s%s: status %d %q, body %q", from.Service, from.Cluster, to, path, resp.Status, resp.Error, resp.Body)
+	}
+	return req.Header.Get(scenarios.HeaderID), resp.Took
+}
+
+func cancelledCreate(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	f, err := p.Create(ctx, spec(mesh, &sink{}))
+	if f != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("Create = %v, %v, want nothing and the context's error", f, err)
+	}
+}
+
+func refusedSpecs(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	for name, change := range map[string]func(*clusters.Spec){
+		"no clusters":               func(s *clusters.Spec) { s.Clusters = nil },
+		"two clusters of one name":  func(s *clusters.Spec) { s.Clusters = []string{"east", "east"} },
+		"a cluster without a name":  func(s *clusters.Spec) { s.Clusters = []string{""} },
+		"a mesh that nobody knows":  func(s *clusters.Spec) { s.Mesh = "meshless" },
+		"a latency that is no time": func(s *clusters.Spec) { s.Latency = -1 },
+	} {
+		s := spec(mesh, &sink{})
+		change(&s)
+		if f, err := p.Create(t.Context(), s); err == nil || f != nil {
+			t.Errorf("%s: Create = %v, %v, want an error", name, f, err)
+			if f != nil {
+				_ = f.Close(t.Context())
+			}
+		}
+	}
+}

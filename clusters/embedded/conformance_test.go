@@ -1,0 +1,13 @@
+package embedded_test
+
+import (
+	"testing"
+
+	"github.com/meshproof/meshproof/clusters/conformance"
+	"github.com/meshproof/meshproof/clusters/embedded"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+func TestEmbeddedClustersKeepThePromisesOfClustersWithoutAMesh(t *testing.T) {
+	conformance.Run(t, embedded.New(nil), scenarios.MeshNone)
+}
