@@ -272,11 +272,12 @@ func (d *decoder) decodeStruct(node ast.Node, path string, v reflect.Value) {
 	for i, f := range fields {
 		known[i] = f.name
 	}
-	d.each(m, path, func(key, p string, value ast.Node) {
+	d.each(m, path, func(key, p string, e *ast.MappingValueNode) {
 		if i := slices.Index(known, key); i >= 0 {
-			d.decode(value, p, v.Field(fields[i].index), fields[i].limits)
+			d.decode(e.Value, p, v.Field(fields[i].index), fields[i].limits)
 			return
 		}
+		d.place(p, nil, e.Key) // what is wrong is the name
 		d.unknownField(path, key, p, known)
 	})
 	for _, f := range fields {
@@ -307,7 +308,7 @@ func (d *decoder) unknownField(path, key, p string, known []string) {
 
 // each calls f for every entry of a mapping, and records where it stands. Of an entry that is there twice, only the
 // first is taken.
-func (d *decoder) each(m []*ast.MappingValueNode, path string, f func(key, path string, value ast.Node)) {
+func (d *decoder) each(m []*ast.MappingValueNode, path string, f func(key, path string, e *ast.MappingValueNode)) {
 	firstLine := make(map[string]int, len(m))
 	for _, e := range m {
 		key, ok := keyName(e.Key)
@@ -325,6 +326,6 @@ func (d *decoder) each(m []*ast.MappingValueNode, path string, f func(key, path 
 		}
 		firstLine[key] = tk.Position.Line
 		d.place(p, e.Value, e.Key)
-		f(key, p, e.Value)
+		f(key, p, e)
 	}
 }

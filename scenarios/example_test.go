@@ -21,7 +21,7 @@ spec:
 `))
 	fmt.Println(err)
 	// Output:
-	// shop.yaml:8:38: spec.topology.services[0].replcas: is not a field (did you mean replicas?)
-	// shop.yaml:10:24: spec.traffic[0].to: there is no service "shpo" (did you mean shop?)
-	// shop.yaml:10:65: spec.traffic[0].profile.stages[0].for: 4 has no unit (give a duration such as 250ms, 4s or 1m30s)
+	// shop.yaml:8:29: spec.topology.services[0].replcas: is not a field (did you mean replicas?)
+	// shop.yaml:10:26: spec.traffic[0].to: there is no service "shpo" (did you mean shop?)
+	// shop.yaml:10:67: spec.traffic[0].profile.stages[0].for: 4 has no unit (give a duration such as 250ms, 4s or 1m30s)
 }

@@ -43,7 +43,7 @@ func (d *decoder) objectText(obj map[string]any, path, name string) {
 
 func (d *decoder) object(m []*ast.MappingValueNode, path string) map[string]any {
 	obj := make(map[string]any, len(m))
-	d.each(m, path, func(key, p string, value ast.Node) { obj[key] = d.anything(value, p) })
+	d.each(m, path, func(key, p string, e *ast.MappingValueNode) { obj[key] = d.anything(e.Value, p) })
 	return obj
 }
 

@@ -177,6 +177,7 @@ func rules() []rule {
 		}},
 		{"method of a call", []string{"method: POST", "method: post"}, []string{`spec.topology.services[0].calls[0].method: "post" is not an HTTP method`, "the policy does not allow"}},
 		{"path of a call with a star", []string{"path: /carts/1", "path: /carts/*"}, []string{`spec.topology.services[0].calls[0].path: "/carts/*" has a star`}},
+		{"method CONNECT", []string{"method: POST", "method: CONNECT", "methods: [GET, POST], ", ""}, []string{"spec.topology.services[0].calls[0].method: CONNECT asks for a tunnel"}},
 		{"path with a query", []string{"path: /carts/1", "path: /carts/1?a=b"}, []string{`spec.topology.services[0].calls[0].path: "/carts/1?a=b" has characters`}},
 		{"path that proxies rewrite", []string{"path: /carts/1", "path: /carts/../1"}, []string{`spec.topology.services[0].calls[0].path: "/carts/../1" is not in its shortest form`}},
 
@@ -266,6 +267,7 @@ func rules() []rule {
 		{"anchor and alias", []string{"clusters: [east]", "clusters: &c [east]", "clusters: [east, west]", "clusters: *c"}, []string{"YAML anchors (&) are not allowed", "YAML aliases (*) are not allowed"}},
 		{"merge key", []string{"network: {latency: 2ms}", "network: {<<: {latency: 2ms}}"}, []string{"YAML merge keys (<<) are not allowed"}},
 		{"tag", []string{"name: shop\n", "name: !!str shop\n"}, []string{"YAML tags (!) are not allowed"}},
+		{"directive", []string{"apiVersion: mesh", "%YAML 1.2\n---\napiVersion: mesh"}, []string{"YAML directives (%) are not allowed"}},
 		{"complex key", []string{"  blocks: 2\n", "  ? blocks\n  : 2\n"}, []string{"YAML complex keys (?) are not allowed"}},
 		{"several documents", []string{"    recovery: [{after: dies, within: 3s}]\n", "    recovery: [{after: dies, within: 3s}]\n---\na: b\n"}, []string{"has several YAML documents"}},
 		{"bracket not closed", []string{"clusters: [east, west]", "clusters: [east, west"}, []string{"is not YAML: "}},

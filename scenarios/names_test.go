@@ -1,0 +1,62 @@
+package scenarios
+
+import "testing"
+
+func TestThePolicyAllowsWhatARuleMatches(t *testing.T) {
+	p := Policy{Default: DefaultDeny, Allow: []Rule{
+		{From: "a", To: "b", Methods: []string{"GET", "PUT"}, Paths: []string{"/items/*", "/exact"}},
+		{From: "c", To: "b"},
+	}}
+	for _, c := range []struct {
+		from, to, method, path string
+		want                   bool
+	}{
+		{"a", "b", "GET", "/items/1", true},
+		{"a", "b", "PUT", "/items/", true},
+		{"a", "b", "GET", "/items", false}, // the prefix ends in a slash
+		{"a", "b", "GET", "/exact", true},
+		{"a", "b", "GET", "/exact/more", false},
+		{"a", "b", "POST", "/exact", false},
+		{"c", "b", "DELETE", "/anything", true},
+		{"b", "a", "GET", "/exact", false},
+		{OutsiderName, "b", "GET", "/exact", false},
+	} {
+		if got := p.Allows(c.from, c.to, c.method, c.path); got != c.want {
+			t.Errorf("%+v: got %t", c, got)
+		}
+	}
+	if open := (&Policy{Default: DefaultAllow}); !open.Allows("x", "y", "GET", "/") {
+		t.Error("default allow refuses")
+	}
+}
+
+func TestWorkloadsAreTheIngressTheServicesAndTheOutsider(t *testing.T) {
+	s, err := Parse("base.yaml", []byte(base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range s.Workloads() {
+		got = append(got, w.Host()+" "+w.SPIFFEID())
+	}
+	want := []string{
+		"ingress.edge.svc.cluster.local spiffe://cluster.local/ns/edge/sa/ingress",
+		"shop.app.svc.cluster.local spiffe://cluster.local/ns/app/sa/shop",
+		"cart.app.svc.cluster.local spiffe://cluster.local/ns/app/sa/cart",
+		"outsider.outside.svc.cluster.local spiffe://cluster.local/ns/outside/sa/outsider",
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %v", got)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("want %s, got %s", want[i], got[i])
+		}
+	}
+	if o, ok := s.Workload(OutsiderName); !ok || o.Meshed || len(o.Clusters) != 3 {
+		t.Errorf("outsider: %+v", o)
+	}
+	if _, ok := s.Workload("nobody"); ok {
+		t.Error("found nobody")
+	}
+}
