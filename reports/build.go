@@ -45,21 +45,7 @@ func Build(rec *evidence.Record, res *verify.Result) *Report {
 		Series:      series(rec),
 		Cells:       cells(res),
 		Faults:      faultsOf(res),
-		Provenance: Provenance{
-			Version:        m.Version,
-			GoVersion:      m.GoVersion,
-			Started:        m.Started.UTC(),
-			Seed:           m.Seed,
-			Driver:         m.Driver,
-			Models:         cleanAll(m.Models),
-			Components:     m.Components,
-			Host:           m.Host,
-			Order:          m.Order,
-			Command:        cleanAll(m.Command),
-			EvidenceSchema: m.SchemaVersion,
-			Sealed:         rec.Sealed,
-			SealRoot:       rec.Root,
-		},
+		Provenance:  provenance(rec),
 	}
 	r.Counts = map[verify.Verdict]int{}
 	for _, c := range r.Checks {
@@ -68,6 +54,25 @@ func Build(rec *evidence.Record, res *verify.Result) *Report {
 	r.Matrix = matrix(r)
 	distrust(r)
 	return r
+}
+
+func provenance(rec *evidence.Record) Provenance {
+	m := rec.Manifest
+	h := m.Host
+	h.OS, h.Arch, h.Kernel = clean(h.OS), clean(h.Arch), clean(h.Kernel)
+	order := make([][]string, 0, len(m.Order))
+	for _, b := range m.Order {
+		order = append(order, cleanAll(b))
+	}
+	components := map[string]string{}
+	for k, v := range m.Components {
+		components[clean(k)] = clean(v)
+	}
+	return Provenance{
+		Version: clean(m.Version), GoVersion: clean(m.GoVersion), Started: m.Started.UTC(), Seed: m.Seed, Driver: clean(m.Driver),
+		Models: cleanAll(m.Models), Components: components, Host: h, Order: order, Command: cleanAll(m.Command),
+		EvidenceSchema: clean(m.SchemaVersion), Sealed: rec.Sealed, SealRoot: clean(rec.Root),
+	}
 }
 
 // distrust turns a PASS that the report's own content contradicts into INVALID.
@@ -225,7 +230,7 @@ func phases(res *verify.Result) []Phase {
 		out = append(out, Phase{
 			Block: p.Trial.Block, Mesh: clean(p.Trial.Mesh), Traffic: clean(p.Traffic), Phase: clean(p.Phase),
 			StartMicros: p.StartMicros, ForMicros: p.ForMicros, Offered: p.Offered, Achieved: p.Achieved,
-			ErrorRate: share(p.ErrorRate), Codes: p.Codes, Intended: p.Intended, Service: p.Service, Verdict: known(p.Verdict),
+			ErrorRate: share(p.ErrorRate), Codes: cleanKeys(p.Codes), Intended: cleanKeys(p.Intended), Service: cleanKeys(p.Service), Verdict: known(p.Verdict),
 		})
 	}
 	return out

@@ -1,7 +1,6 @@
 package reports
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"sort"
@@ -10,14 +9,8 @@ import (
 	"github.com/meshproof/meshproof/verify"
 )
 
-const (
-	// maxExcerpts bounds the records that one check shows.
-	maxExcerpts = 10
-	// maxValue bounds one text of an excerpt, in characters. Certificates and metric pages are longer.
-	maxValue = 300
-	// maxItems bounds one list of an excerpt.
-	maxItems = 40
-)
+// maxExcerpts bounds the records that one check shows.
+const maxExcerpts = 10
 
 func checks(rec *evidence.Record, res *verify.Result) []Check {
 	out := []Check{}
@@ -34,7 +27,7 @@ func checks(rec *evidence.Record, res *verify.Result) []Check {
 		refs, total := choose(c)
 		x.EvidenceCount = total
 		for _, ref := range refs {
-			e := Excerpt{Ref: fmt.Sprintf("%s:%d", ref.Stream, ref.Line)}
+			e := Excerpt{Ref: clean(fmt.Sprintf("%s:%d", ref.Stream, ref.Line))}
 			if x.Verdict != verify.Pass {
 				e.Record = excerpt(rec, ref)
 			}
@@ -125,59 +118,4 @@ func find[T interface {
 		return nil
 	}
 	return list[i]
-}
-
-// shorten writes a JSON document again with its keys in order, long texts and lists cut, and secrets removed. Numbers
-// stay as they were written.
-func shorten(doc []byte) json.RawMessage {
-	var v any
-	d := json.NewDecoder(bytes.NewReader(doc))
-	d.UseNumber()
-	if d.Decode(&v) != nil {
-		return nil
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if e.Encode(shortenValue(v)) != nil {
-		return nil
-	}
-	return bytes.TrimSpace(b.Bytes())
-}
-
-func shortenValue(v any) any {
-	switch x := v.(type) {
-	case string:
-		x = clean(x)
-		if r := []rune(x); len(r) > maxValue {
-			return fmt.Sprintf("%s… (%d characters in all)", string(r[:maxValue]), len(r))
-		}
-		return x
-	case []any:
-		cut := len(x) - maxItems
-		if cut > 0 {
-			x = x[:maxItems]
-		}
-		out := make([]any, 0, len(x)+1)
-		for _, e := range x {
-			out = append(out, shortenValue(e))
-		}
-		if cut > 0 {
-			out = append(out, fmt.Sprintf("… and %d more", cut))
-		}
-		return out
-	case map[string]any:
-		out := make(map[string]any, len(x))
-		for k, e := range x {
-			if secretKey(k) {
-				if s, ok := e.(string); !ok || s != "" {
-					out[clean(k)] = removed
-				}
-				continue
-			}
-			out[clean(k)] = shortenValue(e)
-		}
-		return out
-	}
-	return v
 }

@@ -25,8 +25,9 @@ func HTML(w io.Writer, r *Report) error {
 		return fmt.Errorf("reading the page's style sheet: %w", err)
 	}
 	t, err := template.New("report.tmpl").Funcs(template.FuncMap{
-		"lower":  func(v verify.Verdict) string { return strings.ToLower(string(v)) },
+		"lower":  func(v any) string { return strings.ToLower(fmt.Sprint(v)) },
 		"count":  count,
+		"spaced": spaced,
 		"addOne": func(n int) int { return n + 1 },
 	}).ParseFS(pageFiles, "page/*.tmpl")
 	if err != nil {

@@ -3,6 +3,7 @@ package reports
 import (
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // removed stands where a secret was. Records hold none by design; this is the second lock on that door.
@@ -28,13 +29,31 @@ func secretKey(k string) bool {
 	return false
 }
 
-// clean removes secrets from a text and makes it valid UTF-8.
+// clean removes secrets from a text, and what would make a page or a terminal show something else than the text:
+// invalid UTF-8, control characters, and marks that turn the direction of writing.
 func clean(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case unicode.IsControl(r), r >= 0x202A && r <= 0x202E, r >= 0x2066 && r <= 0x2069:
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 	for _, re := range secrets {
 		s = re.ReplaceAllLiteralString(s, removed)
 	}
 	return s
+}
+
+// cleanKeys cleans the keys of a map; a null becomes an empty map.
+func cleanKeys[V any](m map[string]V) map[string]V {
+	out := make(map[string]V, len(m))
+	for k, v := range m {
+		out[clean(k)] = v
+	}
+	return out
 }
 
 func cleanAll(ss []string) []string {

@@ -217,11 +217,18 @@ type checkView struct {
 	Anchor string
 	Class  string
 	Trial  string
-	More   int // records of evidence that are not shown
+	First  []Excerpt
+	Rest   []Excerpt // what is shown only when asked for
+	More   int       // records of evidence that are not shown at all
 }
 
+// shownExcerpts is how many records of a check are shown at once: enough to see what happened.
+const shownExcerpts = 3
+
 func (r *Report) view(c *Check, place int) checkView {
+	n := min(shownExcerpts, len(c.Evidence))
 	return checkView{
+		First: c.Evidence[:n], Rest: c.Evidence[n:],
 		Check: c, Anchor: fmt.Sprintf("check-%d", place), Class: r.class(c.Mesh),
 		Trial: r.trialName(c.Mesh, c.Block), More: c.EvidenceCount - len(c.Evidence),
 	}

@@ -29,7 +29,7 @@ func (r *Report) facts() []fact {
 	add("Meshproof", p.Version, false)
 	add("Go", p.GoVersion, false)
 	for _, name := range slices.Sorted(maps.Keys(p.Components)) {
-		add(clean(name), clean(p.Components[name]), false)
+		add(name, p.Components[name], false)
 	}
 	h := p.Host
 	host := fmt.Sprintf("%s/%s, %s, %d MiB of memory", h.OS, h.Arch, count(h.CPUs, "CPU"), h.MemoryMiB)

@@ -15,7 +15,8 @@ type policyView struct {
 	Rows    []policyRow
 	Full    []policyLine // every question by itself
 	Asked   int          // questions
-	Differ  int          // of these: answered by some mesh other than expected
+	Differ  int          // of these: answered by some mesh other than expected, for which no gap is declared
+	Gaps    int          // of these: let through by a mesh that declares the gap
 	Between int          // of these: answered differently by the meshes
 }
 
@@ -63,7 +64,12 @@ func (r *Report) policyView() *policyView {
 	short := r.policyLines(func(c Cell) Cell { c.Cluster, c.Connection = "", ""; return c })
 	for _, l := range short {
 		v.Asked++
-		if !l.AsExpected {
+		if slices.ContainsFunc(l.Answers, func(a policyAnswer) bool { return a.Asked && a.Verdict == verify.Gap }) {
+			v.Gaps++
+		}
+		if slices.ContainsFunc(l.Answers, func(a policyAnswer) bool {
+			return a.Asked && a.Verdict != verify.Gap && (a.Verdict != verify.Pass || a.Observed != l.Expected)
+		}) {
 			v.Differ++
 		}
 		if l.Between {

@@ -88,7 +88,7 @@ func (d Dots) drawGroup(s *svg, g Group, x scale, y float64) {
 	bottom := rows + float64(len(g.Rows))*dotRow
 	for i, l := range g.Limits {
 		px := x.at(l.Value)
-		s.titled("limit", "budget "+l.Label)
+		s.titled("budget", "budget "+l.Label)
 		s.line(px, y+20, px, bottom, "limitline")
 		// Labels of several limits alternate sides, so that close ones stay readable.
 		if i%2 == 0 && px-textWidth(l.Label) > dotLabels {
@@ -133,7 +133,7 @@ func (d Dots) drawRow(s *svg, r Row, x scale, y float64) {
 	}
 	s.text(hi+11, y+4, "val", "start", d.Format(last))
 	if r.Note != "" {
-		s.text(hi+20+textWidth(d.Format(last)), y+4, "tick", "start", r.Note)
+		s.text(hi+22+1.2*textWidth(d.Format(last)), y+4, "tick", "start", r.Note)
 	}
 	s.close("g")
 }
@@ -168,7 +168,7 @@ func (d Dots) keys() []key {
 	}
 	for _, g := range d.Groups {
 		if len(g.Limits) > 0 {
-			return append(keys, key{class: "limit", label: "budget", draw: func(s *svg, x, y float64) {
+			return append(keys, key{class: "budget", label: "budget", draw: func(s *svg, x, y float64) {
 				s.line(x+10, y-8, x+10, y+8, "limitline")
 			}})
 		}

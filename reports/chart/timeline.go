@@ -64,7 +64,7 @@ const (
 	marginLeft  = 64.0
 	marginRight = 16.0
 	laneHeight  = 17.0
-	panelTitle  = 26.0
+	panelTitle  = 32.0
 )
 
 // SVG draws the timeline.
@@ -120,11 +120,14 @@ func (t Timeline) SVG() string {
 	return s.b.String()
 }
 
-// keys lists each named series once.
+// keys lists each named series once, of panels that have several.
 func (t Timeline) keys() []key {
 	var keys []key
 	seen := map[string]bool{}
 	for _, p := range t.Panels {
+		if len(p.Series) == 1 {
+			continue // the panel's title names it
+		}
 		for _, se := range p.Series {
 			if id := se.Name + "\x00" + se.Class; !seen[id] {
 				seen[id] = true

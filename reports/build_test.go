@@ -1,0 +1,200 @@
+package reports
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/verify"
+)
+
+func TestAPassThatTheReportContradictsBecomesInvalid(t *testing.T) {
+	tr := evidence.Trial{Block: 1, Mesh: "istio"}
+	good := verify.Check{ID: "mtls/a", Kind: "mtls", Trial: tr, Verdict: verify.Pass}
+	with := func(v verify.Verdict) []verify.Check {
+		return []verify.Check{good, {ID: "mtls/b", Kind: "mtls", Trial: tr, Verdict: v}}
+	}
+	pass := []verify.Trial{{Trial: tr, Verdict: verify.Pass}}
+	for name, c := range map[string]struct {
+		res  verify.Result
+		want verify.Verdict
+	}{
+		"all passed":             {verify.Result{Verdict: verify.Pass, Checks: []verify.Check{good}, Trials: pass}, verify.Pass},
+		"a declared gap":         {verify.Result{Verdict: verify.Pass, Checks: with(verify.Gap), Trials: pass}, verify.Pass},
+		"a skipped check":        {verify.Result{Verdict: verify.Pass, Checks: with(verify.Skipped), Trials: pass}, verify.Pass},
+		"a failed check":         {verify.Result{Verdict: verify.Pass, Checks: with(verify.Fail), Trials: pass}, verify.Invalid},
+		"an invalid check":       {verify.Result{Verdict: verify.Pass, Checks: with(verify.Invalid), Trials: pass}, verify.Invalid},
+		"a check in error":       {verify.Result{Verdict: verify.Pass, Checks: with(verify.Error), Trials: pass}, verify.Invalid},
+		"a check without a word": {verify.Result{Verdict: verify.Pass, Checks: with(""), Trials: pass}, verify.Invalid},
+		"an odd word":            {verify.Result{Verdict: verify.Pass, Checks: with("OK"), Trials: pass}, verify.Invalid},
+		"a failed trial":         {verify.Result{Verdict: verify.Pass, Checks: []verify.Check{good}, Trials: []verify.Trial{{Trial: tr, Verdict: verify.Fail}}}, verify.Invalid},
+		"no check":               {verify.Result{Verdict: verify.Pass, Trials: pass}, verify.Invalid},
+		"gaps alone":             {verify.Result{Verdict: verify.Pass, Checks: with(verify.Gap)[1:], Trials: pass}, verify.Invalid},
+		"partial":                {verify.Result{Verdict: verify.Pass, Partial: true, Checks: []verify.Check{good}, Trials: pass}, verify.Invalid},
+		"interrupted":            {verify.Result{Verdict: verify.Pass, Interrupted: true, Checks: []verify.Check{good}, Trials: pass}, verify.Invalid},
+		"a verdict of no word":   {verify.Result{}, verify.Invalid},
+		"a failed run stays so":  {verify.Result{Verdict: verify.Fail, Checks: with(verify.Fail), Trials: pass}, verify.Fail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Build(nil, &c.res); got.Verdict != c.want {
+				t.Errorf("got %s (%s), want %s", got.Verdict, got.Message, c.want)
+			}
+		})
+	}
+}
+
+func TestTheMatrixShowsTheWorstBlockAndNeverPassesForABlockThatLacksTheCheck(t *testing.T) {
+	check := func(block int, v verify.Verdict, observed string) verify.Check {
+		return verify.Check{ID: "latency/x", Kind: "latency", Subject: "x", Trial: evidence.Trial{Block: block, Mesh: "istio"}, Verdict: v, Observed: observed}
+	}
+	trials := func(vs ...verify.Verdict) (out []verify.Trial) {
+		for i, v := range vs {
+			out = append(out, verify.Trial{Trial: evidence.Trial{Block: i + 1, Mesh: "istio"}, Verdict: v})
+		}
+		return out
+	}
+	p, f, g, s := verify.Pass, verify.Fail, verify.Gap, verify.Skipped
+	for name, c := range map[string]struct {
+		trials []verify.Trial
+		checks []verify.Check
+		want   RowCell
+	}{
+		"all pass":             {trials(p, p), []verify.Check{check(1, p, "1 ms"), check(2, p, "2 ms")}, RowCell{Verdict: p, Observed: "1 ms", Blocks: 2, Of: 2}},
+		"one fails":            {trials(p, f, p), []verify.Check{check(1, p, "1 ms"), check(2, f, "9 ms"), check(3, p, "2 ms")}, RowCell{Verdict: f, Observed: "9 ms", Blocks: 1, Of: 3, Check: 1}},
+		"one block lacks it":   {trials(p, p), []verify.Check{check(1, p, "1 ms")}, RowCell{Verdict: verify.Invalid, Observed: "not judged", Blocks: 1, Of: 2}},
+		"a fail beats lacking": {trials(f, p), []verify.Check{check(1, f, "9 ms")}, RowCell{Verdict: f, Observed: "9 ms", Blocks: 1, Of: 2}},
+		"a skipped block":      {trials(p, s), []verify.Check{check(1, p, "1 ms")}, RowCell{Verdict: p, Observed: "1 ms", Blocks: 1, Of: 2}},
+		"a gap beats a pass":   {trials(p, p), []verify.Check{check(1, p, "1 ms"), check(2, g, "")}, RowCell{Verdict: g, Blocks: 1, Of: 2, Check: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Build(nil, &verify.Result{Trials: c.trials, Checks: c.checks})
+			c.want.Mesh = "istio"
+			if got := r.Matrix[0].Cells[0]; got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAnErrorRateThatIsNoNumberIsNotZero(t *testing.T) {
+	r := Build(nil, &verify.Result{Phases: []verify.Phase{{ErrorRate: math.NaN()}, {ErrorRate: 0.0123456789}}})
+	if r.Phases[0].ErrorRate != nil {
+		t.Errorf("got %v, want nothing", *r.Phases[0].ErrorRate)
+	}
+	if got := *r.Phases[1].ErrorRate; got != 0.0123457 {
+		t.Errorf("got %v, want it rounded by the one rule", got)
+	}
+}
+
+func TestEvidenceIsShownFromDissentingWitnessesFirstAndAtMostTen(t *testing.T) {
+	rec, res := fixture(t)
+	r := Build(rec, res)
+	var hole *Check
+	for i := range r.Checks {
+		if r.Checks[i].Verdict == verify.Fail && r.Checks[i].Kind == verify.KindPolicy {
+			hole = &r.Checks[i]
+		}
+	}
+	if hole == nil {
+		t.Fatal("the fixture has no failed policy check")
+	}
+	if hole.EvidenceCount != 9 || len(hole.Evidence) != 9 {
+		t.Errorf("%d of %d records", len(hole.Evidence), hole.EvidenceCount)
+	}
+	if got := hole.Evidence[0]; got.Ref != "requests:1" || !strings.Contains(string(got.Record), `"id":"istio-0"`) {
+		t.Errorf("first is %s: %s", got.Ref, got.Record)
+	}
+	if got := hole.Evidence[8]; got.Ref != "probes:9999" || got.Record != nil {
+		t.Errorf("a record that is not there reads %s: %s", got.Ref, got.Record)
+	}
+	var many []evidence.Ref
+	for i := range 400 {
+		many = append(many, evidence.Ref{Stream: evidence.Requests, Line: i + 1})
+	}
+	refs, total := choose(verify.Check{Used: many})
+	if len(refs) != maxExcerpts || total != 400 {
+		t.Errorf("%d of %d records", len(refs), total)
+	}
+}
+
+func TestAnExcerptKeepsItsOrderAndLosesItsSecrets(t *testing.T) {
+	key := "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
+	token := "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+	for name, c := range map[string]struct{ in, want string }{
+		"order and numbers":   {`{"z":1,"a":[1.50,true,null],"m":{"y":"x"}}`, `{"z":1,"a":[1.50,true,null],"m":{"y":"x"}}`},
+		"long text":           {`{"a":"` + strings.Repeat("x", 400) + `"}`, `{"a":"` + strings.Repeat("x", 300) + `… (400 characters in all)"}`},
+		"long list":           {`[` + strings.Repeat("1,", 41) + `1]`, `[` + strings.Repeat("1,", 40) + `"… and 2 more"]`},
+		"private key":         {mustJSON(map[string]string{"m": "x " + key + " y"}), `{"m":"x ` + removed + ` y"}`},
+		"private key cut off": {mustJSON(map[string]string{"m": key[:40]}), `{"m":"` + removed + `"}`},
+		"token":               {mustJSON([]string{"got " + token}), `["got ` + removed + `"]`},
+		"token cut off":       {mustJSON([]string{"got " + token[:len(token)-12]}), `["got ` + removed + `"]`},
+		"bearer":              {`["Bearer abcdefghijklmnopqrstuvwx"]`, `["` + removed + `"]`},
+		"a header":            {`{"Authorization":["Basic eDp5"],"b":1}`, `{"Authorization":"` + removed + `","b":1}`},
+		"a secret as key":     {mustJSON(map[string]int{token: 1}), `{"` + removed + `":1}`},
+		"prose stays":         {`["the bearer of bad news"]`, `["the bearer of bad news"]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := string(shorten([]byte(c.in)))
+			if got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+			if !json.Valid([]byte(got)) {
+				t.Error("not JSON any more")
+			}
+		})
+	}
+}
+
+func mustJSON(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+func FuzzShorten(f *testing.F) {
+	for _, s := range []string{`{}`, `[1,{"a":"b"}]`, `{"token":[`, "\xff", `"x`, `{"a":1}{"b":2}`, `nul`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		out := shorten(in)
+		if out != nil && !json.Valid(out) {
+			t.Errorf("%q became %q, which is not JSON", in, out)
+		}
+		if json.Valid(in) && out == nil {
+			t.Errorf("%q is JSON and was lost", in)
+		}
+		_ = spaced(out)
+	})
+}
+
+func TestLongSeriesAreMergedWithoutLosingCountsOrPeaks(t *testing.T) {
+	var in []Slice
+	var offered, errs, peak int64
+	for i := range int64(5000) {
+		s := Slice{AtMicros: i * 250000, Micros: 250000, Offered: i % 90, Sent: i % 80, Done: i % 90, Errors: i % 7, P99Micros: (i * 7919) % 100003}
+		offered, errs, peak = offered+s.Offered, errs+s.Errors, max(peak, s.P99Micros)
+		in = append(in, s)
+	}
+	out := merge(in)
+	if len(out) > maxSlices {
+		t.Errorf("%d slices are left", len(out))
+	}
+	at := int64(0)
+	for _, s := range out {
+		if s.AtMicros != at {
+			t.Fatalf("a slice starts at %d, want %d", s.AtMicros, at)
+		}
+		at += s.Micros
+		offered, errs = offered-s.Offered, errs-s.Errors
+		if s.P99Micros == peak {
+			peak = 0
+		}
+	}
+	if offered != 0 || errs != 0 || peak != 0 || at != 5000*250000 {
+		t.Errorf("lost: %d offered, %d errors, peak %d, end %d", offered, errs, peak, at)
+	}
+}

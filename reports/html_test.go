@@ -1,0 +1,313 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/verify"
+)
+
+func render(t *testing.T, r *Report) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := HTML(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// elements lists the elements of a page in order.
+func elements(t *testing.T, page string) []*html.Node {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []*html.Node
+	for n := range doc.Descendants() {
+		if n.Type == html.ElementNode {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func attr(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func text(n *html.Node) string {
+	var b strings.Builder
+	for c := range n.Descendants() {
+		if c.Type == html.TextNode {
+			b.WriteString(c.Data)
+		}
+	}
+	return b.String()
+}
+
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	rec, res := fixture(t)
+	partial := *res
+	partial.Verdict, partial.Partial, partial.Interrupted = verify.Invalid, true, true
+	return map[string]string{
+		"full":     render(t, Build(rec, res)),
+		"blocks":   render(t, Build(record(t, 2), result(2))),
+		"partial":  render(t, Build(rec, &partial)),
+		"empty":    render(t, Build(nil, nil)),
+		"hostile":  render(t, Build(hostileRecord(t), hostileResult())),
+		"evidence": render(t, Build(rec, &verify.Result{Verdict: verify.Error, Reason: "NoClusters"})),
+	}
+}
+
+func TestEachPageIsBalancedNamesItsPartsOnceAndLoadsNothing(t *testing.T) {
+	void := map[string]bool{"meta": true, "link": true, "br": true}
+	for name, page := range pages(t) {
+		t.Run(name, func(t *testing.T) {
+			balanced(t, page, void)
+			ids, targets := map[string]bool{}, []string{}
+			level, mains, h1 := 0, 0, 0
+			for _, n := range elements(t, page) {
+				if id := attr(n, "id"); id != "" {
+					if ids[id] {
+						t.Errorf("id %q is there twice", id)
+					}
+					ids[id] = true
+				}
+				for _, a := range n.Attr {
+					switch {
+					case strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "src" || a.Key == "srcset":
+						t.Errorf("<%s> has %s=%q", n.Data, a.Key, a.Val)
+					case a.Key == "href" && strings.HasPrefix(a.Val, "#"):
+						targets = append(targets, a.Val[1:])
+					case a.Key == "href" && a.Val != "data:,":
+						t.Errorf("<%s> refers to %q", n.Data, a.Val)
+					case a.Key == "aria-labelledby":
+						targets = append(targets, strings.Fields(a.Val)...)
+					}
+				}
+				switch n.Data {
+				case "script", "img", "iframe", "object", "embed", "form", "base", "image", "use", "foreignobject":
+					t.Errorf("the page has a <%s>", n.Data)
+				case "main":
+					mains++
+				case "h1", "h2", "h3":
+					l := int(n.Data[1] - '0')
+					if l > level+1 {
+						t.Errorf("heading %q goes from level %d to %d", text(n), level, l)
+					}
+					level = l
+					if l == 1 {
+						h1++
+					}
+				case "table":
+					if n.FirstChild == nil || !strings.Contains(render1(t, n), "<caption>") {
+						t.Error("a table has no caption")
+					}
+				case "th":
+					if attr(n, "scope") == "" {
+						t.Errorf("heading %q of a table has no scope", text(n))
+					}
+				}
+			}
+			for _, id := range targets {
+				if !ids[id] {
+					t.Errorf("something refers to #%s, which is not there", id)
+				}
+			}
+			if mains != 1 || h1 != 1 {
+				t.Errorf("%d main, %d h1", mains, h1)
+			}
+			style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(page)
+			if style == nil || regexp.MustCompile(`(?i)@import|url\(|@font-face`).MatchString(style[1]) {
+				t.Error("the style sheet is missing or loads something")
+			}
+		})
+	}
+}
+
+func render1(t *testing.T, n *html.Node) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := html.Render(&b, n); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// balanced checks that every element that a page opens is closed in order, which html.Parse would mend in silence.
+func balanced(t *testing.T, page string, void map[string]bool) {
+	t.Helper()
+	var stack []string
+	z := html.NewTokenizer(strings.NewReader(page))
+	for {
+		switch z.Next() {
+		case html.ErrorToken:
+			if !errors.Is(z.Err(), io.EOF) {
+				t.Fatal(z.Err())
+			}
+			if len(stack) > 0 {
+				t.Errorf("left open: %v", stack)
+			}
+			return
+		case html.StartTagToken:
+			if name, _ := z.TagName(); !void[string(name)] {
+				stack = append(stack, string(name))
+			}
+		case html.EndTagToken:
+			name, _ := z.TagName()
+			if len(stack) == 0 || stack[len(stack)-1] != string(name) {
+				t.Fatalf("</%s> closes %v", name, stack[max(0, len(stack)-3):])
+			}
+			stack = stack[:len(stack)-1]
+		}
+	}
+}
+
+func TestEachChartIsThereIsXMLAndShowsSomething(t *testing.T) {
+	page := pages(t)["full"]
+	charts := regexp.MustCompile(`(?s)<svg xmlns.*?</svg>`).FindAllString(page, -1)
+	if len(charts) != 3 { // one of latency, two over time
+		t.Fatalf("%d charts, want 3", len(charts))
+	}
+	for i, c := range charts {
+		d := xml.NewDecoder(strings.NewReader(c))
+		marks, title := 0, false
+		for {
+			tok, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("chart %d is not XML: %v", i, err)
+			}
+			if el, ok := tok.(xml.StartElement); ok {
+				title = title || el.Name.Local == "title"
+				for _, a := range el.Attr {
+					if a.Name.Local == "class" && regexp.MustCompile(`^(line|mark|area)\b`).MatchString(a.Value) {
+						marks++
+					}
+				}
+			}
+		}
+		if marks < 8 || !title || !strings.Contains(c, `role="img"`) {
+			t.Errorf("chart %d has %d marks, title %v", i, marks, title)
+		}
+	}
+}
+
+func TestTheVerdictComesFirstInWordsAndSaysThatItIsOfAModel(t *testing.T) {
+	for name, want := range map[string][]string{
+		"full":    {"FAIL (model)", "checkout-spike", "Data planes are modelled", "seed"},
+		"partial": {"INVALID (model)", "PARTIAL", "interrupted"},
+		"empty":   {"INVALID", "The record was not judged"},
+	} {
+		page := pages(t)[name]
+		head, _, ok := strings.Cut(page, "<main>")
+		if !ok {
+			t.Fatal("no main")
+		}
+		for _, w := range want {
+			if !strings.Contains(head, w) {
+				t.Errorf("%s: %q is not at the head of the page", name, w)
+			}
+		}
+	}
+	real := *result(1)
+	real.Modelled = false
+	if page := render(t, Build(nil, &real)); strings.Contains(page, "(model)") || strings.Contains(page, "are modelled") {
+		t.Error("a run on real data planes is called modelled")
+	}
+}
+
+func TestAnEmptyPartOfThePageSaysWhy(t *testing.T) {
+	var seen []string
+	for _, n := range elements(t, pages(t)["empty"]) {
+		if attr(n, "class") == "empty" {
+			seen = append(seen, text(n))
+		}
+	}
+	if len(seen) != 7 { // checks, latency, time, policy, faults, findings, passed
+		t.Errorf("%d parts say why they are empty: %q", len(seen), seen)
+	}
+}
+
+const hostileText = `"><script>alert(1)</script><img src=x onerror=alert(1)></title></style><!--` + "\x00\x1b\xff" + `{{.}} javascript:alert(1) ]]>`
+
+func hostileRecord(t *testing.T) *evidence.Record {
+	t.Helper()
+	m := manifest(1)
+	m.Components = map[string]string{hostileText: hostileText}
+	m.Models, m.Command = []string{hostileText}, []string{hostileText}
+	m.RunID, m.Version, m.GoVersion, m.Driver = hostileText, hostileText, hostileText, hostileText
+	m.Host.OS, m.Host.Kernel = hostileText, hostileText
+	m.Order = [][]string{{hostileText}}
+	meta, err := json.Marshal(map[string]any{"metadata": map[string]string{"name": hostileText, "description": hostileText}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Scenario = meta
+	tr := evidence.Trial{Block: 1, Mesh: hostileText}
+	return &evidence.Record{
+		Manifest: m, Problems: []string{hostileText}, Root: hostileText, Sealed: true,
+		Ticks: []*evidence.Tick{{Header: evidence.Header{Trial: tr}, Traffic: hostileText, Phase: hostileText, Micros: 1e6, Offered: 9, Sent: 9, Done: 9, P50Micros: 5, P99Micros: 9}},
+	}
+}
+
+func hostileResult() *verify.Result {
+	x, tr := hostileText, evidence.Trial{Block: 1, Mesh: hostileText}
+	res := &verify.Result{
+		Verdict: verify.Fail, Reason: x, Message: x, Modelled: true, Partial: true,
+		Trials: []verify.Trial{{Trial: tr, Verdict: verify.Verdict(x), Reason: x, Message: x}},
+		Cells:  []verify.Cell{{ID: x, Trial: tr, From: x, Cluster: x, To: x, Method: x, Path: x, Connection: x, Expected: x, Observed: "allowed", Status: x, Verdict: verify.Fail, Message: x}},
+		Phases: []verify.Phase{{Trial: tr, Traffic: x, Phase: x, ForMicros: 1e6, Codes: map[string]int{x: 1}, Intended: map[string]int64{"p50": 3, x: 4}, Verdict: verify.Verdict(x)}},
+		Faults: []verify.Fault{{Trial: tr, Name: x, Kind: x, Target: x, EndMicros: 5e5, Effect: x, Verdict: verify.Invalid}},
+	}
+	for _, v := range []verify.Verdict{verify.Pass, verify.Fail, verify.Gap, verify.Skipped, verify.Error, verify.Verdict(x)} {
+		res.Checks = append(res.Checks, verify.Check{
+			ID: x + string(v), Kind: x, Subject: x, Trial: tr, Verdict: v, Reason: x, Message: x, Observed: x, Limit: x,
+			Witnesses: []verify.Witness{{Name: x, Verdict: v, Message: x, Used: []evidence.Ref{{Stream: evidence.Stream(x), Line: 1}}}},
+		})
+	}
+	return res
+}
+
+func TestNothingFromARecordReachesThePageUnescaped(t *testing.T) {
+	page := pages(t)["hostile"]
+	for _, bad := range []string{"<script", "<img", "onerror=alert(1)>", "</title></style>", "<!--", "\x00", "\x1b"} {
+		if strings.Contains(strings.Replace(page, "<!DOCTYPE", "", 1), bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
+	if n := strings.Count(page, "&lt;script&gt;alert(1)"); n < 30 {
+		t.Errorf("the hostile text is on the page %d times, want it everywhere that it was given", n)
+	}
+}
+
+func TestASummaryHoldsNoMarkupOfARecord(t *testing.T) {
+	got := string(summary(Build(hostileRecord(t), hostileResult())))
+	if !onlyInCode(got) {
+		t.Errorf("the summary holds markup:\n%s", got)
+	}
+}
+
+// onlyInCode says that each line with a tag has it between backquotes.
+func onlyInCode(s string) bool {
+	code := regexp.MustCompile("`[^`]*`")
+	return !regexp.MustCompile(`<[a-zA-Z!/]`).MatchString(code.ReplaceAllString(s, ""))
+}
