@@ -35,7 +35,8 @@ func browser(t *testing.T) context.Context {
 		}
 		t.Skip(msg)
 	}
-	ctx, end := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
+	// Not t.Context(), which ends before the clean-up that ends the browser.
+	ctx, end := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-quic", true))...)
@@ -61,24 +62,25 @@ func (h *heard) listen(ev any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch e := ev.(type) {
-	case *network.RequestWillBeSentEvent:
+	case *network.EventRequestWillBeSent:
 		h.got = append(h.got, e.Request.URL)
-	case *log.EntryAddedEvent:
+	case *log.EventEntryAdded:
 		h.said = append(h.said, e.Entry.Text)
-	case *runtime.ConsoleAPICalledEvent:
+	case *runtime.EventConsoleAPICalled:
 		h.said = append(h.said, "console."+string(e.Type))
-	case *runtime.ExceptionThrownEvent:
+	case *runtime.EventExceptionThrown:
 		h.said = append(h.said, e.ExceptionDetails.Text)
 	}
 }
 
 // measured is what a page says about itself.
 type measured struct {
-	ScrollWidth, ClientWidth float64
-	Background               string
-	Small                    []string // pictures without size
-	Faint                    []string // texts below a contrast of 4.5
-	Texts                    int
+	ScrollWidth float64  `json:"scrollWidth"`
+	ClientWidth float64  `json:"clientWidth"`
+	Background  string   `json:"background"`
+	Small       []string `json:"small"` // pictures without size
+	Faint       []string `json:"faint"` // texts below a contrast of 4.5
+	Texts       int      `json:"texts"`
 }
 
 // measure runs in the page. Contrast is that of WCAG 2.2, success criterion 1.4.3, against the nearest background that
