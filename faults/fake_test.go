@@ -23,7 +23,6 @@ type world struct {
 	mu      sync.Mutex
 	log     []string // "intend east-slow", "delay", "revert", "settle east-slow", "inject east-slow" …
 	records []evidence.Fault
-	active  []string
 
 	link    fakeLink
 	cluster fakeCluster

@@ -222,6 +222,21 @@ func TestARevertThatFailsIsAnErrorAndLeavesTheJournalOpen(t *testing.T) {
 	})
 }
 
+func TestAFaultThatCannotBeRevertedEndsTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.link.revertFails = errors.New("tc: device busy")
+		later := dies(time.Hour)
+		began := time.Now()
+		if _, err := run(t, w, cut(time.Second, 2*time.Second), later); err == nil || errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want that of the revert", err)
+		}
+		if took := time.Since(began); took > time.Minute || len(w.cluster.pods) != 4 {
+			t.Errorf("Run went on for %v: %v", took, w.log)
+		}
+	})
+}
+
 func TestAnInjectionThatFailsIsRecordedAndLeavesTheJournalOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -269,6 +284,9 @@ func TestARecordThatCannotBeWrittenRevertsEveryFault(t *testing.T) {
 				}
 				if w.link.changes != 0 {
 					t.Errorf("%d changes are left: %v", w.link.changes, w.log)
+				}
+				if n := strings.Count(strings.Join(w.log, "\n"), "intend "); n != strings.Count(strings.Join(w.log, "\n"), "settle ") {
+					t.Errorf("not each of %d intents is settled: %v", n, w.log)
 				}
 			})
 		})

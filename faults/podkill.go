@@ -26,7 +26,6 @@ type podWatch struct {
 // look is what one listing showed.
 type look struct {
 	sample      evidence.FaultSample
-	known       bool // the listing succeeded
 	stands      bool // the target does
 	ready       int  // pods of the service that are ready
 	replacement bool // one of them was not there before
@@ -79,7 +78,7 @@ func (w *podWatch) kill(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if l.known && !l.stands && l.replacement && l.ready >= w.ready {
+		if !l.stands && l.replacement && l.ready >= w.ready {
 			return w.replaced(ctx, l)
 		}
 		if err := w.record(stageDuring, l); err != nil {
@@ -140,8 +139,9 @@ func (w *podWatch) before(ctx context.Context) (look, error) {
 func (w *podWatch) look(ctx context.Context) look {
 	began := time.Now()
 	pods, err := w.cluster.Pods(ctx)
-	l := look{known: err == nil, sample: evidence.FaultSample{Connection: fresh, Micros: time.Since(began).Microseconds()}}
+	l := look{sample: evidence.FaultSample{Connection: fresh, Micros: time.Since(began).Microseconds()}}
 	if err != nil {
+		// Nobody was seen: neither the target nor a replacement.
 		l.sample.Error = "listing pods: " + err.Error()
 		return l
 	}
