@@ -19,7 +19,7 @@ func newRender() *cobra.Command {
 		Example: "  meshproof render two-clusters --mesh istio --cluster east",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := scenarios.Resolve(args[0])
+			s, _, err := scenarios.Resolve(args[0])
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/internal/journal"
 	"github.com/meshproof/meshproof/internal/runner"
 	"github.com/meshproof/meshproof/reports"
@@ -96,7 +97,7 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 		return err
 	}
 	// Everything is read before anything is started: a typo in the last file must not cost an hour of the first ones.
-	list, err := load(args, f)
+	list, err := loadAll(p, args, f)
 	if err != nil {
 		return err
 	}
@@ -147,23 +148,14 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 	return nil
 }
 
-// load resolves, reads and narrows every scenario, and reports all of their errors at once.
-func load(args []string, f runFlags) ([]*scenarios.Scenario, error) {
+// loadAll reads and narrows every scenario, and reports all of their errors at once.
+func loadAll(p clusters.Provider, args []string, f runFlags) ([]*scenarios.Scenario, error) {
 	var list []*scenarios.Scenario
 	var errs []error
 	for _, a := range args {
-		s, err := scenarios.Resolve(a)
+		s, err := load(p, a)
 		if err == nil {
 			err = narrow(s, f)
-		}
-		if err == nil {
-			var p, perr = provider(f.driver)
-			if perr == nil {
-				perr = runner.Check(s, p)
-			}
-			if err = perr; err != nil {
-				err = fmt.Errorf("%s: %w", a, err)
-			}
 		}
 		errs = append(errs, err)
 		list = append(list, s)

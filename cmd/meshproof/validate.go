@@ -5,9 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/meshproof/meshproof/internal/runner"
-	"github.com/meshproof/meshproof/scenarios"
 )
 
 func newValidate() *cobra.Command {
@@ -22,13 +19,7 @@ func newValidate() *cobra.Command {
 			}
 			var errs []error
 			for _, a := range args {
-				s, err := scenarios.Resolve(a)
-				if err == nil {
-					if err = runner.Check(s, p); err != nil {
-						err = fmt.Errorf("%s: %w", a, err)
-					}
-				}
-				if err != nil {
+				if _, err := load(p, a); err != nil {
 					errs = append(errs, err)
 					continue
 				}

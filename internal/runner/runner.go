@@ -47,22 +47,18 @@ var ErrUsage = errors.New("nothing was started")
 // ErrEnvironment is wrapped by errors of the host that leave no verdict: a full disk, a lost output folder.
 var ErrEnvironment = errors.New("the environment failed")
 
-// Check finds out, before anything is started, whether the driver can apply what the scenario's meshes need.
-func Check(s *scenarios.Scenario, p clusters.Provider) error {
-	var errs []error
-	for i, e := range s.Spec.Meshes {
-		for _, c := range s.Spec.Topology.Clusters {
-			objs, err := Objects(s, e, c.Name)
-			if err == nil {
-				err = p.Check(string(e.Name), objs)
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("spec.meshes[%d] (%s): %w", i, e.Name, err))
-				break // the other clusters would say the same
-			}
+// Check finds out, before anything is started, whether the driver can apply what a mesh entry of the scenario needs.
+func Check(s *scenarios.Scenario, e scenarios.MeshEntry, p clusters.Provider) error {
+	for _, c := range s.Spec.Topology.Clusters {
+		objs, err := Objects(s, e, c.Name)
+		if err == nil {
+			err = p.Check(string(e.Name), objs)
+		}
+		if err != nil {
+			return err // the other clusters would say the same
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // Objects renders what one cluster needs for one mesh entry of a scenario.
@@ -89,8 +85,10 @@ type run struct {
 // stopped and undone, and what there is by then is judged and reported as partial. An error says that there is no
 // outcome; it wraps ErrUsage or ErrEnvironment.
 func Run(ctx context.Context, o Options) (*Outcome, error) {
-	if err := Check(o.Scenario, o.Provider); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	for _, e := range o.Scenario.Spec.Meshes {
+		if err := Check(o.Scenario, e, o.Provider); err != nil {
+			return nil, fmt.Errorf("%w: mesh %s: %w", ErrUsage, e.Name, err)
+		}
 	}
 	doc, err := json.Marshal(o.Scenario)
 	if err != nil {

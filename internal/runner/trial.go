@@ -140,10 +140,7 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 	if err := probe.Edge(ctx, env, windowLoad, "start"); err != nil {
 		return err
 	}
-	plan, err := faults.Plan(r.Scenario, r.Seed)
-	if err != nil {
-		return err
-	}
+	plan := faults.Plan(r.Scenario, r.Seed)
 	attacks := make([]loadgen.Attack, 0, len(r.Scenario.Spec.Traffic))
 	for _, tr := range r.Scenario.Spec.Traffic {
 		url, err := fleet.Cluster(tr.Cluster).Ingress(ctx)
@@ -185,7 +182,7 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 		}
 		return nil
 	})
-	err = g.Wait()
+	err := g.Wait()
 	stopScraping()
 	err = errors.Join(err, <-scraped)
 	if err != nil {
