@@ -311,3 +311,42 @@ func onlyInCode(s string) bool {
 	code := regexp.MustCompile("`[^`]*`")
 	return !regexp.MustCompile(`<[a-zA-Z!/]`).MatchString(code.ReplaceAllString(s, ""))
 }
+
+func TestManyChecksOfAKindAreTakenTogetherButNotOneThatIsWrong(t *testing.T) {
+	tr := evidence.Trial{Block: 1, Mesh: "istio"}
+	res := &verify.Result{Verdict: verify.Fail, Trials: []verify.Trial{{Trial: tr, Verdict: verify.Fail}}}
+	for i := range 60 {
+		v := verify.Pass
+		if i == 41 {
+			v = verify.Fail
+		}
+		s := "ask " + strings.Repeat("i", i+1)
+		res.Checks = append(res.Checks, verify.Check{ID: "policy/" + s, Kind: verify.KindPolicy, Subject: s, Trial: tr, Verdict: v})
+	}
+	g := Build(nil, res).matrixGroups()[0]
+	if len(g.Rows) != 2 || len(g.All) != 60 {
+		t.Fatalf("%d rows of %d, want the wrong one and one for the rest", len(g.Rows), len(g.All))
+	}
+	if g.Rows[0].Cells[0].Verdict != verify.Fail || !strings.HasPrefix(g.Rows[1].Subject, "59 checks alike") {
+		t.Errorf("rows are %q and %q", g.Rows[0].Subject, g.Rows[1].Subject)
+	}
+}
+
+func TestThePolicyMatrixTellsGapsFromHolesAndMarksWhereMeshesDiffer(t *testing.T) {
+	v := Build(nil, result(1)).policyView()
+	if v.Asked != 10 || v.Differ != 1 || v.Gaps != 6 || v.Between != 5 {
+		t.Errorf("asked %d, differ %d, gaps %d, between meshes %d; want 10, 1, 6, 5", v.Asked, v.Differ, v.Gaps, v.Between)
+	}
+	if len(v.Callers) != 4 || len(v.Callees) != 3 || len(v.Full) != 40 {
+		t.Errorf("%d callers, %d services, %d questions", len(v.Callers), len(v.Callees), len(v.Full))
+	}
+	// One cluster that answers otherwise makes the folded answer mixed, never allowed.
+	tr := evidence.Trial{Block: 1, Mesh: "istio"}
+	cell := verify.Cell{Trial: tr, From: "a", Cluster: "east", To: "b", Method: "GET", Path: "/", Expected: "allowed", Observed: "allowed", Verdict: verify.Pass}
+	other := cell
+	other.Cluster, other.Observed, other.Verdict = "west", "refused", verify.Fail
+	v = Build(nil, &verify.Result{Cells: []verify.Cell{cell, other}, Trials: []verify.Trial{{Trial: tr}}}).policyView()
+	if a := v.Rows[0].Fields[0].Lines[0]; a.AsExpected || a.Answers[0].Observed != "mixed" || a.Answers[0].Verdict != verify.Fail {
+		t.Errorf("got %+v", a)
+	}
+}

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/meshproof/meshproof/verify"
@@ -27,7 +28,7 @@ func summary(r *Report) []byte {
 	fmt.Fprintf(&b, "%s in %s of %s. Seed %d.\n\n", r.tally(), count(len(r.Trials), "trial"), meshNames(r), r.Provenance.Seed)
 	summaryMatrix(&b, r)
 	summaryFindings(&b, r)
-	fmt.Fprintf(&b, "Full report: `%s` (report.html), run `%s`.\n", "report.html", code(r.RunID))
+	fmt.Fprintf(&b, "Full report: `report.html` of run `%s`. `meshproof verify` computes it again from the evidence beside it.\n", code(r.RunID))
 	return []byte(b.String())
 }
 
@@ -114,13 +115,12 @@ func (c *RowCell) markdown() string {
 	return s
 }
 
-// summaryFindings lists what is wrong, worst first, then the gaps.
+// summaryFindings lists what is wrong, worst first, then the kinds of gaps.
 func summaryFindings(b *strings.Builder, r *Report) {
-	found := r.findings()
-	if len(found) == 0 {
-		return
+	found := slices.DeleteFunc(r.findings(), func(c *Check) bool { return rank(c.Verdict) < rank(verify.Invalid) })
+	if len(found) > 0 {
+		b.WriteString("### What did not pass\n\n")
 	}
-	b.WriteString("### What did not pass\n\n")
 	for i, c := range found {
 		if i == maxSummaryFindings {
 			fmt.Fprintf(b, "- and %d more, in the report\n", len(found)-i)
@@ -132,7 +132,14 @@ func summaryFindings(b *strings.Builder, r *Report) {
 		}
 		fmt.Fprintf(b, "- **%s** %s (%s): %s\n", c.Verdict, md(c.ID), where, md(orElse(c.Message, c.Reason)))
 	}
-	b.WriteString("\n")
+	if len(found) > 0 {
+		b.WriteString("\n")
+	}
+	for _, c := range r.cards() {
+		if c.Gaps != "" {
+			fmt.Fprintf(b, "Declared gaps of %s, demonstrated by requests that got through: %s.\n\n", md(c.Mesh), md(c.Gaps))
+		}
+	}
 }
 
 // md makes text safe inside a line or a table cell of Markdown: no markup, no HTML, no mention of a person, no link.
