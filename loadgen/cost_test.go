@@ -30,7 +30,7 @@ func TestMemoryDoesNotGrowWithTheNumberOfRequests(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 	defer s.Close()
 	weigh := func(total float64) uint64 {
-		a := attack(s.URL, constant(total/2, 2*time.Second))
+		a := attack(s.URL, constant(total, time.Second))
 		a.Traffic.MaxInFlight = 20
 		w := &weigher{}
 		if err := Run(context.Background(), a, w, nil); err != nil {

@@ -121,6 +121,7 @@ func TestAFrozenServerShowsInIntendedLatencyAndHidesInServiceLatency(t *testing.
 }
 
 func TestALimitOnRequestsUnderWayShowsAsShortfall(t *testing.T) {
+	t.Parallel()
 	// 2 at once, 50 ms each, make 40 per second where 200 are asked for.
 	s := serve(t, func(http.ResponseWriter, *http.Request) { time.Sleep(50 * time.Millisecond) })
 	a := attack(s.URL, constant(200, 500*time.Millisecond))
@@ -143,6 +144,7 @@ func TestALimitOnRequestsUnderWayShowsAsShortfall(t *testing.T) {
 }
 
 func TestAnErrorIsClassedByWhatHappened(t *testing.T) {
+	t.Parallel()
 	hijack := func(w http.ResponseWriter, say string) {
 		c, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -207,6 +209,7 @@ func stuckBody(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestNothingIsSentTwice(t *testing.T) {
+	t.Parallel()
 	// The server drops every third request on a kept connection without a word. net/http would send a GET again.
 	var mu sync.Mutex
 	n := 0
@@ -239,6 +242,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 }
 
 func TestTheSameSeedSendsTheSameRequests(t *testing.T) {
+	t.Parallel()
 	run := func(seed int64, name string) map[string][]request {
 		s := serve(t, ok)
 		a := attack(s.URL, constant(200, 300*time.Millisecond))
@@ -268,6 +272,7 @@ func TestTheSameSeedSendsTheSameRequests(t *testing.T) {
 }
 
 func TestALoadThatIsCancelledStopsAtOnceAndLeavesWhatItHas(t *testing.T) {
+	t.Parallel()
 	s := serve(t, ok)
 	a := attack(s.URL, constant(200, time.Second), constant(200, time.Minute), constant(1, time.Minute))
 	out := &memory{}
@@ -294,6 +299,7 @@ func TestALoadThatIsCancelledStopsAtOnceAndLeavesWhatItHas(t *testing.T) {
 }
 
 func TestACancelledLoadDoesNotWaitForAServerThatNeverAnswers(t *testing.T) {
+	t.Parallel()
 	s := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	a := attack(s.URL, constant(50, time.Minute))
 	a.Traffic.Timeout = scenarios.Duration(time.Minute)
@@ -316,6 +322,7 @@ func TestACancelledLoadDoesNotWaitForAServerThatNeverAnswers(t *testing.T) {
 }
 
 func TestACancelledLoadDoesNotWaitForItsNextRequest(t *testing.T) {
+	t.Parallel()
 	s := serve(t, ok)
 	ctx, cancel := context.WithCancel(context.Background())
 	a := attack(s.URL, constant(0.01, 200*time.Second)) // its first request is meant for 50 s
@@ -334,6 +341,7 @@ func TestACancelledLoadDoesNotWaitForItsNextRequest(t *testing.T) {
 }
 
 func TestARecordThatCannotBeWrittenEndsTheLoad(t *testing.T) {
+	t.Parallel()
 	s := serve(t, ok)
 	out := &memory{failAt: 3}
 	err := Run(context.Background(), attack(s.URL, constant(50, time.Minute)), out, nil)
@@ -346,6 +354,7 @@ func TestARecordThatCannotBeWrittenEndsTheLoad(t *testing.T) {
 }
 
 func TestALoadThatStartsLaterKeepsToItsZero(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var first time.Time
 	s := serve(t, func(http.ResponseWriter, *http.Request) {
