@@ -5,9 +5,15 @@ import (
 
 	"github.com/meshproof/meshproof/clusters/conformance"
 	"github.com/meshproof/meshproof/clusters/embedded"
+	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
 func TestEmbeddedClustersKeepThePromisesOfClustersWithoutAMesh(t *testing.T) {
 	conformance.Run(t, embedded.New(nil), scenarios.MeshNone)
+}
+
+func TestEmbeddedClustersKeepThePromisesOfClustersWithIstio(t *testing.T) {
+	conformance.Run(t, embedded.New(map[string]proxy.Factory{"istio": istio.Factory()}), scenarios.MeshIstio)
 }
