@@ -95,6 +95,10 @@ func distrust(r *Report) {
 	case why != "":
 	case r.Partial || r.Interrupted:
 		why = "The run was judged PASS, but it did not come to its end."
+	case !r.Provenance.Sealed:
+		why = "The run was judged PASS, but its record has no seal."
+	case len(r.Problems) > 0:
+		why = "The run was judged PASS, but its record is not whole."
 	case r.Counts[verify.Pass] == 0:
 		why = "The run was judged PASS, but no check passed."
 	default:

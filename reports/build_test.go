@@ -38,10 +38,18 @@ func TestAPassThatTheReportContradictsBecomesInvalid(t *testing.T) {
 		"a failed run stays so":  {verify.Result{Verdict: verify.Fail, Checks: with(verify.Fail), Trials: pass}, verify.Fail},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Build(nil, &c.res); got.Verdict != c.want {
+			if got := Build(&evidence.Record{Sealed: true}, &c.res); got.Verdict != c.want {
 				t.Errorf("got %s (%s), want %s", got.Verdict, got.Message, c.want)
 			}
 		})
+	}
+	whole := verify.Result{Verdict: verify.Pass, Checks: []verify.Check{good}, Trials: pass}
+	for name, rec := range map[string]*evidence.Record{
+		"no record": nil, "no seal": {}, "a changed file": {Sealed: true, Problems: []string{"requests-0001.jsonl was changed"}},
+	} {
+		if got := Build(rec, &whole); got.Verdict != verify.Invalid {
+			t.Errorf("%s: got %s", name, got.Verdict)
+		}
 	}
 }
 
