@@ -114,6 +114,10 @@ func takeBody(w http.ResponseWriter, in *http.Request, r *outgoing) error {
 		r.body = kept
 		return nil
 	}
+	// The answer may begin before the request ends; net/http would otherwise drop the rest of the request then.
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+		return err
+	}
 	r.stream = io.MultiReader(bytes.NewReader(kept), in.Body)
 	r.length = in.ContentLength
 	r.stopStream = func() { http.NewResponseController(w).SetReadDeadline(longAgo) }
