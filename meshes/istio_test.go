@@ -19,9 +19,15 @@ import (
 
 var updateIstio = flag.Bool("update-istio", false, "write the golden files of mesh istio")
 
-// guarded is the scenario shop with a policy that allows some calls, or all.
+// guarded is a scenario with a policy that allows some calls, or all.
 func guarded(def scenarios.PolicyDefault) *scenarios.Scenario {
-	s := shop()
+	s := &scenarios.Scenario{}
+	s.Spec.Topology.Clusters = []scenarios.Cluster{{Name: "east"}, {Name: "west"}}
+	s.Spec.Topology.Services = []scenarios.Service{
+		{Name: "shop", Namespace: "app", Clusters: []string{"east"}, Replicas: 2},
+		{Name: "cart", Namespace: "app", Clusters: []string{"east", "west"}, Replicas: 1},
+		{Name: "stock", Namespace: "store", Clusters: []string{"west"}, Replicas: 1},
+	}
 	s.Spec.Policy = scenarios.Policy{Default: def}
 	if def == scenarios.DefaultDeny { // nobody may call cart
 		s.Spec.Policy.Allow = []scenarios.Rule{

@@ -92,7 +92,7 @@ func (i *Issuer) Root() *Root { return i.root }
 // PEM is the issuer's certificate.
 func (i *Issuer) PEM() string { return certPEM(i.cert) }
 
-// Leaf says what a workload certificate holds.
+// Leaf says what a workload certificate holds: one identity, either URI or DNS.
 type Leaf struct {
 	URI      string        // SPIFFE ID, for a URI SAN; or
 	DNS      string        // a DNS SAN
@@ -103,6 +103,9 @@ type Leaf struct {
 
 // Issue makes a key and its certificate, with the chain leaf, intermediate.
 func (i *Issuer) Issue(l Leaf) (*tls.Certificate, error) {
+	if (l.URI == "") == (l.DNS == "") {
+		return nil, fmt.Errorf("issuing a workload's certificate: it needs one identity, a URI or a DNS name; asked for URI %q and DNS name %q", l.URI, l.DNS)
+	}
 	var key crypto.Signer
 	var err error
 	if l.Key == RSA2048 {

@@ -362,8 +362,9 @@ func TestTheSameSeedBalancesTheSame(t *testing.T) {
 		}
 		return out.String()
 	}
-	if run(7) != run(7) || run(7) == run(8) {
-		t.Error("seeds 7, 7, 8:", run(7), run(7), run(8))
+	first, again, other := run(7), run(7), run(8)
+	if first != again || first == other {
+		t.Error("seeds 7, 7, 8:", first, again, other)
 	}
 }
 

@@ -66,7 +66,6 @@ type testPod struct {
 	app  *httptest.Server
 	mu   sync.Mutex
 	seen []*http.Request
-	body []string
 }
 
 const eccOnly = "proxyMetadata: {ECC_SIGNATURE_ALGORITHM: ECDSA}"
