@@ -3,6 +3,7 @@ package verify
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
@@ -35,7 +36,7 @@ func Evaluate(rec *evidence.Record) *Result {
 		res.Checks = append(res.Checks, checks...)
 		res.Trials = append(res.Trials, verdictOfTrial(id, checks))
 	}
-	res.conclude(rec)
+	res.conclude(rec, s)
 	return res
 }
 
@@ -160,8 +161,20 @@ func verdictOfTrial(id evidence.Trial, checks []Check) Trial {
 	return out
 }
 
+// leftOut names a mesh of the scenario that the run never meant to run in some block; "" where there is none.
+func leftOut(s *scenarios.Scenario, order [][]string) string {
+	for b := range max(1, s.Spec.Blocks) {
+		for _, m := range s.Spec.Meshes {
+			if b >= len(order) || !slices.Contains(order[b], string(m.Name)) {
+				return evidence.Trial{Block: b + 1, Mesh: string(m.Name)}.String()
+			}
+		}
+	}
+	return ""
+}
+
 // conclude weighs all checks into the verdict of the run.
-func (res *Result) conclude(rec *evidence.Record) {
+func (res *Result) conclude(rec *evidence.Record, s *scenarios.Scenario) {
 	decides, n, proved, _ := weigh(res.Checks)
 	switch {
 	case decides != nil && decides.Verdict != Pass:
@@ -176,7 +189,9 @@ func (res *Result) conclude(rec *evidence.Record) {
 			res.Verdict, res.Reason, res.Message = Error, "EnvironmentFailed", e.Message
 		}
 	}
-	switch {
+	switch missing := leftOut(s, rec.Manifest.Order); {
+	case res.Verdict == Pass && missing != "":
+		res.Verdict, res.Reason, res.Message = Invalid, "LeftOut", "the scenario asks for trial "+missing+", which is not among those of the run"
 	case res.Verdict == Pass && res.Partial:
 		res.Verdict, res.Reason, res.Message = Invalid, "Partial", "the record has no seal: the run did not come to its end"
 	case res.Verdict == Pass && res.Interrupted:

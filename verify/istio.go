@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -89,8 +88,7 @@ func (istioDialect) access(line json.RawMessage) (accessLine, error) {
 		Code    *int    `json:"code"`
 		Details *string `json:"details"`
 	}
-	dec := json.NewDecoder(bytes.NewReader(line))
-	if err := dec.Decode(&l); err != nil {
+	if err := json.Unmarshal(line, &l); err != nil {
 		return accessLine{}, fmt.Errorf("access log line: %w", err)
 	}
 	if l.Code == nil {

@@ -265,18 +265,19 @@ func (x *trial) logged(t *tally, p *evidence.Probe) *line {
 	return &found[0]
 }
 
-// sidecarSet looks at every pod of caller and callee at both edges of every round.
+// sidecarSet looks at every pod of caller and callee in every inventory. Those at the edges of the rounds must be whole.
 func (x *trial) sidecarSet(t *tally, e edge) {
-	for _, r := range x.rounds {
-		t.add(&r.tally)
-		for _, w := range []scenarios.Workload{e.from, e.to} {
+	for _, w := range []scenarios.Workload{e.from, e.to} {
+		for _, r := range x.rounds {
+			t.add(&r.tally)
 			x.pods(t, r, w)
-			for _, at := range []string{"start", "end"} {
-				for _, p := range x.inventory[edgeWindow{r.Name, at, w.Name}] {
-					if wrong := x.d.sidecars(p); wrong != "" {
-						t.fail("WrongSidecarSet", refsOf(p), "pod %s %s", podName(p.At), wrong)
-					}
-				}
+		}
+		for _, p := range x.allPods {
+			if p.At.Service != w.Name {
+				continue
+			}
+			if wrong := x.d.sidecars(p); wrong != "" {
+				t.fail("WrongSidecarSet", refsOf(p), "pod %s %s", podName(p.At), wrong)
 			}
 		}
 	}

@@ -562,6 +562,28 @@ func TestATrialThatWasNeverStartedIsInvalid(t *testing.T) {
 	}
 }
 
+func TestAMeshThatTheRunLeftOutIsNotPassedOver(t *testing.T) {
+	s := testScenario(scenarios.MeshIstio)
+	s.Spec.Meshes = append(s.Spec.Meshes, scenarios.MeshEntry{Name: scenarios.MeshNone})
+	res := Evaluate(goodRecord(t, s))
+	if res.Verdict != Invalid || res.Reason != "LeftOut" {
+		t.Errorf("%s %s: %s", res.Verdict, res.Reason, res.Message)
+	}
+}
+
+func TestAMeshThatCannotRunHereIsSkipped(t *testing.T) {
+	rec := goodRecord(t, testScenario(scenarios.MeshIstio))
+	for _, e := range rec.Events {
+		if e.Kind == evidence.EventTrialEnd {
+			e.Kind, e.Message = evidence.EventSkipped, "no images"
+		}
+	}
+	res := Evaluate(rec)
+	if res.Verdict != Invalid || res.Trials[0].Verdict != Skipped || len(res.Checks) != 1 || res.Checks[0].Message != "no images" {
+		t.Errorf("%s; trials %+v", res.Verdict, res.Trials)
+	}
+}
+
 func TestARecordWithoutAReadableScenarioIsInvalid(t *testing.T) {
 	res := Evaluate(&evidence.Record{Sealed: true, Manifest: evidence.Manifest{Scenario: json.RawMessage(`{"spec":[]}`)}})
 	if res.Verdict != Invalid || res.Reason != "NoScenario" {
