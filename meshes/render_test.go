@@ -19,8 +19,8 @@ import (
 
 var updateRendered = flag.Bool("update-rendered", false, "write the golden files of rendered objects")
 
-// shop is a scenario with its defaults filled in.
-func shop() *scenarios.Scenario {
+// topology is a scenario with its defaults filled in.
+func topology() *scenarios.Scenario {
 	half := 0.5
 	return &scenarios.Scenario{Spec: scenarios.Spec{Topology: scenarios.Topology{
 		Clusters: []scenarios.Cluster{{Name: "east"}, {Name: "west"}},
@@ -37,7 +37,7 @@ func shop() *scenarios.Scenario {
 
 func TestNoneRendersTheWorkloadsAndNothingElse(t *testing.T) {
 	for _, cluster := range []string{"east", "west"} {
-		objs, err := Render(none{}, scenarios.MeshEntry{}, shop(), cluster)
+		objs, err := Render(none{}, scenarios.MeshEntry{}, topology(), cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestNoneRendersTheWorkloadsAndNothingElse(t *testing.T) {
 }
 
 func TestEveryServiceExistsEverywhereAndDeploymentsOnlyWhereTheyRun(t *testing.T) {
-	objs, err := workloadObjects(shop(), "west", nil)
+	objs, err := workloadObjects(topology(), "west", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestEveryServiceExistsEverywhereAndDeploymentsOnlyWhereTheyRun(t *testing.T
 }
 
 func TestWorkloadsThatNeedDifferentLabelsCannotShareANamespace(t *testing.T) {
-	s := shop()
+	s := topology()
 	s.Spec.Topology.Services[0].Namespace = scenarios.OutsiderNamespace
 	_, err := workloadObjects(s, "east", func(w scenarios.Workload) map[string]string {
 		if w.Meshed {
@@ -116,11 +116,11 @@ func TestAnObjectOfTheEntryReplacesTheRenderedOneOfItsNameAndOthersAreAdded(t *t
 		object("v1", "Namespace", "", "own"),
 		replaced,
 	}}
-	plain, err := Render(none{}, scenarios.MeshEntry{}, shop(), "east")
+	plain, err := Render(none{}, scenarios.MeshEntry{}, topology(), "east")
 	if err != nil {
 		t.Fatal(err)
 	}
-	objs, err := Render(none{}, entry, shop(), "east")
+	objs, err := Render(none{}, entry, topology(), "east")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestRenderNamesEveryBadObjectOfTheEntryAtOnce(t *testing.T) {
 		object("v1", "ServiceAccount", "app", "a"),
 		object("security.istio.io/v1", "PeerAuthentication", "istio-system", "fine"),
 	}}
-	_, err := Render(none{}, entry, shop(), "east")
+	_, err := Render(none{}, entry, topology(), "east")
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -172,7 +172,7 @@ func TestRenderNamesEveryBadObjectOfTheEntryAtOnce(t *testing.T) {
 }
 
 func TestTheDeploymentTellsTheWorkloadWhatTheScenarioSays(t *testing.T) {
-	s := shop()
+	s := topology()
 	w, _ := s.Workload("shop")
 	d, err := workload.Deployment(s, w, "east")
 	if err != nil {

@@ -153,6 +153,7 @@ func TestCallsAreMadeInOrderWithIDsOfTheirOwnAndTheTagsOfTheRequest(t *testing.T
 		{Host: "cart", Method: "GET", Path: "/a", Share: 1}, {Host: "stock", Method: "POST", Path: "/b", Share: 1}, {Host: "never", Method: "GET", Path: "/", Share: 1},
 	}})
 	resp := ask(h, "r1", scenarios.HeaderWindow, "load", scenarios.HeaderConnection, "fresh")
+	w.mu.Lock()
 	want := []string{"cart GET /a cart r1.1 shop@east load fresh", "stock POST /b stock r1.2 shop@east load fresh"}
 	if !slices.Equal(seen, want) {
 		t.Errorf("calls %q\nwant  %q", seen, want)
@@ -160,6 +161,7 @@ func TestCallsAreMadeInOrderWithIDsOfTheirOwnAndTheTagsOfTheRequest(t *testing.T
 	if resp.Code != 502 || !strings.Contains(resp.Body.String(), "call to stock /b: status 404") || w.recs[0].Status != 502 {
 		t.Errorf("status %d (recorded %d), body %q", resp.Code, w.recs[0].Status, resp.Body)
 	}
+	w.mu.Unlock()
 	resp = ask(w.workload(Config{Calls: []Call{{Host: "gone", Method: "GET", Path: "/", Share: 1}}}), "r2")
 	if resp.Code != 502 || !strings.Contains(resp.Body.String(), "call to gone /: other: ") {
 		t.Errorf("status %d, body %q", resp.Code, resp.Body)
@@ -289,7 +291,9 @@ func TestTheIngressForwardsByHostAndDropsWhatOnlyAMeshMaySay(t *testing.T) {
 	var body string
 	w.serve("shop.app.svc.cluster.local", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
+		w.mu.Lock()
 		got, body = r, string(b)
+		w.mu.Unlock()
 		rw.Header().Set("X-Answer", "yes")
 		rw.WriteHeader(418)
 		_, _ = rw.Write([]byte("short and stout"))
@@ -307,6 +311,7 @@ func TestTheIngressForwardsByHostAndDropsWhatOnlyAMeshMaySay(t *testing.T) {
 	if rec.Code != 418 || rec.Body.String() != "short and stout" || rec.Header().Get("X-Answer") != "yes" {
 		t.Errorf("answer %d %q %v", rec.Code, rec.Body, rec.Header())
 	}
+	w.mu.Lock()
 	if got.Method != "PUT" || got.URL.RequestURI() != "/pot/1?q=2" || got.Host != "shop.app.svc.cluster.local" || body != "tea" {
 		t.Errorf("forwarded %s %s %s %q", got.Method, got.Host, got.URL, body)
 	}
@@ -318,6 +323,7 @@ func TestTheIngressForwardsByHostAndDropsWhatOnlyAMeshMaySay(t *testing.T) {
 	if got.Header.Get(scenarios.HeaderID) != "r1" || got.Header.Get(scenarios.HeaderCaller) != "ingress@east" || got.Header.Get("X-Request-Id") != "kept" {
 		t.Errorf("headers %v", got.Header)
 	}
+	w.mu.Unlock()
 	if len(w.recs) != 1 || w.recs[0].Status != 418 || w.recs[0].ID != "r1" {
 		t.Errorf("recorded %+v", w.recs)
 	}
@@ -425,6 +431,8 @@ func TestNothingIsSentTwiceWhenAKeptConnectionBreaks(t *testing.T) {
 	if resp := send("/break", "2"); resp.Error != "closed" {
 		t.Errorf("%+v, want closed", resp)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if !slices.Equal(seen, []string{"1", "2"}) {
 		t.Errorf("the server saw %v", seen)
 	}
