@@ -19,8 +19,8 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 )
 
-// drainTime is how long connections of a filter chain that is gone are kept: Istio's terminationDrainDuration and
-// Envoy's --drain-time-s both leave 45 s.
+// drainTime is how long connections of a filter chain that is gone are kept: the default of Istio's drainDuration, which
+// becomes Envoy's --drain-time-s.
 const drainTime = 45 * time.Second
 
 // maxHeader is Envoy's limit of a request's header, beyond which it answers 431.
