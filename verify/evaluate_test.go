@@ -195,9 +195,14 @@ func drop[T any](rec *evidence.Record, items []*T, ref evidence.Ref, head func(*
 }
 
 func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
+	// Without paths in the policy the matrix is smaller, and the time that this takes grows with its square.
+	small := func(s *scenarios.Scenario) *scenarios.Scenario {
+		s.Spec.Policy.Allow[1].Paths = nil
+		return s
+	}
 	for name, rec := range map[string]*evidence.Record{
-		"istio": goodRecord(t, testScenario(scenarios.MeshIstio)),
-		"none":  goodRecord(t, testScenario(scenarios.MeshNone, scenarios.GapMTLS, scenarios.GapPolicy)),
+		"istio": goodRecord(t, small(testScenario(scenarios.MeshIstio))),
+		"none":  goodRecord(t, small(testScenario(scenarios.MeshNone, scenarios.GapMTLS, scenarios.GapPolicy))),
 	} {
 		t.Run(name, func(t *testing.T) {
 			users := map[evidence.Ref][]string{}
@@ -222,7 +227,7 @@ func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
 			tried := 0
 			for ref, ids := range users {
 				streams[ref.Stream]++
-				// Under the race detector, or in a hurry, a sample of the many alike is enough.
+				// In a hurry, a sample of the many alike is enough.
 				if testing.Short() && ref.Line%10 != 0 {
 					continue
 				}
