@@ -43,7 +43,7 @@ screenshots: build ## the README's pictures, from a real run
 	go run ./hack/screenshots out/latest/report.html docs/images
 
 update: ## rewrite the golden files of the tests
-	go test ./... -update
+	go test ./meshes ./reports ./reports/chart ./scenarios -update
 
 clean: ## remove what was built; reports in out/ are kept
 	rm -rf bin

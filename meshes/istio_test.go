@@ -1,7 +1,6 @@
 package meshes
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,8 +15,6 @@ import (
 	embedded "github.com/meshproof/meshproof/clusters/embedded/istio"
 	"github.com/meshproof/meshproof/scenarios"
 )
-
-var updateIstio = flag.Bool("update-istio", false, "write the golden files of mesh istio")
 
 // guarded is a scenario with a policy that allows some calls, or all.
 func guarded(def scenarios.PolicyDefault) *scenarios.Scenario {
@@ -62,7 +59,7 @@ func TestIstioRendersItsSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join("testdata", tt.name+".yaml")
-			if *updateIstio {
+			if *update {
 				if err := os.WriteFile(path, got, 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -72,7 +69,7 @@ func TestIstioRendersItsSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(string(want), string(got)); d != "" {
-				t.Errorf("not as in %s (write it with -update-istio):\n%s", path, d)
+				t.Errorf("not as in %s (write it with -update):\n%s", path, d)
 			}
 		})
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/meshproof/meshproof/scenarios"
 )
 
-var updateRendered = flag.Bool("update-rendered", false, "write the golden files of rendered objects")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // topology is a scenario with its defaults filled in.
 func topology() *scenarios.Scenario {
@@ -46,7 +46,7 @@ func TestNoneRendersTheWorkloadsAndNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden := filepath.Join("testdata", "none-"+cluster+".yaml")
-		if *updateRendered {
+		if *update {
 			if err := os.MkdirAll("testdata", 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestNoneRendersTheWorkloadsAndNothingElse(t *testing.T) {
 		}
 		want, err := os.ReadFile(golden)
 		if err != nil {
-			t.Fatalf("%v (write it with -update-rendered)", err)
+			t.Fatalf("%v (write it with -update)", err)
 		}
 		if d := cmp.Diff(string(want), string(got)); d != "" {
 			t.Error(d)

@@ -63,6 +63,9 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
+	if err := checkFiles(); err != nil {
+		return nil, err
+	}
 	spec.Clusters = slices.Clone(spec.Clusters)
 	f := newFleet(spec, p.timing, factory)
 	if err := f.create(ctx); err != nil {

@@ -70,8 +70,9 @@ func (s started) again(t *testing.T, args ...string) (string, int) {
 }
 
 func reportOf(t *testing.T, dir string) (html string, doc struct {
-	Verdict string `json:"verdict"`
-	Partial bool   `json:"partial"`
+	Verdict     string `json:"verdict"`
+	Partial     bool   `json:"partial"`
+	Interrupted bool   `json:"interrupted"`
 },
 ) {
 	t.Helper()
@@ -104,7 +105,7 @@ func TestCtrlCEndsSoonWithAPartialReportAndNothingLeft(t *testing.T) {
 		t.Errorf("exit code %d, want %d; stderr: %s", got, exitInterrupted, s.stderr)
 	}
 	html, doc := reportOf(t, s.run(t))
-	if doc.Verdict == "PASS" || !doc.Partial || !strings.Contains(html, "Partial") {
+	if doc.Verdict == "PASS" || !doc.Interrupted || !strings.Contains(html, "PARTIAL") {
 		t.Errorf("report of an interrupted run: %+v", doc)
 	}
 	if out, code := s.again(t, "clean"); code != 0 || !strings.Contains(out, "nothing to clean") {
@@ -146,7 +147,7 @@ func TestKill9LeavesEvidenceThatReadsAndAJournalThatClean(t *testing.T) {
 		t.Fatalf("report: %d: %s", code, out)
 	}
 	html, doc := reportOf(t, dir)
-	if doc.Verdict == "PASS" || !doc.Partial || !strings.Contains(html, "Partial") {
+	if doc.Verdict == "PASS" || !doc.Partial || !strings.Contains(html, "PARTIAL") {
 		t.Errorf("report of a killed run: %+v", doc)
 	}
 	if !strings.Contains(html, "<svg") {
