@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/evidence"
 )
 
@@ -288,7 +289,7 @@ spec:
 
 func TestRetriesAreIstiosDefaultsUnlessARouteSaysOtherwise(t *testing.T) {
 	d := defaultRetries()
-	if d.attempts != 2 || d.reselected != 5 || !d.retriesFailure(connectFailure) || d.retriesFailure(resetFailure) || d.retriesFailure(timedOut) ||
+	if d.attempts != 2 || d.reselected != 5 || !d.retriesFailure(relay.ConnectFailure) || d.retriesFailure(relay.ResetFailure) || d.retriesFailure(relay.TimedOut) ||
 		d.retriesStatus(503) || d.retriesStatus(500) {
 		t.Errorf("%+v", d)
 	}
