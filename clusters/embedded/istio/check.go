@@ -68,17 +68,7 @@ var known = map[string]bool{injectKey: true, configKey: true}
 // metadata refuses Istio's labels and annotations that the model does not read: a dry run, a revision, a port that is
 // taken out of the mesh would all change what a policy means.
 func (r *report) metadata(path string, labels, annotations map[string]string) {
-	for _, m := range []struct {
-		kind string
-		keys map[string]string
-	}{{"labels", labels}, {"annotations", annotations}} {
-		for _, k := range sortedKeys(m.keys) {
-			domain, _, _ := strings.Cut(k, "/")
-			if (domain == "istio.io" || strings.HasSuffix(domain, ".istio.io")) && !known[k] {
-				r.Refuse(path+"."+m.kind+"["+k+"]", "%s", useReal)
-			}
-		}
-	}
+	r.Metadata(path, labels, annotations, "istio.io", known, useReal)
 }
 
 func (r *report) deployment(d *appsv1.Deployment) {

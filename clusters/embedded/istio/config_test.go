@@ -169,7 +169,7 @@ spec: {rules: [{to: [{operation: {paths: [/a]}}]}]}
 func testService(host string, labels ...map[string]string) proxy.Service {
 	s := proxy.Service{Namespace: "app", Name: "shop", Host: host, Port: 80}
 	for i, l := range labels {
-		s.Endpoints = append(s.Endpoints, proxy.Endpoint{PodRef: evidence.PodRef{Namespace: "app", UID: string(rune('a' + i))}, ServiceAccount: "shop", Labels: l, Meshed: true})
+		s.Endpoints = append(s.Endpoints, proxy.Endpoint{PodRef: evidence.PodRef{Namespace: "app", UID: string(rune('a' + i))}, ServiceAccount: "shop", Labels: l, Mesh: meshName})
 	}
 	return s
 }

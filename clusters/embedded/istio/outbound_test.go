@@ -34,7 +34,7 @@ func deadEndpoint(t testing.TB) proxy.Endpoint {
 func endpointAt(addr string) proxy.Endpoint {
 	return proxy.Endpoint{
 		PodRef:         evidence.PodRef{Cluster: "east", Namespace: "app", Service: "shop", Pod: "shop-extra", UID: "uid-extra"},
-		ServiceAccount: "shop", Workload: "shop", Labels: map[string]string{"app": "shop"}, Meshed: true, Addr: addr,
+		ServiceAccount: "shop", Workload: "shop", Labels: map[string]string{"app": "shop"}, Mesh: meshName, Addr: addr,
 	}
 }
 
@@ -289,8 +289,8 @@ func TestConnectionsAreSecuredWhereSettingsAndEndpointAskForIt(t *testing.T) {
 			shop, cart := m.pod("shop", nil), m.pod("cart", nil)
 			snap := m.snapshot()
 			svc := snap.Services["shop.app.svc.cluster.local"]
-			svc.Endpoints[0].Meshed = tt.meshed
 			if !tt.meshed {
+				svc.Endpoints[0].Mesh = ""
 				svc.Endpoints[0].Addr = shop.AppAddr
 			}
 			cart.Update(snap)

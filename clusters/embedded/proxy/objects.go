@@ -3,7 +3,10 @@ package proxy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -19,6 +22,21 @@ type Report struct {
 // Refuse says of a field why it is refused.
 func (r *Report) Refuse(field, format string, args ...any) {
 	r.Errs = append(r.Errs, fmt.Errorf("%s: %s: %s: %w", r.Object, field, fmt.Sprintf(format, args...), clusters.ErrNotModelled))
+}
+
+// Metadata refuses the labels and annotations of a mesh's own domain, such as istio.io, that are not known.
+func (r *Report) Metadata(path string, labels, annotations map[string]string, domain string, known map[string]bool, why string) {
+	for _, m := range []struct {
+		kind string
+		keys map[string]string
+	}{{"labels", labels}, {"annotations", annotations}} {
+		for _, k := range slices.Sorted(maps.Keys(m.keys)) {
+			d, _, _ := strings.Cut(k, "/")
+			if (d == domain || strings.HasSuffix(d, "."+domain)) && !known[k] {
+				r.Refuse(path+"."+m.kind+"["+k+"]", "%s", why)
+			}
+		}
+	}
 }
 
 // IsNil reports whether an object is nil, also one that has a type.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // ErrKilled is the error of what is asked of a proxy that was killed.
@@ -19,7 +20,18 @@ type ConnSet struct {
 // Conn is a connection that a ConnSet knows.
 type Conn struct {
 	net.Conn
-	set *ConnSet
+	First sync.Once // for what is done at the first request on the connection
+	set   *ConnSet
+	after atomic.Pointer[func()]
+}
+
+// AfterClose has f called when the connection ends. It is called once at most.
+func (t *Conn) AfterClose(f func()) { t.after.Store(&f) }
+
+func (t *Conn) ended() {
+	if f := t.after.Swap(nil); f != nil {
+		(*f)()
+	}
 }
 
 // Add takes a connection in. After Abort it is aborted at once.
@@ -33,7 +45,7 @@ func (s *ConnSet) Add(c net.Conn) (*Conn, error) {
 	if s.open == nil {
 		s.open = map[*Conn]struct{}{}
 	}
-	t := &Conn{c, s}
+	t := &Conn{Conn: c, set: s}
 	s.open[t] = struct{}{}
 	return t, nil
 }
@@ -43,6 +55,7 @@ func (t *Conn) Close() error {
 	t.set.mu.Lock()
 	delete(t.set.open, t)
 	t.set.mu.Unlock()
+	t.ended()
 	return t.Conn.Close()
 }
 
@@ -51,6 +64,7 @@ func (t *Conn) Reset() {
 	t.set.mu.Lock()
 	delete(t.set.open, t)
 	t.set.mu.Unlock()
+	t.ended()
 	abort(t.Conn)
 }
 
@@ -61,6 +75,7 @@ func (s *ConnSet) Abort() {
 	s.open, s.closed = nil, true
 	s.mu.Unlock()
 	for c := range open {
+		c.ended()
 		abort(c.Conn)
 	}
 }
