@@ -162,7 +162,7 @@ func (p *sidecar) Kill() {
 }
 
 func (p *sidecar) dialApp(ctx context.Context) (net.Conn, error) {
-	return p.DialTCP(ctx, p.pod.AppAddr)
+	return orError(p.DialTCP(ctx, p.pod.AppAddr))
 }
 
 // newHost prepares connections to an endpoint.
@@ -171,7 +171,7 @@ func (p *sidecar) newHost(u *upstream, ep endpoint) *host {
 		Timeout: connectTimeout, MaxRequests: u.dest.maxRequests, Goroutines: &p.Goroutines,
 	}}
 	h.Dial = func(ctx context.Context) (net.Conn, error) {
-		return p.Process.Dial(func() (net.Conn, error) { return p.world.Dial(ctx, p.pod.Cluster, ep.Cluster, ep.Addr) })
+		return orError(p.Process.Dial(func() (net.Conn, error) { return p.world.Dial(ctx, p.pod.Cluster, ep.Cluster, ep.Addr) }))
 	}
 	if ep.secure {
 		h.Dial = p.secureDial(u, h.Dial)
@@ -205,4 +205,12 @@ func explainDial(err error) string {
 	default:
 		return transport + "delayed connect error: " + err.Error()
 	}
+}
+
+// orError keeps a missing connection from becoming an interface that is not nil.
+func orError(c *relay.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }

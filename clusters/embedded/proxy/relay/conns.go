@@ -59,6 +59,17 @@ func (t *Conn) Close() error {
 	return t.Conn.Close()
 }
 
+// CloseWrite ends what is sent; a connection that cannot end one direction alone is closed.
+func (t *Conn) CloseWrite() error { return CloseWrite(t.Conn) }
+
+// CloseWrite ends what is sent on c; a connection that cannot end one direction alone is closed.
+func CloseWrite(c net.Conn) error {
+	if h, ok := c.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return c.Close()
+}
+
 // Reset closes the connection without a farewell.
 func (t *Conn) Reset() {
 	t.set.mu.Lock()

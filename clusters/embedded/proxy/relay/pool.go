@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -84,7 +86,7 @@ type Exchange struct {
 func (p *Pool) Do(ctx context.Context, r *Outgoing) (*Exchange, *Failure) {
 	c := p.take()
 	if c == nil {
-		raw, err := p.open(ctx)
+		raw, err := p.Open(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, &Failure{Canceled, ctx.Err()}
@@ -112,7 +114,8 @@ func (p *Pool) Do(ctx context.Context, r *Outgoing) (*Exchange, *Failure) {
 	return x, nil
 }
 
-func (p *Pool) open(ctx context.Context) (net.Conn, error) {
+// Open opens a connection that the pool does not keep.
+func (p *Pool) Open(ctx context.Context) (net.Conn, error) {
 	if p.Timeout <= 0 {
 		return p.Dial(ctx)
 	}
@@ -323,4 +326,21 @@ func (p *Pool) Idle() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.idle)
+}
+
+// Request makes a request of net/http, which can be sent once.
+func (r *Outgoing) Request(ctx context.Context) (*http.Request, error) {
+	u, err := url.ParseRequestURI(r.URI)
+	if err != nil {
+		return nil, err
+	}
+	u.Scheme, u.Host = "http", r.Host
+	req := (&http.Request{Method: r.Method, URL: u, Host: r.Host, Header: r.Header.Clone(), ContentLength: int64(len(r.Body))}).WithContext(ctx)
+	switch {
+	case r.Stream != nil:
+		req.Body, req.ContentLength = io.NopCloser(r.Stream), r.Length
+	case len(r.Body) > 0:
+		req.Body = io.NopCloser(bytes.NewReader(r.Body))
+	}
+	return req, nil
 }

@@ -141,7 +141,7 @@ func (p *Process) accept(admit func(*Conn)) {
 }
 
 // Dial opens a connection of the process: dial makes it.
-func (p *Process) Dial(dial func() (net.Conn, error)) (net.Conn, error) {
+func (p *Process) Dial(dial func() (net.Conn, error)) (*Conn, error) {
 	c, err := dial()
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (p *Process) Dial(dial func() (net.Conn, error)) (net.Conn, error) {
 }
 
 // DialTCP opens a connection to an address on this host.
-func (p *Process) DialTCP(ctx context.Context, addr string) (net.Conn, error) {
+func (p *Process) DialTCP(ctx context.Context, addr string) (*Conn, error) {
 	return p.Dial(func() (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", addr)

@@ -22,6 +22,9 @@ func NewPrefixConn(c net.Conn) *PrefixConn { return &PrefixConn{Conn: c, br: buf
 // Read implements net.Conn.
 func (c *PrefixConn) Read(b []byte) (int, error) { return c.br.Read(b) }
 
+// CloseWrite ends what is sent.
+func (c *PrefixConn) CloseWrite() error { return CloseWrite(c.Conn) }
+
 // IsTLS waits for the first byte, and reports whether it is that of a TLS handshake.
 func (c *PrefixConn) IsTLS() (bool, error) {
 	const handshakeRecord = 0x16
@@ -31,9 +34,6 @@ func (c *PrefixConn) IsTLS() (bool, error) {
 	}
 	return first[0] == handshakeRecord, nil
 }
-
-// Peek returns the next n bytes without taking them.
-func (c *PrefixConn) Peek(n int) ([]byte, error) { return c.br.Peek(n) }
 
 // ClientHello is what a client asks for before any key is agreed on.
 type ClientHello struct {
