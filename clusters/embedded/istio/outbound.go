@@ -172,14 +172,7 @@ func (o *outboundRequest) outgoingHeader() http.Header {
 
 // pause waits before the n-th retry; it reports false when ctx ended.
 func (o *outboundRequest) pause(ctx context.Context, n int) bool {
-	t := time.NewTimer(time.Duration(o.dice.Draw(int(backoff(n)))))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return relay.Sleep(ctx, time.Duration(o.dice.Draw(int(backoff(n)))))
 }
 
 // fail answers in the proxy's own name.

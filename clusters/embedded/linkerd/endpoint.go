@@ -102,7 +102,7 @@ func (e *endpoint) keepConnected(ctx context.Context) {
 	for ctx.Err() == nil {
 		c, broken, err := e.connect(ctx)
 		if err != nil {
-			if !sleep(ctx, pause+time.Duration(e.proxy.dice.Draw(int(pause/10)))) {
+			if !relay.Sleep(ctx, pause+time.Duration(e.proxy.dice.Draw(int(pause/10)))) {
 				return
 			}
 			pause = min(2*pause, reconnectMax)
@@ -218,16 +218,5 @@ func (e *endpoint) do(ctx context.Context, r *relay.Outgoing) (*answer, *relay.F
 		return nil, &relay.Failure{Kind: relay.Canceled, Err: ctx.Err()}
 	default:
 		return nil, &relay.Failure{Kind: relay.ResetFailure, Err: err}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

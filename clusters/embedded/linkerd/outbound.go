@@ -91,7 +91,7 @@ func (o *outboundRequest) send() {
 		if wanted && n < limit {
 			a.drop()
 			o.proxy.metrics.inc(routeRetries, o.svc.routeLabels())
-			sleep(ctx, o.pause(n))
+			relay.Sleep(ctx, o.pause(n)) // the next attempt finds the context ended, and says so
 			continue
 		}
 		switch {

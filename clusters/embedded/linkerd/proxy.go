@@ -170,7 +170,7 @@ func (p *linkerdProxy) Kill() {
 		}
 		p.app.Close()
 		p.requests.Lock() // those that began have ended
-		p.requests.Unlock()
+		defer p.requests.Unlock()
 	})
 }
 

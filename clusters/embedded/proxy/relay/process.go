@@ -172,3 +172,15 @@ func (p *Process) Kill(closing func()) {
 	p.serving.Wait()
 	p.Goroutines.Wait()
 }
+
+// Sleep waits, and reports whether it came to the end before ctx did.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
