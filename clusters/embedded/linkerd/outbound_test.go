@@ -332,3 +332,20 @@ func TestAKilledProxyResetsItsConnections(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestACallToAnOpaquePortIsSecuredAndNotRead(t *testing.T) {
+	m := newMesh(t, opaqueServer+cartMayServer+cartOrGateway)
+	shop, cart, stock := m.pod("shop", nil), m.pod("cart", nil), m.pod("stock", nil)
+	if a := cart.out("GET", "/"); a.code != 200 {
+		t.Errorf("%+v", a)
+	}
+	if got := shop.scrape(t, tcpAllow, "tls", "true", "client_id", cartID); got != 1 {
+		t.Errorf("%v connections allowed", got)
+	}
+	if a := stock.out("GET", "/"); a.code != 502 {
+		t.Errorf("a connection that is closed: %+v", a)
+	}
+	if got := shop.requests()[0].Header.Get("L5d-Client-Id"); got != "" {
+		t.Errorf("l5d-client-id %q on an opaque connection", got)
+	}
+}
