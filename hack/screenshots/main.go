@@ -81,7 +81,11 @@ func run(ctx context.Context, page, folder, section string, width, height int64)
 
 // shoot takes one picture in one colour scheme.
 func shoot(ctx context.Context, u, scheme, section string, width, height int64) ([]byte, error) {
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, max(height, 800))); err != nil {
+	viewport := max(height, 800)
+	if section != "" {
+		viewport = 8000 // the section must lie inside of it
+	}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, viewport)); err != nil {
 		return nil, err
 	}
 	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -94,7 +98,7 @@ func shoot(ctx context.Context, u, scheme, section string, width, height int64) 
 		return nil, err
 	}
 	if section != "" {
-		return chromedp.Run(ctx, chromedp.Screenshot("#"+section))
+		return chromedp.Run(ctx, chromedp.Screenshot("section#"+section))
 	}
 	if height > 0 {
 		return chromedp.Run(ctx, chromedp.CaptureScreenshot())
