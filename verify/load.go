@@ -29,7 +29,8 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	l := &loadState{ticks: x.ticks[tr.Name], phases: map[string]*evidence.Phase{}}
 	x.clean[tr.Name] = l
 	t := &l.tally
-	x.whole(t, evidence.Ticks, evidence.Phases)
+	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
+	x.loadArrived(t, tr.To)
 	profile := profileMicros(tr.Profile)
 	for _, k := range l.ticks {
 		if k.AtMicros < profile { // what comes after has nothing that was meant for then

@@ -157,10 +157,16 @@ func (x *trial) workloadRecord(t *tally, e edge) {
 	for _, rec := range x.arrived(windowLoad, e) {
 		x.identified(t, rec, e.from, e.to)
 	}
+	for _, rec := range x.received[edgeWindow{window: windowLoad, service: e.to.Name}] {
+		if from, ok := x.s.Workload(rec.caller); !ok || !from.Meshed {
+			t.invalid("UnknownRequest", refsOf(rec.Request), "%s recorded request %s under load, of %q, who has no part in it", podName(rec.At), rec.ID, rec.Caller)
+		}
+	}
 }
 
 // proxyMetrics holds what the callee's proxies counted in each round against what its workloads recorded.
 func (x *trial) proxyMetrics(t *tally, e edge) {
+	x.loadCounted(t, e)
 	principals := map[string]bool{}
 	for _, w := range x.s.Workloads() {
 		if w.Meshed {

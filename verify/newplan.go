@@ -3,7 +3,6 @@ package verify
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -32,6 +31,8 @@ const (
 	warmups = 12
 	// unlisted is a path that no policy names.
 	unlisted = "/meshproof-unlisted"
+	// anyPath stands for the wildcard of a path.
+	anyPath = "meshproof-any"
 )
 
 // NewPlan is what must be asked of a mesh at one stage to prove mutual TLS and policy of the scenario: every caller in
@@ -68,7 +69,7 @@ func wantsMTLS(s *scenarios.Scenario) bool {
 // asksOf lists the cells of one callee on one kind of connection.
 func asksOf(s *scenarios.Scenario, to scenarios.Workload, connection string) []Ask {
 	times := min(max(minTimes, 2*podsOf(to)), maxTimes)
-	methods, paths := classes(&s.Spec.Policy, to.Name)
+	methods, paths := classes(s, to.Name)
 	var asks []Ask
 	for _, from := range s.Workloads() {
 		if !from.Meshed && (connection != connFresh || !wantsMTLS(s) && s.Spec.Policy.Default != scenarios.DefaultDeny) {
@@ -169,10 +170,11 @@ func limitTimes(asks []Ask) {
 
 func podsOf(w scenarios.Workload) int { return w.Replicas * len(w.Clusters) }
 
-// classes lists the methods and the paths that the policy for a callee distinguishes: every one that a rule names (a
-// prefix is represented by a path under it), and one that none names. A dimension that no rule restricts has one
+// classes lists the methods and the paths that the policy for a callee distinguishes, or that objects of a mesh do: every
+// one that a rule names (a pattern is represented by a path that it matches), and one that none names. A dimension that no rule restricts has one
 // representative.
-func classes(p *scenarios.Policy, to string) (methods, paths []string) {
+func classes(s *scenarios.Scenario, to string) (methods, paths []string) {
+	p := &s.Spec.Policy
 	if p.Default == scenarios.DefaultDeny {
 		for _, r := range p.Allow {
 			if r.To != to {
@@ -182,15 +184,15 @@ func classes(p *scenarios.Policy, to string) (methods, paths []string) {
 				methods = appendNew(methods, m)
 			}
 			for _, pattern := range r.Paths {
-				path := pattern
-				if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
-					path = prefix + "meshproof-any"
-					if !strings.HasPrefix(path, "/") {
-						path = "/" + path
-					}
-				}
-				paths = appendNew(paths, path)
+				paths = appendNew(paths, pathLike(pattern))
 			}
+		}
+		moreMethods, morePaths := extraWords(s, to)
+		for _, m := range moreMethods {
+			methods = appendNew(methods, m)
+		}
+		for _, path := range morePaths {
+			paths = appendNew(paths, path)
 		}
 	}
 	if len(methods) == 0 {
@@ -201,7 +203,11 @@ func classes(p *scenarios.Policy, to string) (methods, paths []string) {
 	if len(paths) == 0 {
 		paths = []string{"/"}
 	} else {
-		paths = appendNew(paths, unlisted)
+		other := unlisted
+		for slices.Contains(paths, other) {
+			other += "-either"
+		}
+		paths = append(paths, other)
 	}
 	return methods, paths
 }

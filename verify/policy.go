@@ -36,12 +36,16 @@ func (x *trial) policy(to scenarios.Workload) (Check, []Cell) {
 			}
 		}
 	}
+	if what := unasked(x.entry, to.Name); what != "" {
+		cellTally.invalid("NotAsked", nil, "%s, which the plan does not vary: whether it opens %s to somebody cannot be told", what, to.Name)
+	}
 	if len(cells) == 0 {
 		cellTally.invalid("NotAsked", nil, "the plan asks nothing of %s", to.Name)
 	}
 	for _, r := range x.rounds {
 		cellTally.add(&r.tally)
 	}
+	x.loadAllowed(&cellTally, to)
 	all.add(&cellTally)
 	c.Witnesses = append(c.Witnesses, cellTally.witness("cells", fmt.Sprintf("%d of %d cells are as the policy says", len(cells), len(cells))))
 	if x.d.proxied() {
