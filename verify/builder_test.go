@@ -25,7 +25,7 @@ type builder struct {
 	root  *trust.Root
 	cas   map[string]*trust.Issuer
 	pods  []*simPod
-	turn  map[string]int // requests received by a service so far, to spread them over its pods
+	turn  map[string]int // requests received by a service so far, to spread each kind over its pods
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
 }
@@ -292,9 +292,10 @@ func (b *builder) ask(a Ask, p *evidence.Probe) {
 
 // arrive is what happens to a request at the callee.
 func (b *builder) arrive(from *simPod, a Ask, p *evidence.Probe) (int, string) {
-	b.turn[a.To]++
+	side := fmt.Sprint(a.To, a.Allowed, from.w.Meshed) // or an ask and its twin would always meet the same two pods
+	b.turn[side]++
 	pods := b.of(a.To, "")
-	at := pods[b.turn[a.To]%len(pods)]
+	at := pods[b.turn[side]%len(pods)]
 	caller := a.From + "@" + a.Cluster
 	if !b.meshed() {
 		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, "", 0)

@@ -41,7 +41,7 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	if len(l.ticks) == 0 {
 		t.invalid("NoLoad", nil, "there is no record of traffic %s", tr.Name)
 	}
-	var inTicks, inPhases, end int64
+	var inTicks, inPhases, errTicks, errPhases, end int64
 	for i, k := range l.ticks {
 		switch {
 		case k.Index != i || k.AtMicros != end:
@@ -56,6 +56,7 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 		}
 		end = k.AtMicros + k.Micros
 		inTicks += k.Done
+		errTicks += k.Errors
 	}
 	for _, p := range x.phases[tr.Name] {
 		if l.phases[p.Phase] != nil {
@@ -63,6 +64,10 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 		}
 		l.phases[p.Phase] = p
 		inPhases += p.Done
+		errPhases += p.Errors
+	}
+	if errTicks != errPhases {
+		t.invalid("CountsDisagree", nil, "traffic %s has %d errors in its slices of time, and %d in its phases", tr.Name, errTicks, errPhases)
 	}
 	if inTicks != inPhases {
 		t.invalid("CountsDisagree", nil, "traffic %s has %d outcomes in its slices of time, and %d in its phases", tr.Name, inTicks, inPhases)

@@ -26,10 +26,11 @@ func edgesOf(s *scenarios.Scenario) []edge {
 			used[[2]string{r.From, r.To}] = true
 		}
 	}
+	everybody := s.Spec.Policy.Default != scenarios.DefaultDeny
 	var out []edge
 	for _, from := range s.Workloads() {
 		for _, to := range s.Workloads() {
-			if from.Meshed && to.Service != nil && used[[2]string{from.Name, to.Name}] {
+			if from.Meshed && to.Service != nil && (everybody || used[[2]string{from.Name, to.Name}]) {
 				out = append(out, edge{from, to})
 			}
 		}

@@ -23,7 +23,10 @@ const (
 
 const (
 	minTimes = 3  // a cell is asked at least so often
-	maxTimes = 12 // and at most so often, however many pods there are
+	maxTimes = 12 // and at most so often, however many pods there are, unless it takes more to meet each of them
+	// cover is how many refused requests a pod of the callee gets on average in a round, on either side of the mesh's
+	// border: each pod must have refused one. With n pods and uniform balancing one is left out with less than n·e^-12.
+	cover = 12
 	// askBudget is how many requests a round may have before cells are asked less often (never less than minTimes).
 	askBudget = 2000
 	// warmups is how many requests a pod of the callee gets on average to open connections. With n pods and uniform
@@ -57,7 +60,7 @@ func NewPlan(s *scenarios.Scenario, stage string) Plan {
 		established.Warmup = append(established.Warmup, warmupsOf(to, asks)...)
 	}
 	for _, r := range []*Round{&fresh, &established} {
-		limitTimes(r.Asks)
+		limitTimes(s, r.Asks)
 	}
 	return Plan{Rounds: []Round{fresh, established}}
 }
@@ -146,12 +149,40 @@ func warmupsOf(to scenarios.Workload, asks []Ask) []Ask {
 	return out
 }
 
-// limitTimes lowers how often cells are asked until the round is within its budget.
-func limitTimes(asks []Ask) {
+// coverTimes is how often each refused cell must be asked at least, for all pods of its callee to be met: by callee, and
+// by whether the caller is meshed.
+func coverTimes(s *scenarios.Scenario, asks []Ask) func(Ask) int {
+	type side struct {
+		to      string
+		outside bool
+	}
+	sideOf := func(a Ask) side { return side{a.To, a.From == scenarios.OutsiderName} }
+	cells := map[side]int{}
+	for _, a := range asks {
+		if !a.Allowed {
+			cells[sideOf(a)]++
+		}
+	}
+	return func(a Ask) int {
+		w, ok := s.Workload(a.To)
+		if a.Allowed || !ok || podsOf(w) == 1 {
+			return minTimes
+		}
+		n := cells[sideOf(a)]
+		return max(minTimes, (cover*podsOf(w)+n-1)/n)
+	}
+}
+
+// limitTimes lowers how often cells are asked until the round is within its budget, or until no cell can be asked less.
+func limitTimes(s *scenarios.Scenario, asks []Ask) {
+	floor := coverTimes(s, asks)
+	for i := range asks {
+		asks[i].Times = max(asks[i].Times, floor(asks[i]))
+	}
 	for limit := maxTimes; limit >= minTimes; limit-- {
 		total := 0
 		for i := range asks {
-			asks[i].Times = min(asks[i].Times, limit)
+			asks[i].Times = min(asks[i].Times, max(limit, floor(asks[i])))
 			total += asks[i].Times
 			if asks[i].Twin != nil {
 				total += asks[i].Times

@@ -292,6 +292,17 @@ func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
 			}
 		}
 	}
+	for _, pod := range p.pods {
+		refusals := pod.denied
+		for _, c := range pod.requests {
+			if c.code == 403 {
+				refusals += c.n
+			}
+		}
+		if len(seen) > 0 && refusals == 0 {
+			t.invalid("NotCovered", scrapes, "pod %s refused none of %d forbidden requests to %s in proof window %s, so nothing is known of it", podName(pod.PodRef), len(seen), to.Name, r.Name)
+		}
+	}
 	if p.judged && p.denied != int64(len(seen)) {
 		t.invalid("MetricsDisagree", used, "the policy filters of %s refused %d requests in proof window %s, and clients saw %d refusals", to.Name, p.denied, r.Name, len(seen))
 	}
