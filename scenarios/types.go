@@ -281,8 +281,8 @@ type ExpectPolicy struct {
 }
 
 // ExpectLatency is a budget for latency from the intended send time. At least one quantile must be given. Requests that
-// fail count with the time that it took: where more fail than the error budget of the phase allows (1% where none is
-// given), or more than half, the latency is not judged.
+// fail count with the time that it took: where more than half fail, or more than 1% and the scenario gives no error budget
+// for the phase, the latency proves nothing.
 type ExpectLatency struct {
 	// The traffic.
 	Traffic string `json:"traffic"`

@@ -107,6 +107,15 @@ func TestModelsMakeAResultModelled(t *testing.T) {
 	}
 }
 
+func TestABlockThatIsACopyOfAnotherProvesNothing(t *testing.T) {
+	s := testScenario(scenarios.MeshIstio)
+	rec := goodRecord(t, s)
+	copied := *rec.Pods[0]
+	copied.Trial.Block = 2
+	rec.Pods = append(rec.Pods, &copied)
+	expectCheck(t, Evaluate(rec), "run/whole", Invalid, "ForeignEvidence")
+}
+
 func expectPass(t *testing.T, res *Result, id string) {
 	t.Helper()
 	for _, c := range res.Checks {
