@@ -19,6 +19,9 @@ type dialect interface {
 	// peer reads from a workload's record who sent the request and to whom, as the proxies say; both are empty where
 	// no proxy said anything.
 	peer(r *evidence.Request) (from, to string, err error)
+	// leaf reads from a workload's record the SHA-256 of the certificate that the request was made with, in hex; empty
+	// where no proxy said it.
+	leaf(r *evidence.Request) string
 	// families are the metrics that counts needs.
 	families() []string
 	// countsRequests reports whether a page has the mesh's own count of requests by who sent them.

@@ -30,6 +30,8 @@ func (istioDialect) identity(w scenarios.Workload) string { return w.SPIFFEID() 
 
 func (istioDialect) peer(r *evidence.Request) (from, to string, err error) { return xfccPeer(r.XFCC) }
 
+func (istioDialect) leaf(r *evidence.Request) string { return xfccLeaf(r.XFCC) }
+
 func (istioDialect) families() []string {
 	return []string{istioRequests, envoyRBAC, envoyHandshakes, envoyNoChain}
 }

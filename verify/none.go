@@ -25,6 +25,8 @@ func (noneDialect) peer(r *evidence.Request) (from, to string, err error) {
 	return xfccPeer(r.XFCC)
 }
 
+func (noneDialect) leaf(*evidence.Request) string { return "" }
+
 func (noneDialect) families() []string         { return nil }
 func (noneDialect) countsRequests(string) bool { return false }
 func (noneDialect) counts([]sample) counts     { return counts{} }

@@ -92,6 +92,13 @@ func (x *trial) pods(t *tally, r *round, w scenarios.Workload) []*evidence.Pod {
 type pool struct {
 	tally tally // evidence of it, and what is wrong with that
 	counts
+	pods []podCounts
+}
+
+// podCounts is what the proxy of one pod counted.
+type podCounts struct {
+	evidence.PodRef
+	counts
 }
 
 // pool sums the counts over every pod of a service in every cluster. Each pod is one epoch: a process that was
@@ -117,6 +124,7 @@ func (x *trial) pool(r *round, w scenarios.Workload) *pool {
 			continue
 		}
 		deltas = append(deltas, d...)
+		p.pods = append(p.pods, podCounts{pod.At, x.d.counts(d)})
 	}
 	p.counts = x.d.counts(deltas)
 	return p
