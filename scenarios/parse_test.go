@@ -272,7 +272,7 @@ func rules() []rule {
 		{"complex key", []string{"  blocks: 2\n", "  ? blocks\n  : 2\n"}, []string{"YAML complex keys (?) are not allowed"}},
 		{"several documents", []string{"    recovery: [{after: dies, within: 3s}]\n", "    recovery: [{after: dies, within: 3s}]\n---\na: b\n"}, []string{"has several YAML documents"}},
 		{"bracket not closed", []string{"clusters: [east, west]", "clusters: [east, west"}, []string{"is not YAML: "}},
-		{"tab for indentation", []string{"  blocks: 2\n", "\tblocks: 2\n"}, []string{"is not YAML: "}},
+		{"tab for indentation", []string{"  blocks: 2\n", "\tblocks: 2\n"}, []string{"is not YAML: a line begins with a tab (indent with spaces)"}},
 
 		{"wrong apiVersion alone", []string{"meshproof/v1alpha1", "meshproof/v2", "blocks: 2", "bloks: 2"}, []string{`apiVersion: "meshproof/v2" is not a version of scenarios`}},
 		{"wrong kind alone", []string{"kind: Scenario", "kind: Deployment", "blocks: 2", "bloks: 2"}, []string{`kind: "Deployment" is not a scenario (write Scenario)`}},

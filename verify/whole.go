@@ -22,8 +22,11 @@ func (x *trial) run(rec *evidence.Record) Check {
 		{evidence.EventTrialEnd, "NotFinished", "the trial did not come to its end"},
 	} {
 		found := x.events[k.kind]
-		if len(found) != 1 {
-			t.invalid(k.reason, refsOf(found...), "%s: it has %d records of its %s, want 1", k.what, len(found), k.kind)
+		switch {
+		case len(found) == 0:
+			t.invalid(k.reason, nil, "%s", k.what)
+		case len(found) > 1:
+			t.invalid(k.reason, refsOf(found...), "the trial has %d records of its %s, want 1", len(found), k.kind)
 		}
 		t.use(refsOf(found...)...)
 	}
