@@ -38,7 +38,7 @@ type simPod struct {
 	chain  [][]byte
 }
 
-var epoch = time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
+var testEpoch = time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
 
 // testScenario is a small scenario that has one of everything.
 func testScenario(mesh scenarios.MeshName, gaps ...scenarios.Gap) *scenarios.Scenario {
@@ -89,7 +89,7 @@ func goodRecord(t *testing.T, s *scenarios.Scenario, change ...func(*builder)) *
 	w, err := evidence.Create(dir, evidence.Manifest{Modelled: true, Order: [][]string{{mesh}}, Scenario: doc})
 	must(t, err)
 	b := &builder{
-		t: t, s: s, w: w, now: epoch, trial: evidence.Trial{Block: 1, Mesh: mesh},
+		t: t, s: s, w: w, now: testEpoch, trial: evidence.Trial{Block: 1, Mesh: mesh},
 		cas: map[string]*trust.Issuer{}, turn: map[string]int{},
 	}
 	for _, c := range change {

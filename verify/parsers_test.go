@@ -81,7 +81,7 @@ func TestIncreaseCountsResetsAndBirths(t *testing.T) {
 			must(t, err)
 			to, err := parsePage(startLine+c.to, istioDialect{}.families())
 			must(t, err)
-			got, err := increase(from, to)
+			got, err := increase(from, to, false)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("error %v, want %q", err, c.err)
@@ -97,7 +97,7 @@ func TestIncreaseCountsResetsAndBirths(t *testing.T) {
 	must(t, err)
 	b, err := parsePage("process_start_time_seconds 11\n", nil)
 	must(t, err)
-	if _, err := increase(a, b); err == nil || !strings.Contains(err.Error(), "restarted") {
+	if _, err := increase(a, b, false); err == nil || !strings.Contains(err.Error(), "restarted") {
 		t.Errorf("two epochs are taken for one: %v", err)
 	}
 }
@@ -159,7 +159,7 @@ func FuzzPage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		deltas, err := increase(p, p)
+		deltas, err := increase(p, p, false)
 		if err != nil {
 			t.Fatalf("a page against itself: %v", err)
 		}

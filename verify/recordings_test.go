@@ -46,7 +46,7 @@ func TestRecordingsOfRealSidecarsGiveTheTrueCounts(t *testing.T) {
 			}
 			pages = append(pages, p)
 		}
-		inc, err := increase(pages[0], pages[1])
+		inc, err := increase(pages[0], pages[1], false)
 		if err != nil {
 			t.Fatal(err)
 		}
