@@ -36,6 +36,9 @@ type simPod struct {
 	start  float64
 	counts map[string]int64
 	chain  [][]byte
+	// clients are the proxies that hold a connection to this pod's, by UID: Linkerd's keep theirs.
+	clients map[string]bool
+	scrapes int64 // of the pod's page so far
 }
 
 var testEpoch = time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
@@ -112,6 +115,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
+func (b *builder) linkerd() bool { return b.trial.Mesh == "linkerd" }
+
 func (b *builder) meshed() bool { return b.trial.Mesh != "none" }
 
 func (b *builder) put(item evidence.Item) { must(b.t, b.w.Append(item)) }
@@ -164,12 +169,18 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 	n := len(b.pods)
 	p := &simPod{
 		PodRef: evidence.PodRef{Cluster: cluster, Namespace: w.Namespace, Service: w.Name, Pod: fmt.Sprintf("%s-%d", w.Name, n), UID: fmt.Sprintf("uid-%d", n)},
-		w:      w, start: 1_790_000_000 + float64(n), counts: map[string]int64{},
+		w:      w, start: 1_790_000_000 + float64(n), counts: map[string]int64{}, clients: map[string]bool{},
 	}
 	if b.meshed() && w.Meshed {
-		leaf, err := b.cas[cluster].Issue(trust.Leaf{URI: w.SPIFFEID(), Backdate: 2 * time.Minute, Lifetime: time.Hour})
+		of := trust.Leaf{URI: w.SPIFFEID(), Backdate: 2 * time.Minute, Lifetime: time.Hour}
+		if b.linkerd() {
+			of = trust.Leaf{DNS: l5dID(w), Backdate: 20 * time.Second, Lifetime: time.Hour}
+		}
+		leaf, err := b.cas[cluster].Issue(of)
 		must(b.t, err)
 		p.chain = leaf.Certificate
+	}
+	if b.meshed() && w.Meshed && !b.linkerd() {
 		for _, k := range []string{rbac("allowed"), rbac("denied"), envoyHandshakes + `{listener_address="0.0.0.0_15006"}`, envoyNoChain + `{listener_address="0.0.0.0_15006"}`} {
 			p.counts[k] = 0
 		}
@@ -235,7 +246,7 @@ func (b *builder) handshakes(window string) {
 		if p.w.Service == nil {
 			continue
 		}
-		h := &evidence.Handshake{Header: b.head("probe"), Window: window, At: p.PodRef, ServerName: p.w.Host(), Error: "not TLS"}
+		h := &evidence.Handshake{Header: b.head("probe"), Window: window, At: p.PodRef, ServerName: ServerName(scenarios.MeshName(b.trial.Mesh), p.w), Error: "not TLS"}
 		if b.meshed() {
 			h.Error, h.Version, h.Cipher, h.Chain = "", "TLS 1.3", "TLS_AES_128_GCM_SHA256", p.chain
 		}
@@ -248,15 +259,21 @@ func (b *builder) edge(window, edge string) {
 		inv := &evidence.Pod{Header: b.head("probe"), Window: window, Edge: edge, At: p.PodRef, ServiceAccount: p.w.ServiceAccount, Containers: []string{"workload"}, Ready: true}
 		if b.meshed() && p.w.Meshed {
 			inv.InitContainers = []string{"istio-init", "istio-proxy"}
+			if b.linkerd() {
+				inv.InitContainers = []string{"linkerd-init", "linkerd-proxy"}
+			}
 		}
 		b.put(inv)
 		if b.meshed() && p.w.Meshed {
-			b.put(&evidence.Scrape{Header: b.head("probe"), At: p.PodRef, Window: window, Edge: edge, Body: p.page()})
+			b.put(&evidence.Scrape{Header: b.head("probe"), At: p.PodRef, Window: window, Edge: edge, Body: b.page(p)})
 		}
 	}
 }
 
-func (p *simPod) page() string {
+func (b *builder) page(p *simPod) string {
+	if b.linkerd() {
+		return p.linkerdPage()
+	}
 	var s strings.Builder
 	fmt.Fprintf(&s, "# TYPE istio_agent_process_start_time_seconds gauge\nistio_agent_process_start_time_seconds %v\n", p.start)
 	keys := make([]string, 0, len(p.counts))
@@ -283,7 +300,7 @@ func (b *builder) ask(a Ask, p *evidence.Probe) {
 	p.Cell, p.From, p.To, p.Method, p.Path, p.Connection = a.Cell, from.PodRef, a.To, a.Method, a.Path, a.Connection
 	p.Micros = 50
 	p.Status, p.Error = b.arrive(from, a, p)
-	if p.Status == 403 {
+	if p.Status == 403 && !b.linkerd() {
 		p.Body, p.Server = "RBAC: access denied", "istio-envoy"
 	}
 	b.put(p)
@@ -298,6 +315,9 @@ func (b *builder) arrive(from *simPod, a Ask, p *evidence.Probe) (int, string) {
 	if !b.meshed() {
 		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, "", 0)
 		return 200, ""
+	}
+	if b.linkerd() {
+		return b.arriveLinkerd(from, at, a, p)
 	}
 	if !from.w.Meshed {
 		at.counts[envoyNoChain+`{listener_address="0.0.0.0_15006"}`]++
@@ -339,10 +359,15 @@ func xfcc(from, to scenarios.Workload) string {
 	return fmt.Sprintf(`By=%s;Hash=0011;Subject="";URI=%s`, to.SPIFFEID(), from.SPIFFEID())
 }
 
-func (b *builder) receive(at *simPod, id, window, caller, method, path, xfcc string, attempt int) {
+// receive writes a workload's record. identity is what the mesh's header says of who sent the request.
+func (b *builder) receive(at *simPod, id, window, caller, method, path, identity string, attempt int) {
+	xfcc, l5d := identity, ""
+	if b.linkerd() {
+		xfcc, l5d = "", identity
+	}
 	b.put(&evidence.Request{
 		Header: b.head("pod/" + at.Cluster + "/" + at.Pod), ID: id, Attempt: attempt, Window: window, Caller: caller,
-		At: at.PodRef, Method: method, Path: path, XFCC: xfcc, Remote: "127.0.0.1:1", Status: 200,
+		At: at.PodRef, Method: method, Path: path, XFCC: xfcc, L5dClientID: l5d, Remote: "127.0.0.1:1", Status: 200,
 	})
 }
 
@@ -356,6 +381,9 @@ func (b *builder) load() {
 	header := ""
 	if b.meshed() {
 		header = xfcc(ingress.w, shop.w)
+	}
+	if b.linkerd() {
+		header = l5dID(ingress.w)
 	}
 	for i := range 5 {
 		b.receive(shop, fmt.Sprintf("load-%d", i), windowLoad, "ingress@east", "GET", "/", header, 1)
