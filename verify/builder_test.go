@@ -27,6 +27,7 @@ type builder struct {
 	turn  map[string]int // requests received by a service so far, to spread them over its pods
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
+	onPod    func(*simPod) // may change a pod before it stands
 }
 
 // simPod is one pod with what its proxy counts.
@@ -184,6 +185,9 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 		for _, k := range []string{rbac("allowed"), rbac("denied"), envoyHandshakes + `{listener_address="0.0.0.0_15006"}`, envoyNoChain + `{listener_address="0.0.0.0_15006"}`} {
 			p.counts[k] = 0
 		}
+	}
+	if b.onPod != nil {
+		b.onPod(p)
 	}
 	b.pods = append(b.pods, p)
 	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodCreated, At: p.PodRef})

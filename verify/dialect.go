@@ -22,8 +22,9 @@ type dialect interface {
 	identity(w scenarios.Workload) string
 	// serverName is the name that a client must ask for in a TLS handshake with a workload's pod.
 	serverName(w scenarios.Workload) string
-	// leaf says what is wrong with the certificate that a workload serves under an identity; "" where nothing is.
-	leaf(c *x509.Certificate, identity string) string
+	// leaf says what is wrong with the certificate that a workload serves under an identity, and why in a word; both are
+	// empty where nothing is.
+	leaf(c *x509.Certificate, identity string) (reason, wrong string)
 	// peer reads from a workload's record who sent the request and, where traits say so, to whom, as the proxies say;
 	// both are empty where no proxy said anything.
 	peer(r *evidence.Request) (from, to string, err error)

@@ -34,11 +34,11 @@ func (istioDialect) traits() traits {
 // serverName is any: Istio's proxies route by SNI only between networks.
 func (istioDialect) serverName(w scenarios.Workload) string { return w.Host() }
 
-func (istioDialect) leaf(c *x509.Certificate, identity string) string {
+func (istioDialect) leaf(c *x509.Certificate, identity string) (reason, wrong string) {
 	if len(c.URIs) != 1 || c.URIs[0].String() != identity {
-		return fmt.Sprintf("for %v, want exactly %s", c.URIs, identity)
+		return "WrongIdentity", fmt.Sprintf("for %v, want exactly %s", c.URIs, identity)
 	}
-	return ""
+	return "", ""
 }
 
 func (istioDialect) identity(w scenarios.Workload) string { return w.SPIFFEID() }

@@ -54,14 +54,14 @@ func (linkerdDialect) identity(w scenarios.Workload) string {
 func (d linkerdDialect) serverName(w scenarios.Workload) string { return d.identity(w) }
 
 // leaf wants one DNS name, no other, and the only kind of key that Linkerd's identity service signs.
-func (linkerdDialect) leaf(c *x509.Certificate, identity string) string {
+func (linkerdDialect) leaf(c *x509.Certificate, identity string) (reason, wrong string) {
 	if len(c.DNSNames) != 1 || c.DNSNames[0] != identity || len(c.URIs)+len(c.IPAddresses)+len(c.EmailAddresses) > 0 {
-		return fmt.Sprintf("for %v and %v, want exactly the DNS name %s", c.DNSNames, c.URIs, identity)
+		return "WrongIdentity", fmt.Sprintf("for %v and %v, want exactly the DNS name %s", c.DNSNames, c.URIs, identity)
 	}
 	if _, ok := c.PublicKey.(*ecdsa.PublicKey); !ok {
-		return fmt.Sprintf("with a key of kind %s, want ECDSA", c.PublicKeyAlgorithm)
+		return "WrongKey", fmt.Sprintf("with a key of kind %s, want ECDSA", c.PublicKeyAlgorithm)
 	}
-	return ""
+	return "", ""
 }
 
 // peer is l5d-client-id, which the receiver's proxy sets and replaces. Nothing names the receiver, and a client can

@@ -25,7 +25,7 @@ func (noneDialect) traits() traits {
 
 func (noneDialect) serverName(w scenarios.Workload) string { return w.Host() }
 
-func (noneDialect) leaf(c *x509.Certificate, identity string) string {
+func (noneDialect) leaf(c *x509.Certificate, identity string) (reason, wrong string) {
 	return istioDialect{}.leaf(c, identity)
 }
 
