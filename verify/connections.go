@@ -38,7 +38,8 @@ func (x *trial) connectionsClaimed(t *tally, r *round, to scenarios.Workload) {
 //   - a fresh request of a workload of the mesh is fresh up to its own proxy. Whether the proxies opened a connection for
 //     it is nothing that it can ask for: claim says how many they opened at all, and nothing fails by that.
 //
-// A client that asked and has no series of connections proves nothing.
+// A client that asked, or that a pod served, and has no series of connections proves nothing. Linkerd drops this family's series when they are
+// idle, and not while a connection is open: those of an established round were in use by its warm-up.
 func (x *trial) connectionsKept(t *tally, to scenarios.Workload) (claim string) {
 	asked, opened := int64(0), int64(0) // by workloads of the mesh in fresh rounds
 	for _, r := range x.rounds {
@@ -51,6 +52,12 @@ func (x *trial) connectionsKept(t *tally, to scenarios.Workload) (claim string) 
 			if c := x.clientOf(a); a.To == to.Name {
 				by[c.String()] = c
 				asks[c] = append(asks[c], a.Ref())
+			}
+		}
+		for _, rec := range x.received[edgeWindow{window: r.Name, service: to.Name}] {
+			w, _ := x.s.Workload(rec.caller)
+			if c := (client{x.d.identity(w), true}); w.Meshed && !p.tells[rec.At.UID][c] {
+				t.invalid("NoMetrics", append(refs(scrapes), rec.Ref()), "pod %s served %s in proof window %s, and its proxy does not count connections of it", podName(rec.At), c, r.Name)
 			}
 		}
 		for _, name := range sortedKeys(by) {

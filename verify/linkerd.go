@@ -21,7 +21,7 @@ type linkerdDialect struct{}
 
 const (
 	// linkerdAllow, linkerdDeny, linkerdNoRoute and linkerdLimited count together every request that arrived.
-	// request_total does not: it leaves out what was refused.
+	// request_total does not: it leaves out what was refused. These are never dropped for idleness, as request_total is.
 	linkerdAllow   = "inbound_http_authz_allow_total"
 	linkerdDeny    = "inbound_http_authz_deny_total"
 	linkerdNoRoute = "inbound_http_route_not_found_total"
@@ -128,7 +128,7 @@ func kubelets(labels map[string]string) bool {
 }
 
 func (linkerdDialect) access(json.RawMessage) (accessLine, error) {
-	return accessLine{}, errors.New("Linkerd's proxies are not asked for an access log")
+	return accessLine{}, errors.New("the proxies of Linkerd are not asked for an access log")
 }
 
 // sidecars wants one linkerd-proxy, as a native sidecar or as a container, and the init container that sets up the

@@ -123,6 +123,14 @@ func TestWhatSpoilsOrDisprovesARecordOfLinkerd(t *testing.T) {
 		{"no count of connections", func(_ *testing.T, rec *evidence.Record) {
 			rename(rec, "cart", "tcp_open_total", "tcp_open")
 		}, "policy/cart", Invalid, "NoMetrics"},
+		{"one pod that does not count connections", func(t *testing.T, rec *evidence.Record) {
+			blind := scrapeOf(t, rec, "cart", established, "end").At.UID
+			for _, s := range rec.Scrapes {
+				if s.At.UID == blind {
+					s.Body = strings.ReplaceAll(s.Body, "tcp_open_total", "tcp_open")
+				}
+			}
+		}, "policy/cart", Invalid, "NoMetrics"},
 		{"a process restarted in the window", func(t *testing.T, rec *evidence.Record) {
 			s := scrapeOf(t, rec, "cart", fresh, "end")
 			s.Body = strings.Replace(s.Body, "start_time_seconds 1.79", "start_time_seconds 1.80", 1)
@@ -214,9 +222,9 @@ func TestACertificateThatLinkerdWouldNotIssueIsADisproof(t *testing.T) {
 		leaf   trust.Leaf
 		reason string
 	}{
-		{"an RSA key", trust.Leaf{DNS: l5dShop, Key: trust.RSA2048, Lifetime: time.Hour}, "WrongKey"},
-		{"a SPIFFE ID", trust.Leaf{URI: shopID, Lifetime: time.Hour}, "WrongIdentity"},
-		{"another service account", trust.Leaf{DNS: l5dNobody, Lifetime: time.Hour}, "WrongIdentity"},
+		{"an RSA key", trust.Leaf{DNS: l5dShop, Key: trust.RSA2048, Backdate: time.Minute, Lifetime: time.Hour}, "WrongKey"},
+		{"a SPIFFE ID", trust.Leaf{URI: shopID, Backdate: time.Minute, Lifetime: time.Hour}, "WrongIdentity"},
+		{"another service account", trust.Leaf{DNS: l5dNobody, Backdate: time.Minute, Lifetime: time.Hour}, "WrongIdentity"},
 	} {
 		for _, k := range Evaluate(goodRecord(t, testScenario(scenarios.MeshLinkerd), reissue(t, "shop", c.leaf))).Checks {
 			if k.ID == "mtls/ingress->shop" && (k.Verdict != Fail || k.Reason != c.reason) {

@@ -94,6 +94,8 @@ type pool struct {
 	counts
 	refused map[refusal]int64          // by the proxies' counters
 	seen    map[refusal][]evidence.Ref // by clients
+	// tells are the clients whose connections each pod counts, by UID.
+	tells map[string]map[client]bool
 }
 
 // pool sums the counts over every pod of a service in every cluster. Each pod is one epoch: a process that was
@@ -103,7 +105,7 @@ func (x *trial) pool(r *round, w scenarios.Workload) *pool {
 	if p := x.pools[key]; p != nil {
 		return p
 	}
-	p := &pool{}
+	p := &pool{tells: map[string]map[client]bool{}}
 	x.pools[key] = p
 	p.tally.add(&r.tally)
 	var deltas []sample
@@ -119,6 +121,10 @@ func (x *trial) pool(r *round, w scenarios.Workload) *pool {
 			continue
 		}
 		deltas = append(deltas, d...)
+		p.tells[pod.At.UID] = map[client]bool{}
+		for c := range x.d.counts(d).opened {
+			p.tells[pod.At.UID][c] = true
+		}
 	}
 	p.counts = x.d.counts(deltas)
 	p.refused, p.seen = map[refusal]int64{}, map[refusal][]evidence.Ref{}
