@@ -197,7 +197,7 @@ func (x *trial) proxyMetrics(t *tally, e edge) {
 // known reports whether a client is a workload of the mesh.
 func (x *trial) known(c client) bool {
 	for _, w := range x.s.Workloads() {
-		if c.secured && w.Meshed && c.principal == x.d.identity(w) {
+		if w.Meshed && c.principal == x.d.identity(w) {
 			return true
 		}
 	}

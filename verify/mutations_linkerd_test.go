@@ -88,6 +88,7 @@ func TestWhatSpoilsOrDisprovesARecordOfLinkerd(t *testing.T) {
 		{"an opaque TLS stream let in", grow("cart", fresh, with(l5dAllowed(""), `"no_identity",no_tls_reason="no_tls_from_remote"`, `"opaque",sni="x"`), 1), "mtls/shop->cart", Fail, "PlaintextAccepted"},
 		{"TLS without a client certificate let in", grow("cart", fresh, with(l5dAllowed("x"), `"x"`, `""`), 1), "mtls/shop->cart", Fail, "WrongIdentity"},
 		{"a SPIFFE ID let in", grow("cart", established, l5dAllowed(shopID), 1), "mtls/shop->cart", Fail, "WrongIdentity"},
+		{"the outsider let in, under an identity of this mesh", grow("cart", fresh, l5dAllowed("outsider.outside.serviceaccount.identity.linkerd.cluster.local"), 1), "mtls/shop->cart", Fail, "WrongIdentity"},
 		{"a stranger let in under load", grow("cart", windowLoad, l5dAllowed(l5dNobody), 1), "mtls/shop->cart", Fail, "WrongIdentity"},
 		{"one request more in the metrics than arrived", grow("cart", fresh, l5dAllowed(l5dShop), 1), "mtls/shop->cart", Invalid, "MetricsDisagree"},
 		{"a series that vanished with what it counted", func(t *testing.T, rec *evidence.Record) {
@@ -122,6 +123,9 @@ func TestWhatSpoilsOrDisprovesARecordOfLinkerd(t *testing.T) {
 		{"an outsider that asked twice on one connection", grow("cart", fresh, l5dOpened(""), -1), "policy/cart", Invalid, "NotFresh"},
 		{"no count of connections", func(_ *testing.T, rec *evidence.Record) {
 			rename(rec, "cart", "tcp_open_total", "tcp_open")
+		}, "policy/cart", Invalid, "NoMetrics"},
+		{"no count of connections of a client that was always refused", func(_ *testing.T, rec *evidence.Record) {
+			rename(rec, "cart", l5dOpened(l5dIngress), with(l5dOpened(l5dIngress), `srv_port="8080"`, `srv_port="9090"`))
 		}, "policy/cart", Invalid, "NoMetrics"},
 		{"one pod that does not count connections", func(t *testing.T, rec *evidence.Record) {
 			blind := scrapeOf(t, rec, "cart", established, "end").At.UID
@@ -189,6 +193,11 @@ func TestWhatSpoilsOrDisprovesARecordOfLinkerd(t *testing.T) {
 				}
 			}
 		}, "mtls/ingress->shop", Invalid, "NoCause"},
+		{"one request in plaintext that found no route where others may ask", func(t *testing.T, rec *evidence.Record) {
+			ask(t, rec, fresh, func(p *evidence.Probe) bool { return p.From.Service == "outsider" && p.To == "cart" && p.Status == 403 }).Status = 404
+			raise(t, rec, "cart", fresh, "end", l5dDenied(""), -1)
+			raise(t, rec, "cart", fresh, "end", l5dNoRoute(""), 1)
+		}, "mtls/shop->cart", Invalid, "NoCause"},
 		{"plaintext that was closed, with nobody to say why", func(t *testing.T, rec *evidence.Record) {
 			p := ask(t, rec, fresh, func(p *evidence.Probe) bool { return p.From.Service == "outsider" && p.To == "cart" && p.Status == 403 })
 			p.Status, p.Error = 0, "closed"

@@ -103,6 +103,7 @@ func spoil(t *testing.T, mesh scenarios.MeshName, mutations []mutation) {
 	t.Helper()
 	for _, c := range mutations {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			rec := goodRecord(t, testScenario(mesh))
 			c.change(t, rec)
 			res := Evaluate(rec)

@@ -14,7 +14,7 @@ import (
 func (x *trial) refusedPlaintext(t *tally, to scenarios.Workload) {
 	asked := 0
 	for _, r := range x.rounds {
-		closed, unproved := int64(0), 0
+		closed := int64(0)
 		var used []evidence.Ref
 		for _, a := range r.Asks {
 			if a.From != scenarios.OutsiderName || a.To != to.Name {
@@ -30,7 +30,6 @@ func (x *trial) refusedPlaintext(t *tally, to scenarios.Workload) {
 				case p.Status == 0:
 					closed++
 				case p.Status == http.StatusNotFound:
-					unproved++
 					x.notRouted(t, p)
 				}
 				x.twin(t, p)
@@ -53,9 +52,6 @@ func (x *trial) refusedPlaintext(t *tally, to scenarios.Workload) {
 			for _, code := range x.d.traits().refusals {
 				p.agree(t, r, to, refusal{code: code})
 			}
-		}
-		if unproved == len(used) {
-			t.invalid("NoCause", used, "every request in plaintext to %s in proof window %s was refused for where it went, and none for how it came", to.Name, r.Name)
 		}
 	}
 	if asked == 0 {
