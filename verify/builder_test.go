@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -24,7 +25,7 @@ type builder struct {
 	root  *trust.Root
 	cas   map[string]*trust.Issuer
 	pods  []*simPod
-	turn  map[string]int // requests received by a service so far, to spread them over its pods
+	turn  map[string]int // requests received by a service so far, to spread each kind over its pods
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
 	onPod    func(*simPod) // may change a pod before it stands
@@ -312,9 +313,10 @@ func (b *builder) ask(a Ask, p *evidence.Probe) {
 
 // arrive is what happens to a request at the callee.
 func (b *builder) arrive(from *simPod, a Ask, p *evidence.Probe) (int, string) {
-	b.turn[a.To]++
+	side := fmt.Sprint(a.To, a.Path, a.Allowed, from.w.Meshed) // or an ask and its twin would always meet the same two pods
+	b.turn[side]++
 	pods := b.of(a.To, "")
-	at := pods[b.turn[a.To]%len(pods)]
+	at := pods[b.turn[side]%len(pods)]
 	caller := a.From + "@" + a.Cluster
 	if !b.meshed() {
 		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, "", 0)
@@ -340,7 +342,7 @@ func (b *builder) arrive(from *simPod, a Ask, p *evidence.Probe) (int, string) {
 	}
 	b.put(&evidence.Access{Header: b.head("proxy/" + at.Cluster + "/" + at.Pod), At: at.PodRef, Line: accessJSON(p.ID, from.w.SPIFFEID(), at.w.SPIFFEID(), "TLSv1.3", code, details)})
 	if code == 200 {
-		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, xfcc(from.w, at.w), 1)
+		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, xfcc(from, at), 1)
 	}
 	return code, ""
 }
@@ -359,8 +361,8 @@ func accessJSON(id, peer, local, tls string, code int, details string) json.RawM
 	return line
 }
 
-func xfcc(from, to scenarios.Workload) string {
-	return fmt.Sprintf(`By=%s;Hash=0011;Subject="";URI=%s`, to.SPIFFEID(), from.SPIFFEID())
+func xfcc(from, to *simPod) string {
+	return fmt.Sprintf(`By=%s;Hash=%x;Subject="";URI=%s`, to.w.SPIFFEID(), sha256.Sum256(from.chain[0]), from.w.SPIFFEID())
 }
 
 // receive writes a workload's record. identity is what the mesh's header says of who sent the request.
@@ -384,26 +386,31 @@ func (b *builder) load() {
 	ingress, shop := b.of("ingress", "east")[0], b.of("shop", "east")[0]
 	header := ""
 	if b.meshed() {
-		header = xfcc(ingress.w, shop.w)
+		header = xfcc(ingress, shop)
 	}
 	if b.linkerd() {
 		header = l5dID(ingress.w)
 	}
-	for i := range 5 {
-		b.receive(shop, fmt.Sprintf("load-%d", i), windowLoad, "ingress@east", "GET", "/", header, 1)
-	}
-	phase, sums := "", map[string]int64{}
+	phase, sums, sent := "", map[string]int64{}, 0
 	for i, st := range stagesOf(b.s.Spec.Traffic[0].Profile) {
 		for k := range int(st.duration / (250 * time.Millisecond)) {
 			start := st.start + time.Duration(k)*250*time.Millisecond
 			slices := int64(st.duration / (250 * time.Millisecond))
 			n := st.hits*int64(k+1)/slices - st.hits*int64(k)/slices
-			at(start + 250*time.Millisecond)
+			at(start)
 			codes := map[string]int{"200": int(n)}
 			errs := int64(0)
 			if start == time.Second { // the kill shows
 				codes, errs = map[string]int{"200": int(n) - 1, "503": 1}, 1
 			}
+			for range n - errs {
+				b.receive(shop, fmt.Sprintf("load-%d", sent), windowLoad, "ingress@east", "GET", "/", header, 1)
+				sent++
+				if b.meshed() && !b.upstream {
+					shop.counts[requestSeries(ingress.w.SPIFFEID(), "mutual_tls", 200)]++
+				}
+			}
+			at(start + 250*time.Millisecond)
 			b.put(&evidence.Tick{
 				Header: b.head("loadgen"), Traffic: "visitors", Phase: st.name, Index: int(start / (250 * time.Millisecond)),
 				AtMicros: start.Microseconds(), Micros: 250_000, Offered: n, Sent: n, Done: n, Errors: errs, Codes: codes, Start: zero.Add(start),

@@ -124,7 +124,7 @@ func (x *trial) chain(t *tally, h *evidence.Handshake, to scenarios.Workload) {
 		t.fail("ForeignChain", used, "the chain of pod %s does not pass the intermediate of cluster %s", pod, h.At.Cluster)
 		return
 	}
-	if reason, wrong := x.d.leaf(certs[0], x.d.identity(to)); reason != "" {
+	if reason, wrong := x.d.certificate(certs[0], x.d.identity(to)); reason != "" {
 		t.fail(reason, used, "pod %s serves a certificate %s", pod, wrong)
 	}
 }

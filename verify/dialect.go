@@ -22,12 +22,15 @@ type dialect interface {
 	identity(w scenarios.Workload) string
 	// serverName is the name that a client must ask for in a TLS handshake with a workload's pod.
 	serverName(w scenarios.Workload) string
-	// leaf says what is wrong with the certificate that a workload serves under an identity, and why in a word; both are
+	// certificate says what is wrong with the certificate that a workload serves under an identity, and why in a word; both are
 	// empty where nothing is.
-	leaf(c *x509.Certificate, identity string) (reason, wrong string)
+	certificate(c *x509.Certificate, identity string) (reason, wrong string)
 	// peer reads from a workload's record who sent the request and, where traits say so, to whom, as the proxies say;
 	// both are empty where no proxy said anything.
 	peer(r *evidence.Request) (from, to string, err error)
+	// leaf reads from a workload's record the SHA-256 of the certificate that the request was made with, in hex; empty
+	// where no proxy said it.
+	leaf(r *evidence.Request) string
 	// families are the metrics that counts needs.
 	families() []string
 	// countsRequests reports whether a page has the mesh's own count of requests by who sent them.
@@ -44,10 +47,12 @@ type dialect interface {
 type traits struct {
 	logs          bool     // its proxies write a line for each request
 	namesReceiver bool     // a workload's record says under whose identity the request was received
+	tellsLeaf     bool     // a workload's record says which certificate the request was made with
 	refusals      []int    // status codes by which its policy refuses
 	readsPlain    bool     // a request in plaintext is read, and refused like any other; otherwise it is closed unread
 	keeps         bool     // two proxies keep a connection between them, and no request can ask for another
 	tls           []string // versions of TLS that its proxies speak
+	countsEarly   bool     // its proxies count a request when they let it in; otherwise when it was answered
 	// idle is after how long the proxies drop a series that nothing moved; 0 where they never do.
 	idle time.Duration
 }

@@ -28,13 +28,13 @@ const (
 func (istioDialect) proxied() bool { return true }
 
 func (istioDialect) traits() traits {
-	return traits{logs: true, namesReceiver: true, refusals: []int{403}, tls: []string{"TLS 1.2", "TLS 1.3"}}
+	return traits{logs: true, namesReceiver: true, tellsLeaf: true, refusals: []int{403}, tls: []string{"TLS 1.2", "TLS 1.3"}}
 }
 
 // serverName is any: Istio's proxies route by SNI only between networks.
 func (istioDialect) serverName(w scenarios.Workload) string { return w.Host() }
 
-func (istioDialect) leaf(c *x509.Certificate, identity string) (reason, wrong string) {
+func (istioDialect) certificate(c *x509.Certificate, identity string) (reason, wrong string) {
 	if len(c.URIs) != 1 || c.URIs[0].String() != identity {
 		return "WrongIdentity", fmt.Sprintf("for %v, want exactly %s", c.URIs, identity)
 	}
@@ -44,6 +44,8 @@ func (istioDialect) leaf(c *x509.Certificate, identity string) (reason, wrong st
 func (istioDialect) identity(w scenarios.Workload) string { return w.SPIFFEID() }
 
 func (istioDialect) peer(r *evidence.Request) (from, to string, err error) { return xfccPeer(r.XFCC) }
+
+func (istioDialect) leaf(r *evidence.Request) string { return xfccLeaf(r.XFCC) }
 
 func (istioDialect) families() []string {
 	return []string{istioRequests, envoyRBAC, envoyHandshakes, envoyNoChain}

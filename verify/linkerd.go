@@ -41,7 +41,7 @@ func (linkerdDialect) proxied() bool { return true }
 // traits: the time after which idle series are dropped is that of linkerd2-proxy's default configuration.
 func (linkerdDialect) traits() traits {
 	return traits{
-		refusals: []int{http.StatusForbidden, http.StatusNotFound}, readsPlain: true, keeps: true,
+		refusals: []int{http.StatusForbidden, http.StatusNotFound}, readsPlain: true, keeps: true, countsEarly: true,
 		tls: []string{"TLS 1.3"}, idle: 10 * time.Minute,
 	}
 }
@@ -53,8 +53,8 @@ func (linkerdDialect) identity(w scenarios.Workload) string {
 // serverName is the workload's identity: the proxy terminates TLS for no other name, and passes the rest through.
 func (d linkerdDialect) serverName(w scenarios.Workload) string { return d.identity(w) }
 
-// leaf wants one DNS name, no other, and the only kind of key that Linkerd's identity service signs.
-func (linkerdDialect) leaf(c *x509.Certificate, identity string) (reason, wrong string) {
+// certificate wants one DNS name, no other, and the only kind of key that Linkerd's identity service signs.
+func (linkerdDialect) certificate(c *x509.Certificate, identity string) (reason, wrong string) {
 	if len(c.DNSNames) != 1 || c.DNSNames[0] != identity || len(c.URIs)+len(c.IPAddresses)+len(c.EmailAddresses) > 0 {
 		return "WrongIdentity", fmt.Sprintf("for %v and %v, want exactly the DNS name %s", c.DNSNames, c.URIs, identity)
 	}
@@ -69,6 +69,9 @@ func (linkerdDialect) leaf(c *x509.Certificate, identity string) (reason, wrong 
 func (linkerdDialect) peer(r *evidence.Request) (from, to string, err error) {
 	return r.L5dClientID, "", nil
 }
+
+// leaf is not told: l5d-client-id is a name, and pods of one service account in two clusters share it.
+func (linkerdDialect) leaf(*evidence.Request) string { return "" }
 
 func (linkerdDialect) families() []string {
 	return []string{linkerdAllow, linkerdDeny, linkerdNoRoute, linkerdLimited, linkerdTCPDeny, linkerdOpened, linkerdSent}

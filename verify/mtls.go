@@ -26,10 +26,11 @@ func edgesOf(s *scenarios.Scenario) []edge {
 			used[[2]string{r.From, r.To}] = true
 		}
 	}
+	everybody := s.Spec.Policy.Default != scenarios.DefaultDeny
 	var out []edge
 	for _, from := range s.Workloads() {
 		for _, to := range s.Workloads() {
-			if from.Meshed && to.Service != nil && used[[2]string{from.Name, to.Name}] {
+			if from.Meshed && to.Service != nil && (everybody || used[[2]string{from.Name, to.Name}]) {
 				out = append(out, edge{from, to})
 			}
 		}
@@ -58,7 +59,6 @@ func (x *trial) mtls(e edge) Check {
 	if x.d.proxied() {
 		m := &witness{name: "proxy metrics", ok: "the proxies count as many requests under mutual TLS as arrived, and let in none without"}
 		x.proxyMetrics(&m.tally, e)
-		x.underLoad(&m.tally, e.to)
 		ws = append(ws, m)
 	}
 	if x.d.traits().logs {
@@ -161,10 +161,16 @@ func (x *trial) workloadRecord(t *tally, e edge) {
 	for _, rec := range x.arrived(windowLoad, e) {
 		x.identified(t, rec, e.from, e.to)
 	}
+	for _, rec := range x.received[edgeWindow{window: windowLoad, service: e.to.Name}] {
+		if from, ok := x.s.Workload(rec.caller); !ok || !from.Meshed {
+			t.invalid("UnknownRequest", refsOf(rec.Request), "%s recorded request %s under load, of %q, who has no part in it", podName(rec.At), rec.ID, rec.Caller)
+		}
+	}
 }
 
 // proxyMetrics holds what the callee's proxies counted in each round against what its workloads recorded.
 func (x *trial) proxyMetrics(t *tally, e edge) {
+	x.loadCounted(t, e)
 	for _, r := range x.rounds {
 		p := x.pool(r, e.to)
 		t.add(&p.tally)

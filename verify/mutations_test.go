@@ -64,7 +64,12 @@ func scrapeOf(t *testing.T, rec *evidence.Record, service, window, edge string) 
 // raise adds n to a counter from a scrape on, for the same pod.
 func raise(t *testing.T, rec *evidence.Record, service, window, edge, series string, n int) {
 	t.Helper()
-	from := scrapeOf(t, rec, service, window, edge)
+	raiseAt(t, rec, scrapeOf(t, rec, service, window, edge), series, n)
+}
+
+// raiseAt adds n to a counter from one scrape of a pod on.
+func raiseAt(t *testing.T, rec *evidence.Record, from *evidence.Scrape, series string, n int) {
+	t.Helper()
 	for _, s := range rec.Scrapes {
 		if s.At.UID != from.At.UID || s.T.Before(from.T) {
 			continue
@@ -85,6 +90,17 @@ func raise(t *testing.T, rec *evidence.Record, service, window, edge, series str
 		}
 		s.Body = strings.Join(lines, "\n")
 	}
+}
+
+func countIn(t *testing.T, body, series string) (n int) {
+	t.Helper()
+	for l := range strings.Lines(body) {
+		if v, ok := strings.CutPrefix(l, series+" "); ok {
+			_, err := fmt.Sscan(v, &n)
+			must(t, err)
+		}
+	}
+	return n
 }
 
 const shopID, cartID = "spiffe://cluster.local/ns/app/sa/shop", "spiffe://cluster.local/ns/app/sa/cart"

@@ -52,6 +52,11 @@ func (x *trial) refusedPlaintext(t *tally, to scenarios.Workload) {
 			for _, code := range x.d.traits().refusals {
 				p.agree(t, r, to, refusal{code: code})
 			}
+			for _, pod := range p.pods {
+				if !slices.ContainsFunc(pod.requests, func(c requestCount) bool { return !c.secured && c.code == http.StatusForbidden && c.n > 0 }) {
+					t.invalid("NotCovered", refs(p.tally.used), "pod %s refused none of %d requests in plaintext to %s for want of an identity in proof window %s, so nothing is known of it", podName(pod.PodRef), len(used), to.Name, r.Name)
+				}
+			}
 		}
 	}
 	if asked == 0 {
@@ -107,6 +112,12 @@ func (x *trial) turnedAway(t *tally, r *round, to scenarios.Workload, closed int
 		t.invalid("NoCause", scrapes, "the proxies of %s do not export how many connections they turned away", to.Name)
 	case p.turnedAway < closed:
 		t.invalid("NoCause", append(scrapes, used...), "%d requests in plaintext to %s went unanswered in proof window %s, and its proxies turned away %d connections", closed, to.Name, r.Name, p.turnedAway)
+	default:
+		for _, pod := range p.pods {
+			if pod.turnedAway == 0 {
+				t.invalid("NotCovered", scrapes, "none of %d requests in plaintext to %s met pod %s in proof window %s, so nothing is known of it", closed, to.Name, podName(pod.PodRef), r.Name)
+			}
+		}
 	}
 }
 

@@ -37,12 +37,16 @@ func (x *trial) policy(to scenarios.Workload) (Check, []Cell) {
 			}
 		}
 	}
+	if what := unasked(x.entry, to.Name); what != "" {
+		cellTally.invalid("NotAsked", nil, "%s, which the plan does not vary: whether it opens %s to somebody cannot be told", what, to.Name)
+	}
 	if len(cells) == 0 {
 		cellTally.invalid("NotAsked", nil, "the plan asks nothing of %s", to.Name)
 	}
 	for _, r := range x.rounds {
 		cellTally.add(&r.tally)
 	}
+	x.loadAllowed(&cellTally, to)
 	all.add(&cellTally)
 	c.Witnesses = append(c.Witnesses, cellTally.witness("cells", fmt.Sprintf("%d of %d cells are as the policy says", len(cells), len(cells))))
 	ok := fmt.Sprintf("all %d cells are as the policy says, %d of them refused", len(cells), forbidden)
@@ -311,6 +315,17 @@ func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
 			if c.code == http.StatusTooManyRequests && c.n > 0 {
 				t.invalid("RateLimited", scrapes, "the proxies of %s turned away %d requests of %s for their rate in proof window %s: that is no answer of its policy", to.Name, c.n, c.client, r.Name)
 			}
+		}
+	}
+	for _, pod := range p.pods {
+		refusals := pod.denied
+		for _, c := range pod.requests {
+			if !c.allowed && slices.Contains(x.d.traits().refusals, c.code) {
+				refusals += c.n
+			}
+		}
+		if len(seen) > 0 && refusals == 0 {
+			t.invalid("NotCovered", scrapes, "pod %s refused none of %d forbidden requests to %s in proof window %s, so nothing is known of it", podName(pod.PodRef), len(seen), to.Name, r.Name)
 		}
 	}
 	if p.judged && p.denied != int64(len(seen)) {

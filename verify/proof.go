@@ -68,6 +68,8 @@ func (x *trial) identified(t *tally, rec *evidence.Request, from, to scenarios.W
 		t.fail("WrongIdentity", refsOf(rec), "request %s of %s arrived at %s as %s, want %s", rec.ID, from.Name, podName(rec.At), peer, wantPeer)
 	case x.d.traits().namesReceiver && self != wantSelf:
 		t.fail("WrongIdentity", refsOf(rec), "request %s was received at %s under the identity %q, want %s", rec.ID, podName(rec.At), self, wantSelf)
+	default:
+		x.origin(t, rec, from)
 	}
 }
 

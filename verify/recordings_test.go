@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -357,13 +358,10 @@ func TestRecordingsTellWhetherLinkerdBalances(t *testing.T) {
 			t.Errorf("%s sent %v, want %v", service, got, want)
 		}
 	}
-	x = recorded(t, scenarios.MeshLinkerd, firstWindow, []recordedPod{{"gw", "gw-0", "", "linkerd-gateway-service-level.prom", ""}})
-	es := x.epochs(x.allScrapes, nil)
-	if len(es) != 1 || !es[0].whole {
-		t.Fatalf("epochs %+v", es)
-	}
-	if got, want := x.d.counts(es[0].deltas).parents, map[string]int64{"Service/web": 20, "default/egress-fallback": 2}; !maps.Equal(got, want) {
-		t.Errorf("the gateway that dials the Service sent %v, want %v", got, want)
+	x = recorded(t, scenarios.MeshLinkerd, windowLoad, []recordedPod{{"gw", "gw-0", "", "linkerd-gateway-service-level.prom", ""}})
+	gw, _ := x.s.Workload("gw")
+	if got, want := x.loadDeltas(&tally{}, gw), (map[string]int64{"Service/web": 20, "default/egress-fallback": 2}); len(got) != 1 || !maps.Equal(got[0].parents, want) {
+		t.Errorf("the gateway that dials the Service sent %+v, want %v", got, want)
 	}
 }
 
@@ -378,36 +376,37 @@ func TestARestartedPodLeavesALowerBound(t *testing.T) {
 	}
 	stays, dies, comes := uid("restart-pods-before.txt", "swjft"), uid("restart-pods-before.txt", "lnvlx"), uid("restart-pods-after.txt", "v9gnd")
 	const before, after = "restart-before-web-6d6dfd858d-", "restart-after-web-6d6dfd858d-"
-	x := recorded(t, scenarios.MeshLinkerd, firstWindow, []recordedPod{
+	pods := []recordedPod{
 		{"web", stays, before + "swjft.prom", after + "swjft.prom", ""},
 		{"web", dies, before + "lnvlx.prom", "", ""},
 		{"web", comes, "", after + "v9gnd.prom", ""},
-	})
-	type bound struct {
-		n     int64
-		whole bool
 	}
-	got, sum := map[string]bound{}, int64(0)
-	for _, e := range x.epochs(x.allScrapes, x.inventory[edgeWindow{firstWindow, "start", "web"}]) {
-		b := bound{whole: e.whole}
-		for _, c := range x.d.counts(e.deltas).requests {
+	x := recorded(t, scenarios.MeshLinkerd, windowLoad, pods)
+	web, _ := x.s.Workload("web")
+	got, sum := map[string]int64{}, int64(0)
+	var load tally
+	for _, p := range x.loadDeltas(&load, web) {
+		if !p.whole {
+			t.Errorf("%s was read until its end", p.UID)
+		}
+		for _, c := range p.requests {
 			if c.allowed && c.client == (client{recordedCli, true}) {
-				b.n += c.n
+				got[p.UID] += c.n
+				sum += c.n
 			} else if c.n > 0 {
-				t.Errorf("%s: %+v", e.at.UID, c)
+				t.Errorf("%s: %+v", p.UID, c)
 			}
 		}
-		got[e.at.UID] = b
-		sum += b.n
 	}
-	if want := map[string]bound{stays: {27, true}, dies: {0, false}, comes: {18, true}}; !maps.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+	if want := map[string]int64{stays: 27, comes: 18}; !maps.Equal(got, want) || len(load.lack) > 0 {
+		t.Errorf("%v, want %v: %v", got, want, findings(load.lack))
 	}
 	if lost := 80 - sum; lost != 35 {
 		t.Errorf("%d of 80 requests cannot be found, want 35", lost)
 	}
-	// Nobody may take a bound for a count.
-	if p := poolOf(t, x, "web"); len(p.tally.lack) == 0 || findings(p.tally.lack)[0][:12] != "PodsChanged:" && findings(p.tally.lack)[0][:12] != "NoInventory:" {
+	// In a proof window nobody may take a bound for a count.
+	x = recorded(t, scenarios.MeshLinkerd, firstWindow, pods)
+	if p := poolOf(t, x, "web"); !slices.ContainsFunc(findings(p.tally.lack), func(f string) bool { return strings.HasPrefix(f, "PodsChanged:") }) {
 		t.Errorf("the pods changed in the window, and the pool says %v", findings(p.tally.lack))
 	}
 }

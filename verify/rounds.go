@@ -92,10 +92,15 @@ func (x *trial) pods(t *tally, r *round, w scenarios.Workload) []*evidence.Pod {
 type pool struct {
 	tally tally // evidence of it, and what is wrong with that
 	counts
+	pods    []podCounts
 	refused map[refusal]int64          // by the proxies' counters
 	seen    map[refusal][]evidence.Ref // by clients
-	// tells are the clients whose connections each pod counts, by UID.
-	tells map[string]map[client]bool
+}
+
+// podCounts is what the proxy of one pod counted.
+type podCounts struct {
+	evidence.PodRef
+	counts
 }
 
 // pool sums the counts over every pod of a service in every cluster. Each pod is one epoch: a process that was
@@ -105,7 +110,7 @@ func (x *trial) pool(r *round, w scenarios.Workload) *pool {
 	if p := x.pools[key]; p != nil {
 		return p
 	}
-	p := &pool{tells: map[string]map[client]bool{}}
+	p := &pool{}
 	x.pools[key] = p
 	p.tally.add(&r.tally)
 	var deltas []sample
@@ -121,10 +126,7 @@ func (x *trial) pool(r *round, w scenarios.Workload) *pool {
 			continue
 		}
 		deltas = append(deltas, d...)
-		p.tells[pod.At.UID] = map[client]bool{}
-		for c := range x.d.counts(d).opened {
-			p.tells[pod.At.UID][c] = true
-		}
+		p.pods = append(p.pods, podCounts{pod.At, x.d.counts(d)})
 	}
 	p.counts = x.d.counts(deltas)
 	p.refused, p.seen = map[refusal]int64{}, map[refusal][]evidence.Ref{}

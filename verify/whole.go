@@ -34,6 +34,16 @@ func (x *trial) run(rec *evidence.Record) Check {
 	if _, err := dialectOf(scenarios.MeshName(x.id.Mesh)); err != nil {
 		t.invalid("UnknownMesh", nil, "%v", err)
 	}
+	// A UID never comes back: pods of another trial in this one's inventory mean that its evidence was made there.
+	home := map[string]evidence.Trial{}
+	for _, p := range rec.Pods {
+		was, known := home[p.At.UID]
+		if known && was != p.Trial && (was == x.id || p.Trial == x.id) {
+			t.invalid("ForeignEvidence", refsOf(p), "pod %s with UID %s is in the inventories of trials %s and %s", podName(p.At), p.At.UID, was, p.Trial)
+			break
+		}
+		home[p.At.UID] = p.Trial
+	}
 	x.restarts(t)
 	x.ends(t)
 	c.Verdict, c.Reason, c.Message, c.Used = t.judge("the trial went all its way, and its record is whole")
