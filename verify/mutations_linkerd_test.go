@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -116,6 +117,22 @@ func TestWhatSpoilsOrDisprovesARecordOfLinkerd(t *testing.T) {
 		{"a 404 where a proxy denied", func(t *testing.T, rec *evidence.Record) {
 			ask(t, rec, fresh, func(p *evidence.Probe) bool { return p.From.Service == "ingress" && p.To == "cart" && p.Status == 403 }).Status = 404
 		}, "policy/cart", Invalid, "MetricsDisagree"},
+		{"a pod that plaintext never met", func(t *testing.T, rec *evidence.Record) {
+			var ends []*evidence.Scrape
+			for _, s := range rec.Scrapes {
+				if s.At.Service == "cart" && s.Window == fresh && s.Edge == "end" {
+					ends = append(ends, s)
+				}
+			}
+			var n [2]int
+			for i, s := range ends {
+				_, after, _ := strings.Cut(s.Body, l5dDenied("")+" ")
+				_, err := fmt.Sscan(after, &n[i])
+				must(t, err)
+			}
+			ends[0].Body = strings.Replace(ends[0].Body, fmt.Sprintf("%s %d\n", l5dDenied(""), n[0]), "", 1)
+			ends[1].Body = strings.Replace(ends[1].Body, fmt.Sprintf("%s %d\n", l5dDenied(""), n[1]), fmt.Sprintf("%s %d\n", l5dDenied(""), n[0]+n[1]), 1)
+		}, "mtls/shop->cart", Invalid, "NotCovered"},
 		{"a limit on the rate that took a refusal's place", func(t *testing.T, rec *evidence.Record) {
 			grow("cart", fresh, with(l5dNoRoute(l5dIngress), "route_not_found", "local_ratelimit"), 1)(t, rec)
 		}, "policy/cart", Invalid, "RateLimited"},
