@@ -51,8 +51,9 @@ type MeshName string
 
 // The meshes that this version runs.
 const (
-	MeshNone  MeshName = "none"
-	MeshIstio MeshName = "istio"
+	MeshNone    MeshName = "none"
+	MeshIstio   MeshName = "istio"
+	MeshLinkerd MeshName = "linkerd"
 )
 
 // Gap names something that a mesh is known not to do.

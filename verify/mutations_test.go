@@ -105,15 +105,49 @@ func countIn(t *testing.T, body, series string) (n int) {
 
 const shopID, cartID = "spiffe://cluster.local/ns/app/sa/shop", "spiffe://cluster.local/ns/app/sa/cart"
 
+// mutation is one thing that is not as it should be, and what becomes of a check.
+type mutation struct {
+	name   string
+	change func(*testing.T, *evidence.Record)
+	check  string
+	want   Verdict
+	reason string
+}
+
+// spoil applies each mutation to a good record of a mesh.
+func spoil(t *testing.T, mesh scenarios.MeshName, mutations []mutation) {
+	t.Helper()
+	for _, c := range mutations {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			rec := goodRecord(t, testScenario(mesh))
+			c.change(t, rec)
+			res := Evaluate(rec)
+			found := false
+			for _, k := range res.Checks {
+				if k.ID == c.check {
+					found = true
+					if k.Verdict != c.want || k.Reason != c.reason {
+						t.Errorf("%s is %s %s: %s\nwant %s %s", k.ID, k.Verdict, k.Reason, k.Message, c.want, c.reason)
+					}
+					if k.Message == "" {
+						t.Errorf("%s has no message", k.ID)
+					}
+				}
+			}
+			if !found {
+				t.Errorf("there is no check %s", c.check)
+			}
+			if c.want != Skipped && res.Verdict == Pass {
+				t.Errorf("the run still passes")
+			}
+		})
+	}
+}
+
 func TestWhatSpoilsOrDisprovesARecordOfIstio(t *testing.T) {
 	fresh, established := "before/fresh", "after/established"
-	for _, c := range []struct {
-		name   string
-		change func(*testing.T, *evidence.Record)
-		check  string
-		want   Verdict
-		reason string
-	}{
+	spoil(t, scenarios.MeshIstio, []mutation{
 		{"a caller arrives under another's identity", func(t *testing.T, rec *evidence.Record) {
 			r := recordOf(t, rec, firstProbe(t, rec, fresh, allowedTo("shop", "cart")).ID)
 			r.XFCC = strings.ReplaceAll(r.XFCC, "sa/shop", "sa/stranger")
@@ -426,31 +460,7 @@ func TestWhatSpoilsOrDisprovesARecordOfIstio(t *testing.T) {
 		{"a sealed record that was changed", func(_ *testing.T, rec *evidence.Record) {
 			rec.Problems = []string{"seal: requests-0001.jsonl was changed after it was sealed"}
 		}, "latency/visitors/calm/p99", Invalid, "RecordNotWhole"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			rec := goodRecord(t, testScenario(scenarios.MeshIstio))
-			c.change(t, rec)
-			res := Evaluate(rec)
-			found := false
-			for _, k := range res.Checks {
-				if k.ID == c.check {
-					found = true
-					if k.Verdict != c.want || k.Reason != c.reason {
-						t.Errorf("%s is %s %s: %s\nwant %s %s", k.ID, k.Verdict, k.Reason, k.Message, c.want, c.reason)
-					}
-					if k.Message == "" {
-						t.Errorf("%s has no message", k.ID)
-					}
-				}
-			}
-			if !found {
-				t.Errorf("there is no check %s", c.check)
-			}
-			if c.want != Skipped && res.Verdict == Pass {
-				t.Errorf("the run still passes")
-			}
-		})
-	}
+	})
 }
 
 // fail turns n outcomes of a tick into errors, and those of its phase.

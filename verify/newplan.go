@@ -157,15 +157,21 @@ func coverTimes(s *scenarios.Scenario, asks []Ask) func(Ask) int {
 		outside bool
 	}
 	sideOf := func(a Ask) side { return side{a.To, a.From == scenarios.OutsiderName} }
+	// In plaintext, what nobody may ask may be refused for where it goes instead of how it comes.
+	proves := func(a Ask) bool {
+		return a.From != scenarios.OutsiderName || slices.ContainsFunc(s.Workloads(), func(w scenarios.Workload) bool {
+			return w.Meshed && s.Spec.Policy.Allows(w.Name, a.To, a.Method, a.Path)
+		})
+	}
 	cells := map[side]int{}
 	for _, a := range asks {
-		if !a.Allowed {
+		if !a.Allowed && proves(a) {
 			cells[sideOf(a)]++
 		}
 	}
 	return func(a Ask) int {
 		w, ok := s.Workload(a.To)
-		if a.Allowed || !ok || podsOf(w) == 1 {
+		if a.Allowed || !ok || podsOf(w) == 1 || !proves(a) {
 			return minTimes
 		}
 		n := cells[sideOf(a)]

@@ -29,7 +29,7 @@ func leavesOf(handshakes map[podWindow][]*evidence.Handshake) map[string]string 
 // origin wants a request to have been made with a certificate that is served where its caller says that it is. An
 // ingress serves nobody in the mesh, so its leaf is not known; and where no chains are read, nothing is claimed.
 func (x *trial) origin(t *tally, rec *evidence.Request, from scenarios.Workload) {
-	if from.Service == nil || len(x.leaves) == 0 {
+	if from.Service == nil || len(x.leaves) == 0 || !x.d.traits().tellsLeaf {
 		return
 	}
 	leaf := strings.ToLower(x.d.leaf(rec))

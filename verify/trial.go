@@ -101,6 +101,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 		if d, err := dialectOf(scenarios.MeshName(id.Mesh)); err == nil {
 			x.d = d
 		}
+		x.counted = x.d.countsRequests("")
 		all[id] = x
 	}
 	for _, g := range rec.Gaps() {
@@ -174,7 +175,7 @@ func (x *trial) addProbe(i *evidence.Probe) {
 }
 
 func (x *trial) addAccess(i *evidence.Access) {
-	if !x.d.proxied() {
+	if !x.d.traits().logs {
 		return
 	}
 	l := line{Access: i}

@@ -49,65 +49,74 @@ func (x *trial) loadAllowed(t *tally, to scenarios.Workload) {
 	}
 }
 
-// loadCounted holds what every proxy of a callee counted under load against what its workload recorded. A workload
-// records before it answers and its proxy counts when it answers, so whatever the proxy counted by then must have been
-// recorded: of a pod that was killed, what its last page says. That more was recorded than counted proves nothing;
-// requests may be on their way when a pod dies or a client gives up.
+// loadCounted holds what every proxy of a callee counted under load against what its workload recorded, which is at least
+// as much: a workload records before it answers, and Istio's proxy counts when it answers. Linkerd's counts when it lets a
+// request in, whatever becomes of it, so that of a pod that was killed it may have counted one more. That more was
+// recorded than counted proves nothing; requests may be on their way when a pod dies or a client gives up.
 func (x *trial) loadCounted(t *tally, e edge) {
 	if len(x.s.Spec.Traffic) == 0 || !x.counted {
 		return
 	}
+	early := x.d.traits().countsEarly
 	recorded := map[string][]*evidence.Request{} // by UID
 	for _, r := range x.arrived(windowLoad, e) {
-		if r.Status/100 == 2 {
+		if early || r.Status/100 == 2 {
 			recorded[r.At.UID] = append(recorded[r.At.UID], r)
 		}
 	}
-	known := map[string]bool{}
-	for _, w := range x.s.Workloads() {
-		if w.Meshed {
-			known[x.d.identity(w)] = true
+	for _, pod := range x.loadDeltas(t, e.to) {
+		var n int64
+		for _, c := range pod.requests {
+			switch {
+			case c.n == 0:
+			case !c.secured && (c.allowed || !x.d.traits().readsPlain):
+				t.fail("PlaintextAccepted", pod.used, "the proxy of %s counted at least %d requests with %s under load", podName(pod.PodRef), c.n, c.security)
+			case !c.allowed:
+			case c.principal == x.d.identity(e.from):
+				n += c.n
+			case !x.known(c.client):
+				t.fail("WrongIdentity", pod.used, "the proxy of %s let in at least %d requests of %s under load", podName(pod.PodRef), c.n, c.client)
+			}
+		}
+		if have := recorded[pod.UID]; n > int64(len(have)) && (pod.whole || !early) {
+			t.invalid("MetricsDisagree", append(pod.used, refsOf(have...)...), "the proxy of %s counted %d good answers to %s under load, and its workload recorded %d", podName(pod.PodRef), n, e.from.Name, len(have))
 		}
 	}
-	all := x.loadPages(t, e.to)
+}
+
+// loadCount is what the proxy of one pod counted under load.
+type loadCount struct {
+	podCounts
+	whole bool // until the end of the load; of a pod that ended before, it is a lower bound
+	used  []evidence.Ref
+}
+
+// loadDeltas counts what each proxy of a service gained under load: from the load's start, or from 0 for a pod that came
+// later, until its end, or until the last page of a pod that ended. What cannot be told of a pod is left out.
+func (x *trial) loadDeltas(t *tally, w scenarios.Workload) (out []loadCount) {
+	all := x.loadPages(t, w)
 	for _, uid := range sortedKeys(all) {
 		from, to := all[uid][0], all[uid][1]
-		first, err1 := x.page(to)
-		if err1 != nil {
+		last, err := x.page(to)
+		if err != nil {
 			continue // the run's own check says so
 		}
-		was := &page{start: first.start} // of a pod that was born under load
-		used := refsOf(to)
+		was, used := &page{start: last.start}, refsOf(to) // of a pod that was born under load
 		if from != nil {
 			used = refsOf(from, to)
-			p, err := x.page(from)
-			if err != nil {
+			if was, err = x.page(from); err != nil {
 				continue
 			}
-			was = p
 		}
-		deltas, err := increase(was, first)
+		// However long the load was: what was dropped for idleness in its midst lowers the count, and no more is claimed.
+		deltas, err := increase(was, last, x.d.traits().idle > 0)
 		if err != nil {
 			t.invalid("EpochBroken", used, "metrics of pod %s under load: %v", podName(to.At), err)
 			continue
 		}
-		var n int64
-		for _, c := range x.d.counts(deltas).requests {
-			switch {
-			case c.n == 0:
-			case !c.secured:
-				t.fail("PlaintextAccepted", used, "the proxy of %s counted %d requests with connection_security_policy=%q under load", podName(to.At), c.n, c.security)
-			case c.code/100 != 2:
-			case c.principal == x.d.identity(e.from):
-				n += c.n
-			case !known[c.principal]:
-				t.fail("WrongIdentity", used, "the proxy of %s let in %d requests of %q under load", podName(to.At), c.n, c.principal)
-			}
-		}
-		if have := recorded[uid]; n > int64(len(have)) {
-			t.invalid("MetricsDisagree", append(used, refsOf(have...)...), "the proxy of %s counted %d good answers to %s under load, and its workload recorded %d", podName(to.At), n, e.from.Name, len(have))
-		}
+		out = append(out, loadCount{podCounts{to.At, x.d.counts(deltas)}, to.Edge == "end", used})
 	}
+	return out
 }
 
 // loadPages finds, for every pod of a service, the page from the start of the load, nil for a pod that came later, and

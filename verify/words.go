@@ -38,6 +38,7 @@ func extraRules(e scenarios.MeshEntry, to string, visit func(policy string, rule
 
 // extraWords are the methods and paths that objects of any mesh entry name for a service: every mesh is asked the same.
 func extraWords(s *scenarios.Scenario, to string) (methods, paths []string) {
+	methods, paths = routeWords(s)
 	for _, e := range s.Spec.Meshes {
 		extraRules(e, to, func(_ string, rule map[string]any) {
 			for _, t := range list(rule["to"]) {
@@ -90,6 +91,9 @@ func unasked(e scenarios.MeshEntry, to string) (what string) {
 			note(askedBy["when"], fmt.Sprint(object(w)["key"]))
 		}
 	})
+	if what == "" {
+		what = unaskedRoute(e)
+	}
 	return what
 }
 
