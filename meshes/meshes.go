@@ -23,7 +23,7 @@ type Mesh interface {
 }
 
 // All lists the meshes that this version knows.
-func All() []Mesh { return []Mesh{none{}, istio{}} }
+func All() []Mesh { return []Mesh{none{}, istio{}, linkerd{}} }
 
 // ByName finds a mesh.
 func ByName(name scenarios.MeshName) (Mesh, error) {

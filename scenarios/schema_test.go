@@ -91,7 +91,7 @@ func TestTheSchemaRefusesWhatASchemaCanRefuse(t *testing.T) {
 		{"unknown field", []string{"blocks: 2", "bloks: 2"}},
 		{"field of a later version", []string{"  blocks: 2", "  identity: {trustRoot: shared}"}},
 		{"missing field", []string{"      to: shop\n", ""}},
-		{"unknown mesh", []string{"name: istio", "name: linkerd"}},
+		{"unknown mesh", []string{"name: istio", "name: layered"}},
 		{"unknown gap", []string{"gaps: [mtls, policy]", "gaps: [speed]"}},
 		{"unknown fault", []string{"kind: partition", "kind: fire"}},
 		{"unknown default", []string{"default: deny", "default: perhaps"}},

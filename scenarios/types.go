@@ -68,7 +68,7 @@ const (
 // MeshEntry is one mesh of the comparison.
 type MeshEntry struct {
 	// The mesh.
-	Name MeshName `json:"name" jsonschema:"enum=none,enum=istio"`
+	Name MeshName `json:"name" jsonschema:"enum=none,enum=istio,enum=linkerd"`
 	// What this mesh is known not to do: mtls, policy. A declared gap must be demonstrated by requests that got
 	// through; it is then shown as GAP and does not fail the run. A declared gap that is closed makes the run INVALID.
 	Gaps []Gap `json:"gaps,omitempty" jsonschema:"enum=mtls,enum=policy"`

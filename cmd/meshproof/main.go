@@ -13,6 +13,7 @@ import (
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 )
 
@@ -44,8 +45,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "meshproof",
 		Short: "Prove from evidence whether a service mesh keeps its promises under spikes and faults",
-		Long: `Meshproof brings up clusters with Istio, or with no mesh, drives traffic spikes and
-faults through them, proves from recorded evidence whether mutual TLS, policy and
+		Long: `Meshproof brings up clusters with Istio, with Linkerd, or with no mesh, drives traffic
+spikes and faults through them, proves from recorded evidence whether mutual TLS, policy and
 latency budgets held, and compares the meshes in one report.
 
 Exit codes: 0 PASS, 1 FAIL, 2 usage or scenario error, 3 INVALID (the evidence can't
@@ -66,7 +67,7 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 func provider(driver string) (clusters.Provider, error) {
 	switch driver {
 	case "embedded":
-		return embedded.New(map[string]proxy.Factory{"istio": istio.Factory()}), nil
+		return embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()}), nil
 	case "kind", "existing":
 		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded", driver)
 	}
