@@ -40,7 +40,8 @@ deps: ## install what the tests need beside Go (Debian, as root)
 
 screenshots: build ## the README's pictures, from a real run
 	bin/meshproof run two-clusters --out out
-	go run ./hack/screenshots out/latest/report.html docs/images
+	go run ./hack/screenshots -height 1000 out/latest/report.html docs/images
+	go run ./hack/screenshots -section time out/latest/report.html docs/images
 
 update: ## rewrite the golden files of the tests
 	go test ./meshes ./reports ./reports/chart ./scenarios -update

@@ -251,6 +251,7 @@ func rules() []rule {
 		{"latency of a phase that sends nothing", []string{"phase: spike", "phase: stage-3"}, []string{"spec.expect.latency[0].phase: the phase stage-3 sends nothing"}},
 		{"latency twice", []string{"p99: 3s}]", "p99: 3s}, {traffic: buyers, phase: spike, p50: 1s}]"}, []string{"spec.expect.latency[1]: is for the same as spec.expect.latency[0]"}},
 		{"errors rate above 1", []string{"rate: 0.1}", "rate: 10}"}, []string{"spec.expect.errors[0].rate: 10 is out of range"}},
+		{"errors that let every request fail", []string{"rate: 0.1}", "rate: 1}"}, []string{"spec.expect.errors[0].rate: is 1: it lets every request fail"}},
 		{"recovery after nothing", []string{"after: dies", "after: dise"}, []string{`spec.expect.recovery[0].after: there is no fault "dise" (did you mean dies?)`}},
 		{"recovery that can't be seen", []string{"after: dies, within: 3s", "after: cut, within: 4s"}, []string{"spec.expect.recovery[0].within: 4s after the fault, at 11s, the load is over (10s)"}},
 		{"recovery without faults", []string{base[strings.Index(base, "  faults:\n"):strings.Index(base, "  expect:\n")], ""}, []string{"spec.expect.recovery[0].after: there is no fault to recover from"}},
@@ -270,7 +271,7 @@ func rules() []rule {
 		{"complex key", []string{"  blocks: 2\n", "  ? blocks\n  : 2\n"}, []string{"YAML complex keys (?) are not allowed"}},
 		{"several documents", []string{"    recovery: [{after: dies, within: 3s}]\n", "    recovery: [{after: dies, within: 3s}]\n---\na: b\n"}, []string{"has several YAML documents"}},
 		{"bracket not closed", []string{"clusters: [east, west]", "clusters: [east, west"}, []string{"is not YAML: "}},
-		{"tab for indentation", []string{"  blocks: 2\n", "\tblocks: 2\n"}, []string{"is not YAML: "}},
+		{"tab for indentation", []string{"  blocks: 2\n", "\tblocks: 2\n"}, []string{"is not YAML: a line begins with a tab (indent with spaces)"}},
 
 		{"wrong apiVersion alone", []string{"meshproof/v1alpha1", "meshproof/v2", "blocks: 2", "bloks: 2"}, []string{`apiVersion: "meshproof/v2" is not a version of scenarios`}},
 		{"wrong kind alone", []string{"kind: Scenario", "kind: Deployment", "blocks: 2", "bloks: 2"}, []string{`kind: "Deployment" is not a scenario (write Scenario)`}},

@@ -4,13 +4,12 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"reflect"
 	"strings"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/meshproof/meshproof/internal/typedoc"
 )
 
 //go:embed types.go
@@ -20,9 +19,9 @@ var typesSource string
 // the limits, their comments the descriptions. What it refuses Parse refuses too; Parse refuses more, because a schema
 // can't say what a reference refers to.
 func Schema() ([]byte, error) {
-	comments, err := commentsOf(typesSource)
+	comments, err := typedoc.Comments(typesSource)
 	if err != nil {
-		return nil, fmt.Errorf("read the comments of the scenario types: %w", err)
+		return nil, err
 	}
 	r := &jsonschema.Reflector{
 		Anonymous:      true,
@@ -78,40 +77,4 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 		return obj
 	}
 	return nil
-}
-
-// commentsOf reads the comments of a file's types ("Fault") and their fields ("Fault.At").
-func commentsOf(source string) (map[string]string, error) {
-	f, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
-	if err != nil {
-		return nil, err
-	}
-	comments := map[string]string{}
-	for _, decl := range f.Decls {
-		gen, ok := decl.(*ast.GenDecl)
-		if !ok || gen.Tok != token.TYPE {
-			continue
-		}
-		for _, spec := range gen.Specs {
-			t, ok := spec.(*ast.TypeSpec)
-			if !ok {
-				continue
-			}
-			comments[t.Name.Name] = oneLine(gen.Doc)
-			st, ok := t.Type.(*ast.StructType)
-			if !ok {
-				continue
-			}
-			for _, field := range st.Fields.List {
-				for _, name := range field.Names {
-					comments[t.Name.Name+"."+name.Name] = oneLine(field.Doc)
-				}
-			}
-		}
-	}
-	return comments, nil
-}
-
-func oneLine(doc *ast.CommentGroup) string {
-	return strings.Join(strings.Fields(doc.Text()), " ")
 }

@@ -281,7 +281,9 @@ type ExpectPolicy struct {
 	Matrix string `json:"matrix" jsonschema:"enum=complete"`
 }
 
-// ExpectLatency is a budget for latency from the intended send time. At least one quantile must be given.
+// ExpectLatency is a budget for latency from the intended send time. At least one quantile must be given. Requests that
+// fail count with the time that it took: where more than half fail, or more than 1% and the scenario gives no error budget
+// for the phase, the latency proves nothing.
 type ExpectLatency struct {
 	// The traffic.
 	Traffic string `json:"traffic"`
@@ -301,7 +303,7 @@ type ExpectErrors struct {
 	Traffic string `json:"traffic"`
 	// The phase. Default: each phase, by itself.
 	Phase string `json:"phase,omitempty"`
-	// Largest share of requests that may fail, 0 to 1.
+	// Largest share of requests that may fail, from 0 to below 1.
 	Rate float64 `json:"rate" jsonschema:"minimum=0,maximum=1"`
 }
 

@@ -21,8 +21,9 @@ import (
 func main() {
 	width := flag.Int64("width", 1200, "width of the page in CSS pixels")
 	height := flag.Int64("height", 0, "height of the picture in CSS pixels; 0: the whole page")
+	section := flag.String("section", "", "ID of the one section to take a picture of: checks, latency, time, policy, …")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: screenshots [flags] REPORT.html FOLDER\nwrites FOLDER/report-light.png and FOLDER/report-dark.png")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: screenshots [flags] REPORT.html FOLDER\nwrites FOLDER/report-light.png and FOLDER/report-dark.png (with -section: report-SECTION-light.png and so on)")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -31,7 +32,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, flag.Arg(0), flag.Arg(1), *width, *height)
+	err := run(ctx, flag.Arg(0), flag.Arg(1), *section, *width, *height)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "screenshots:", err)
@@ -39,7 +40,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, page, folder string, width, height int64) error {
+func run(ctx context.Context, page, folder, section string, width, height int64) error {
 	page, err := filepath.Abs(page)
 	if err != nil {
 		return fmt.Errorf("finding the report: %w", err)
@@ -62,11 +63,15 @@ func run(ctx context.Context, page, folder string, width, height int64) error {
 
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(page)}
 	for _, scheme := range []string{"light", "dark"} {
-		png, err := shoot(ctx, u.String(), scheme, width, height)
+		png, err := shoot(ctx, u.String(), scheme, section, width, height)
 		if err != nil {
 			return fmt.Errorf("taking the %s picture with Chromium (make deps installs it): %w", scheme, err)
 		}
-		name := filepath.Join(folder, "report-"+scheme+".png")
+		name := "report-" + scheme + ".png"
+		if section != "" {
+			name = "report-" + section + "-" + scheme + ".png"
+		}
+		name = filepath.Join(folder, name)
 		if err := os.WriteFile(name, png, 0o644); err != nil {
 			return fmt.Errorf("writing the picture: %w", err)
 		}
@@ -75,8 +80,12 @@ func run(ctx context.Context, page, folder string, width, height int64) error {
 }
 
 // shoot takes one picture in one colour scheme.
-func shoot(ctx context.Context, u, scheme string, width, height int64) ([]byte, error) {
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, max(height, 800))); err != nil {
+func shoot(ctx context.Context, u, scheme, section string, width, height int64) ([]byte, error) {
+	viewport := max(height, 800)
+	if section != "" {
+		viewport = 8000 // the section must lie inside of it
+	}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, viewport)); err != nil {
 		return nil, err
 	}
 	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -87,6 +96,9 @@ func shoot(ctx context.Context, u, scheme string, width, height int64) ([]byte, 
 	}
 	if err := chromedp.Do(ctx, chromedp.Navigate(u), chromedp.WaitReady("main")); err != nil {
 		return nil, err
+	}
+	if section != "" {
+		return chromedp.Run(ctx, chromedp.Screenshot("section#"+section))
 	}
 	if height > 0 {
 		return chromedp.Run(ctx, chromedp.CaptureScreenshot())
