@@ -99,6 +99,7 @@ func (p *simPod) linkerdPage() string {
 		series[k] = n
 		if labels, ok := strings.CutPrefix(k, "inbound_http_authz_allow_total{"); ok {
 			series[`request_total{direction="inbound",`+labels] = n
+			series[`response_total{direction="inbound",`+strings.TrimSuffix(labels, "}")+`,status_code="200",classification="success",grpc_status="",error=""}`] = n
 		}
 	}
 	keys := make([]string, 0, len(series))

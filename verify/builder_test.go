@@ -377,6 +377,22 @@ func (b *builder) receive(at *simPod, id, window, caller, method, path, identity
 	})
 }
 
+// loadHop is a request under load that is answered well.
+func (b *builder) loadHop(from, to *simPod, id, path string) {
+	identity := ""
+	switch {
+	case b.linkerd():
+		identity = l5dID(from.w)
+		to.counts[l5dAllowed(identity)]++
+	case b.meshed():
+		identity = xfcc(from, to)
+		if !b.upstream {
+			to.counts[requestSeries(from.w.SPIFFEID(), "mutual_tls", 200)]++
+		}
+	}
+	b.receive(to, id, windowLoad, from.w.Name+"@"+from.Cluster, "GET", path, identity, 1)
+}
+
 // load plays the load with its faults: 20 requests a second, a tick each 250 ms.
 func (b *builder) load() {
 	b.edge(windowLoad, "start")
@@ -384,13 +400,8 @@ func (b *builder) load() {
 	zero := b.now
 	at := func(d time.Duration) { b.now = zero.Add(d) }
 	ingress, shop := b.of("ingress", "east")[0], b.of("shop", "east")[0]
-	header := ""
-	if b.meshed() {
-		header = xfcc(ingress, shop)
-	}
-	if b.linkerd() {
-		header = l5dID(ingress.w)
-	}
+	carts := b.of("cart", "")
+	cart := carts[len(carts)-1] // not the one that dies
 	phase, sums, sent := "", map[string]int64{}, 0
 	for i, st := range stagesOf(b.s.Spec.Traffic[0].Profile) {
 		for k := range int(st.duration / (250 * time.Millisecond)) {
@@ -404,11 +415,10 @@ func (b *builder) load() {
 				codes, errs = map[string]int{"200": int(n) - 1, "503": 1}, 1
 			}
 			for range n - errs {
-				b.receive(shop, fmt.Sprintf("load-%d", sent), windowLoad, "ingress@east", "GET", "/", header, 1)
+				id := fmt.Sprintf("load-%d", sent)
+				b.loadHop(ingress, shop, id, "/")
+				b.loadHop(shop, cart, id+".1", "/carts/1")
 				sent++
-				if b.meshed() && !b.upstream {
-					shop.counts[requestSeries(ingress.w.SPIFFEID(), "mutual_tls", 200)]++
-				}
 			}
 			at(start + 250*time.Millisecond)
 			b.put(&evidence.Tick{

@@ -103,6 +103,9 @@ type counts struct {
 	// opened are the connections that clients opened, by client; one that opened none and has a series is there with 0.
 	// Only where traits.keeps.
 	opened map[client]int64
+	// answered are good answers, by client, where requests does not say what became of them. Only where
+	// traits.countsEarly.
+	answered map[client]int64
 	// parents are requests that the proxies sent, by the kind and name of what Linkerd balanced them over:
 	// "Service/web", or "default/endpoint" where it balanced nothing because its client had chosen the pod.
 	parents map[string]int64

@@ -29,7 +29,9 @@ const (
 	// linkerdTCPDeny counts connections that were closed because what they carry is opaque and not authorised.
 	linkerdTCPDeny = "inbound_tcp_authz_deny_total"
 	linkerdOpened  = "tcp_open_total"
-	linkerdSent    = "outbound_http_route_backend_requests_total"
+	// linkerdAnswered counts answers. A request that was authorised may still die on its way to the workload.
+	linkerdAnswered = "response_total"
+	linkerdSent     = "outbound_http_route_backend_requests_total"
 
 	// linkerdControlPlane is the namespace that is part of every identity.
 	linkerdControlPlane = "linkerd"
@@ -74,14 +76,14 @@ func (linkerdDialect) peer(r *evidence.Request) (from, to string, err error) {
 func (linkerdDialect) leaf(*evidence.Request) string { return "" }
 
 func (linkerdDialect) families() []string {
-	return []string{linkerdAllow, linkerdDeny, linkerdNoRoute, linkerdLimited, linkerdTCPDeny, linkerdOpened, linkerdSent}
+	return []string{linkerdAllow, linkerdDeny, linkerdNoRoute, linkerdLimited, linkerdTCPDeny, linkerdOpened, linkerdAnswered, linkerdSent}
 }
 
 // countsRequests is always: a series that is not there is a count of 0, which then does not agree with the workloads'.
 func (linkerdDialect) countsRequests(string) bool { return true }
 
 func (linkerdDialect) counts(deltas []sample) counts {
-	c := counts{countsTurns: true, opened: map[client]int64{}, parents: map[string]int64{}}
+	c := counts{countsTurns: true, opened: map[client]int64{}, answered: map[client]int64{}, parents: map[string]int64{}}
 	for _, d := range deltas {
 		if d.name == linkerdSent {
 			c.parents[d.labels["parent_kind"]+"/"+d.labels["parent_name"]] += d.count
@@ -96,6 +98,11 @@ func (linkerdDialect) counts(deltas []sample) counts {
 			r.client = client{d.labels["client_id"], true}
 		}
 		switch d.name {
+		case linkerdAnswered:
+			if code := d.labels["status_code"]; d.labels["direction"] == "inbound" && len(code) == 3 && code[0] == '2' {
+				c.answered[r.client] += d.count
+			}
+			continue
 		case linkerdAllow:
 			r.allowed = true
 		case linkerdDeny:

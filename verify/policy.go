@@ -82,6 +82,11 @@ func (x *trial) policyGap(c *Check, cells []Cell, all *tally, got, forbidden int
 	case len(all.lack) > 0:
 		c.Verdict, c.Reason, c.Message = Invalid, all.lack[0].reason, "the declared gap cannot be shown: "+all.lack[0].message
 		c.Used = refs(all.lack[0].used)
+		for i := range cells {
+			if cells[i].Verdict == Fail { // what got through shows the gap, or nothing
+				cells[i].Verdict = Invalid
+			}
+		}
 	case len(all.disproof) > 0 && all.disproof[0].reason != reasonHole:
 		// An allowed request that is refused is no gap in what the mesh can refuse.
 	case got > 0:

@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"fmt"
+
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -37,6 +39,29 @@ func (x *trial) loadArrived(t *tally, to string) {
 	}
 }
 
+// loadCalled wants every call that a well answered request made under load to be recorded where it went: the k-th call
+// on behalf of a request has the request's ID with ".k" behind it, and a service answers well only when its calls were.
+// Calls that only a share of the requests makes prove nothing by their absence.
+func (x *trial) loadCalled(t *tally) {
+	for i := range x.s.Spec.Topology.Services {
+		from := &x.s.Spec.Topology.Services[i]
+		for k, call := range from.Calls {
+			if call.Share != nil && *call.Share < 1 {
+				continue
+			}
+			arrived := map[string]bool{}
+			for _, r := range x.received[edgeWindow{window: windowLoad, service: call.To}] {
+				arrived[r.ID] = true
+			}
+			for _, r := range x.received[edgeWindow{window: windowLoad, service: from.Name}] {
+				if id := fmt.Sprintf("%s.%d", r.ID, k+1); r.Status/100 == 2 && !arrived[id] {
+					t.invalid("NoRecord", refsOf(r.Request), "%s answered request %s with %d, and its call %s to %s is not in the record: evidence is lost", podName(r.At), r.ID, r.Status, id, call.To)
+				}
+			}
+		}
+	}
+}
+
 // loadAllowed wants everything that a service received under load to have been allowed.
 func (x *trial) loadAllowed(t *tally, to scenarios.Workload) {
 	for _, r := range x.received[edgeWindow{window: windowLoad, service: to.Name}] {
@@ -49,9 +74,8 @@ func (x *trial) loadAllowed(t *tally, to scenarios.Workload) {
 	}
 }
 
-// loadCounted holds what every proxy of a callee counted under load against what its workload recorded, which is at least
-// as much: a workload records before it answers, and Istio's proxy counts when it answers. Linkerd's counts when it lets a
-// request in, whatever becomes of it, so that of a pod that was killed it may have counted one more. That more was
+// loadCounted holds the good answers that every proxy of a callee counted under load against what its workload recorded,
+// which is at least as much: a workload records before it answers, and its proxy counts the answer. That more was
 // recorded than counted proves nothing; requests may be on their way when a pod dies or a client gives up.
 func (x *trial) loadCounted(t *tally, e edge) {
 	if len(x.s.Spec.Traffic) == 0 || !x.counted {
@@ -60,7 +84,7 @@ func (x *trial) loadCounted(t *tally, e edge) {
 	early := x.d.traits().countsEarly
 	recorded := map[string][]*evidence.Request{} // by UID
 	for _, r := range x.arrived(windowLoad, e) {
-		if early || r.Status/100 == 2 {
+		if r.Status/100 == 2 {
 			recorded[r.At.UID] = append(recorded[r.At.UID], r)
 		}
 	}
@@ -73,12 +97,16 @@ func (x *trial) loadCounted(t *tally, e edge) {
 				t.fail("PlaintextAccepted", pod.used, "the proxy of %s counted at least %d requests with %s under load", podName(pod.PodRef), c.n, c.security)
 			case !c.allowed:
 			case c.principal == x.d.identity(e.from):
-				n += c.n
+				if early { // let in is not yet answered
+					n = pod.answered[c.client]
+				} else {
+					n += c.n
+				}
 			case !x.known(c.client):
 				t.fail("WrongIdentity", pod.used, "the proxy of %s let in at least %d requests of %s under load", podName(pod.PodRef), c.n, c.client)
 			}
 		}
-		if have := recorded[pod.UID]; n > int64(len(have)) && (pod.whole || !early) {
+		if have := recorded[pod.UID]; n > int64(len(have)) {
 			t.invalid("MetricsDisagree", append(pod.used, refsOf(have...)...), "the proxy of %s counted %d good answers to %s under load, and its workload recorded %d", podName(pod.PodRef), n, e.from.Name, len(have))
 		}
 	}
@@ -87,8 +115,7 @@ func (x *trial) loadCounted(t *tally, e edge) {
 // loadCount is what the proxy of one pod counted under load.
 type loadCount struct {
 	podCounts
-	whole bool // until the end of the load; of a pod that ended before, it is a lower bound
-	used  []evidence.Ref
+	used []evidence.Ref
 }
 
 // loadDeltas counts what each proxy of a service gained under load: from the load's start, or from 0 for a pod that came
@@ -114,7 +141,7 @@ func (x *trial) loadDeltas(t *tally, w scenarios.Workload) (out []loadCount) {
 			t.invalid("EpochBroken", used, "metrics of pod %s under load: %v", podName(to.At), err)
 			continue
 		}
-		out = append(out, loadCount{podCounts{to.At, x.d.counts(deltas)}, to.Edge == "end", used})
+		out = append(out, loadCount{podCounts{to.At, x.d.counts(deltas)}, used})
 	}
 	return out
 }

@@ -31,6 +31,9 @@ func TestWhatLoadBringsIsHeldAgainstThoseWhoSawIt(t *testing.T) {
 		{"the same by the generator's count", func(t *testing.T, rec *evidence.Record) {
 			lose(t, rec, "load-7")
 		}, "load/visitors/calm", Invalid, "NoRecord"},
+		{"a call under load that its callee's record lost, and no number misses", func(t *testing.T, rec *evidence.Record) {
+			lose(t, rec, "load-7.1")
+		}, "load/visitors/calm", Invalid, "NoRecord"},
 		{"good answers that no workload gave", func(_ *testing.T, rec *evidence.Record) {
 			rec.Requests = slices.DeleteFunc(rec.Requests, func(r *evidence.Request) bool { return r.Window == windowLoad })
 			renumber(rec)
