@@ -16,10 +16,11 @@ import (
 // objects are Istio's settings, each kind from the oldest to the newest: where two of them conflict, istiod takes the
 // older one.
 type objects struct {
-	peerAuthentications   []*security.PeerAuthentication
-	authorizationPolicies []*security.AuthorizationPolicy
-	virtualServices       []*networking.VirtualService
-	destinationRules      []*networking.DestinationRule
+	peerAuthentications    []*security.PeerAuthentication
+	authorizationPolicies  []*security.AuthorizationPolicy
+	requestAuthentications []*security.RequestAuthentication
+	virtualServices        []*networking.VirtualService
+	destinationRules       []*networking.DestinationRule
 }
 
 func settingsOf(objs []clusters.Object) objects {
@@ -30,6 +31,8 @@ func settingsOf(objs []clusters.Object) objects {
 			out.peerAuthentications = append(out.peerAuthentications, o)
 		case *security.AuthorizationPolicy:
 			out.authorizationPolicies = append(out.authorizationPolicies, o)
+		case *security.RequestAuthentication:
+			out.requestAuthentications = append(out.requestAuthentications, o)
 		case *networking.VirtualService:
 			out.virtualServices = append(out.virtualServices, o)
 		case *networking.DestinationRule:
@@ -38,6 +41,7 @@ func settingsOf(objs []clusters.Object) objects {
 	}
 	slices.SortStableFunc(out.peerAuthentications, oldestFirst)
 	slices.SortStableFunc(out.authorizationPolicies, oldestFirst)
+	slices.SortStableFunc(out.requestAuthentications, oldestFirst)
 	slices.SortStableFunc(out.virtualServices, oldestFirst)
 	slices.SortStableFunc(out.destinationRules, oldestFirst)
 	return out

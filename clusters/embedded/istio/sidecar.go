@@ -42,6 +42,7 @@ type sidecar struct {
 	config   atomic.Pointer[config]
 	updating sync.Mutex // of the fields below
 	hosts    map[hostKey]*host
+	keys     keyring
 	timers   []*time.Timer
 
 	inbound, outbound, stats net.Listener
@@ -164,6 +165,9 @@ func (l trackingListener) Accept() (net.Conn, error) {
 // Inbound implements proxy.Proxy.
 func (p *sidecar) Inbound() string { return p.inbound.Addr().String() }
 
+// Edge implements proxy.Edge: an ingress is entered through its sidecar, which decides who may.
+func (p *sidecar) Edge() string { return p.Inbound() }
+
 // Outbound implements proxy.Proxy.
 func (p *sidecar) Outbound() string { return p.outbound.Addr().String() }
 
@@ -172,9 +176,10 @@ func (p *sidecar) Metrics() string { return p.stats.Addr().String() }
 
 // Update implements proxy.Proxy. Connections to endpoints that are still there are kept.
 func (p *sidecar) Update(snap *proxy.Snapshot) {
-	next := compile(snap, p.pod)
 	p.updating.Lock()
 	defer p.updating.Unlock()
+	next := compile(snap, p.pod)
+	next.tokens = p.keys.rules(settingsOf(snap.Objects).requestAuthentications, p.pod, snap.Hosts)
 	if p.ctx.Err() != nil {
 		return
 	}
