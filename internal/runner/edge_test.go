@@ -106,19 +106,23 @@ func TestAHoleThatAnObjectOpensAtTheEdgeIsFound(t *testing.T) {
 		{"none", "name: istio", verify.Pass, "Proved", nil},
 		{
 			"a forgotten policy that lets in any user", istioWith(`{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: debug, namespace: edge}, spec: {rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}}`),
-			verify.Fail, "ClaimsIgnored", []string{verify.TokenMissingClaim, verify.TokenWrongClaim},
+			verify.Fail, "ClaimsIgnored",
+			[]string{verify.TokenMissingClaim, verify.TokenWrongClaim},
 		},
 		{
 			"a check without audiences", istioWith(strings.Replace(users, "JWT", `jwksUri: "http://issuer.meshproof.internal/keys", forwardOriginalToken: true`, 1)),
-			verify.Fail, "TokenAccepted", []string{verify.TokenWrongAudience},
+			verify.Fail, "TokenAccepted",
+			[]string{verify.TokenWrongAudience},
 		},
 		{
 			"a check whose keys are nowhere", istioWith(strings.Replace(users, "JWT", `jwksUri: "http://elsewhere.internal/keys", forwardOriginalToken: true`, 1)),
-			verify.Fail, "OverBlocked", []string{verify.TokenGood},
+			verify.Fail, "OverBlocked",
+			[]string{verify.TokenGood},
 		},
 		{
 			"a check that keeps the token from the gateway", istioWith(strings.Replace(users, "JWT", `audiences: [shop], jwksUri: "http://issuer.meshproof.internal/keys"`, 1)),
-			verify.Fail, "OverBlocked", []string{verify.TokenGood},
+			verify.Fail, "OverBlocked",
+			[]string{verify.TokenGood},
 		},
 		{"no mesh, and no gap declared", "name: none", verify.Fail, "ClaimsIgnored", []string{verify.TokenMissingClaim, verify.TokenWrongClaim}},
 		{"a gap that is none", "name: istio, gaps: [edge-claims]", verify.Invalid, "GapClosed", nil},

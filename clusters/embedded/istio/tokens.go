@@ -20,7 +20,7 @@ type tokenRule struct {
 	forward bool // the workload gets the token too
 }
 
-// keyring keeps the key sets of issuers over changes of the configuration.
+// keyring keeps the key sets of issuers over changes of the configuration, by where they come from.
 type keyring map[string]*oidc.Keys
 
 // rules takes the jwtRules that hold for a pod: those of the root namespace and of its own whose selector, if any,
@@ -32,14 +32,14 @@ func (k *keyring) rules(policies []*security.RequestAuthentication, pod proxy.Po
 			continue
 		}
 		for _, r := range p.Spec.GetJwtRules() {
-			uri := r.GetJwksUri()
+			from := fmt.Sprint(r.GetJwksUri(), hosts) // a host that moved has its keys fetched anew
 			if *k == nil {
 				*k = keyring{}
 			}
-			if (*k)[uri] == nil {
-				(*k)[uri] = oidc.NewKeys(uri, hosts)
+			if (*k)[from] == nil {
+				(*k)[from] = oidc.NewKeys(r.GetJwksUri(), hosts)
 			}
-			out = append(out, tokenRule{oidc.Rule{Issuer: r.GetIssuer(), Audiences: r.GetAudiences(), Keys: (*k)[uri]}, r.GetForwardOriginalToken()})
+			out = append(out, tokenRule{oidc.Rule{Issuer: r.GetIssuer(), Audiences: r.GetAudiences(), Keys: (*k)[from]}, r.GetForwardOriginalToken()})
 		}
 	}
 	return out
