@@ -16,8 +16,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	sigsjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/meshproof/meshproof/clusters/linkerdapi"
 )
 
 // kind is one kind of object that Meshproof works with.
@@ -44,6 +47,13 @@ func kindOf[T Object](group, version, name string, rank int, make func() T) kind
 		make: func() Object { return make() },
 		is:   func(o Object) bool { _, ok := o.(T); return ok },
 	}
+}
+
+// linkerdKind is a kind whose older versions have the same fields; the first version is the one that is written.
+func linkerdKind[T Object](name string, make func() T, versions ...string) kind {
+	k := kindOf(linkerdapi.Group, versions[0], name, 2, make)
+	k.older = versions[1:]
+	return k
 }
 
 func istioKind[T Object](group, name string, make func() T, spec func(T) proto.Message) kind {
@@ -75,6 +85,12 @@ var kinds = func() []kind {
 		istioKind("networking.istio.io", "DestinationRule",
 			func() *networkingv1.DestinationRule { return new(networkingv1.DestinationRule) },
 			func(o *networkingv1.DestinationRule) proto.Message { return &o.Spec }),
+		linkerdKind("Server", func() *linkerdapi.Server { return new(linkerdapi.Server) }, "v1beta3", "v1beta2", "v1beta1"),
+		linkerdKind("HTTPRoute", func() *linkerdapi.HTTPRoute { return new(linkerdapi.HTTPRoute) }, "v1beta3", "v1beta2", "v1beta1"),
+		linkerdKind("AuthorizationPolicy", func() *linkerdapi.AuthorizationPolicy { return new(linkerdapi.AuthorizationPolicy) }, "v1alpha1"),
+		linkerdKind("MeshTLSAuthentication", func() *linkerdapi.MeshTLSAuthentication { return new(linkerdapi.MeshTLSAuthentication) }, "v1alpha1"),
+		linkerdKind("NetworkAuthentication", func() *linkerdapi.NetworkAuthentication { return new(linkerdapi.NetworkAuthentication) }, "v1alpha1"),
+		kindOf("gateway.networking.k8s.io", "v1", "HTTPRoute", 2, func() *gatewayv1.HTTPRoute { return new(gatewayv1.HTTPRoute) }),
 		kindOf("", "v1", "Service", 3, func() *corev1.Service { return new(corev1.Service) }),
 		kindOf("apps", "v1", "Deployment", 4, func() *appsv1.Deployment { return new(appsv1.Deployment) }),
 	}
@@ -272,8 +288,9 @@ func Encode(objs []Object) ([]byte, error) {
 		}
 		m["apiVersion"], m["kind"] = k.apiVersion(k.version), k.name
 		delete(m, "status")
-		// An empty Istio spec has a meaning of its own (allow nothing); Kubernetes' own empty fields have none.
-		if k.spec == nil {
+		// An empty Istio spec (allow nothing) and an empty selector of Linkerd's (every pod) have meanings of their own;
+		// Kubernetes' own empty fields have none.
+		if k.spec == nil && k.group != linkerdapi.Group {
 			prune(m)
 		} else if meta, ok := m["metadata"].(map[string]any); ok {
 			prune(meta)

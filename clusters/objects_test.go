@@ -84,6 +84,15 @@ func TestWhatDecodeReadsEncodeWritesUnchanged(t *testing.T) {
 		"virtual service": virtualService,
 		"destination rule": "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: cart\n  namespace: app\nspec:\n" +
 			"  host: cart\n  subsets:\n  - name: fresh\n    trafficPolicy:\n      connectionPool:\n        http:\n          maxRequestsPerConnection: 1\n",
+		"server of every pod": "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  podSelector: {}\n  port: 8080\n",
+		"linkerd's authorization": "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata:\n  name: cart\n  namespace: app\nspec:\n" +
+			"  requiredAuthenticationRefs: []\n  targetRef:\n    group: policy.linkerd.io\n    kind: Server\n    name: cart\n",
+		"mesh authentication":    "apiVersion: policy.linkerd.io/v1alpha1\nkind: MeshTLSAuthentication\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  identities:\n  - '*'\n",
+		"network authentication": "apiVersion: policy.linkerd.io/v1alpha1\nkind: NetworkAuthentication\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  networks:\n  - cidr: 0.0.0.0/0\n",
+		"gateway route": "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  parentRefs:\n" +
+			"  - group: policy.linkerd.io\n    kind: Server\n    name: cart\n  rules:\n  - matches:\n    - method: GET\n",
+		"linkerd's route": "apiVersion: policy.linkerd.io/v1beta3\nkind: HTTPRoute\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  parentRefs:\n" +
+			"  - group: policy.linkerd.io\n    kind: Server\n    name: cart\n  rules:\n  - matches:\n    - method: GET\n",
 	}
 	for name, doc := range docs {
 		t.Run(name, func(t *testing.T) {

@@ -279,12 +279,14 @@ const (
 	EventPodCreated  = "pod-created" // At
 	EventPodReady    = "pod-ready"
 	EventPodEnded    = "pod-ended" // Message: journalled reason, such as "pod-kill cart-pod-dies"
-	EventApplied     = "applied"   // Name: kind/namespace/name, At.Cluster
-	EventProducerEnd = "producer-end"
-	EventError       = "error"       // the environment failed: Message
-	EventInterrupted = "interrupted" // the user stopped the run
-	EventRunEnd      = "run-end"
-	EventSkipped     = "skipped" // a mesh that cannot run here: Message
+	// EventInjectionSkipped is a pod that asked for a sidecar and did not get one: At, Message is the injector's reason.
+	EventInjectionSkipped = "injection-skipped"
+	EventApplied          = "applied" // Name: kind/namespace/name, At.Cluster
+	EventProducerEnd      = "producer-end"
+	EventError            = "error"       // the environment failed: Message
+	EventInterrupted      = "interrupted" // the user stopped the run
+	EventRunEnd           = "run-end"
+	EventSkipped          = "skipped" // a mesh that cannot run here: Message
 )
 
 // Event is anything else that a verdict needs to know.

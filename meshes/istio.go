@@ -8,7 +8,6 @@ import (
 	typeapi "istio.io/api/type/v1beta1"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 	security "istio.io/client-go/pkg/apis/security/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/clusters"
@@ -43,12 +42,7 @@ func (istio) Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, 
 		return nil, err
 	}
 	settings := slices.Concat(istioAuthentication(), istioTokens(s), istioAuthorization(s), istioTraffic(s))
-	// Settings stand before the Services, so that no pod ever runs without them.
-	at := slices.IndexFunc(objs, func(o clusters.Object) bool { _, ok := o.(*corev1.Service); return ok })
-	if at < 0 {
-		at = len(objs)
-	}
-	objs = slices.Insert(objs, at, settings...)
+	objs = beforeServices(objs, settings)
 	return slices.Insert(objs, 0, clusters.Object(workload.Namespace(istioNamespace, nil))), nil
 }
 

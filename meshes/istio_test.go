@@ -58,36 +58,42 @@ func TestIstioRendersItsSettings(t *testing.T) {
 		{"istio-users", identified(scenarios.DefaultAllow)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			objs, err := istio{}.Objects(tt.s, "east")
-			if err != nil {
-				t.Fatal(err)
-			}
-			// What every mesh gets is not this test's matter, except for the namespaces.
-			objs = slices.DeleteFunc(objs, func(o clusters.Object) bool {
-				switch o.(type) {
-				case *corev1.Service, *corev1.ServiceAccount, *appsv1.Deployment:
-					return true
-				}
-				return false
-			})
-			got, err := clusters.Encode(objs)
-			if err != nil {
-				t.Fatal(err)
-			}
-			path := filepath.Join("testdata", tt.name+".yaml")
-			if *update {
-				if err := os.WriteFile(path, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(string(want), string(got)); d != "" {
-				t.Errorf("not as in %s (write it with -update):\n%s", path, d)
-			}
+			golden(t, istio{}, tt.s, tt.name)
 		})
+	}
+}
+
+// golden compares what a mesh renders for east with a file. What every mesh gets is not this test's matter, except for
+// the namespaces.
+func golden(t *testing.T, mesh Mesh, s *scenarios.Scenario, name string) {
+	t.Helper()
+	objs, err := mesh.Objects(s, "east")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objs = slices.DeleteFunc(objs, func(o clusters.Object) bool {
+		switch o.(type) {
+		case *corev1.Service, *corev1.ServiceAccount, *appsv1.Deployment:
+			return true
+		}
+		return false
+	})
+	got, err := clusters.Encode(objs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", name+".yaml")
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("not as in %s (write it with -update):\n%s", path, d)
 	}
 }
 

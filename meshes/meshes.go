@@ -5,6 +5,7 @@ package meshes
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/scenarios"
@@ -22,7 +23,7 @@ type Mesh interface {
 }
 
 // All lists the meshes that this version knows.
-func All() []Mesh { return []Mesh{none{}, istio{}} }
+func All() []Mesh { return []Mesh{none{}, istio{}, linkerd{}} }
 
 // ByName finds a mesh.
 func ByName(name scenarios.MeshName) (Mesh, error) {
@@ -31,5 +32,9 @@ func ByName(name scenarios.MeshName) (Mesh, error) {
 			return m, nil
 		}
 	}
-	return nil, fmt.Errorf("mesh %q is not known", name)
+	var known []string
+	for _, m := range All() {
+		known = append(known, string(m.Name()))
+	}
+	return nil, fmt.Errorf("mesh %q is not known: use %s", name, strings.Join(known, " or "))
 }

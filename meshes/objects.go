@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/internal/workload"
 	"github.com/meshproof/meshproof/scenarios"
@@ -43,4 +45,13 @@ func workloadObjects(s *scenarios.Scenario, cluster string, nsLabels func(scenar
 		deployments = append(deployments, d)
 	}
 	return slices.Concat(namespaces, accounts, services, deployments), nil
+}
+
+// beforeServices puts a mesh's settings before the Services, so that no pod ever runs without them.
+func beforeServices(objs, settings []clusters.Object) []clusters.Object {
+	at := slices.IndexFunc(objs, func(o clusters.Object) bool { _, ok := o.(*corev1.Service); return ok })
+	if at < 0 {
+		at = len(objs)
+	}
+	return slices.Insert(objs, at, settings...)
 }

@@ -335,11 +335,11 @@ func TestManyChecksOfAKindAreTakenTogetherButNotOneThatIsWrong(t *testing.T) {
 
 func TestThePolicyMatrixTellsGapsFromHolesAndMarksWhereMeshesDiffer(t *testing.T) {
 	v := Build(nil, result(1)).policyView()
-	if v.Asked != 10 || v.Differ != 1 || v.Gaps != 6 || v.Between != 5 {
-		t.Errorf("asked %d, differ %d, gaps %d, between meshes %d; want 10, 1, 6, 5", v.Asked, v.Differ, v.Gaps, v.Between)
+	if v.Asked != 10 || v.Differ != 1 || v.Gaps != 6 || v.Between != 0 {
+		t.Errorf("asked %d, differ %d, gaps %d, between meshes %d; want 10, 1, 6, 0", v.Asked, v.Differ, v.Gaps, v.Between)
 	}
-	if len(v.Callers) != 4 || len(v.Callees) != 3 || len(v.Full) != 40 {
-		t.Errorf("%d callers, %d services, %d questions", len(v.Callers), len(v.Callees), len(v.Full))
+	if len(v.Callers) != 4 || len(v.Full) != 40 {
+		t.Errorf("%d callers, %d questions", len(v.Callers), len(v.Full))
 	}
 	// One cluster that answers otherwise makes the folded answer mixed, never allowed.
 	tr := evidence.Trial{Block: 1, Mesh: "istio"}
@@ -347,7 +347,7 @@ func TestThePolicyMatrixTellsGapsFromHolesAndMarksWhereMeshesDiffer(t *testing.T
 	other := cell
 	other.Cluster, other.Observed, other.Verdict = "west", "refused", verify.Fail
 	v = Build(nil, &verify.Result{Cells: []verify.Cell{cell, other}, Trials: []verify.Trial{{Trial: tr}}}).policyView()
-	if a := v.Rows[0].Fields[0].Lines[0]; a.AsExpected || a.Answers[0].Observed != "mixed" || a.Answers[0].Verdict != verify.Fail {
+	if a := v.Callers[0].Callees[0].Lines[0]; !a.Off || a.Answers[0].Observed != "mixed" || a.Answers[0].Verdict != verify.Fail {
 		t.Errorf("got %+v", a)
 	}
 }
@@ -381,5 +381,37 @@ func TestTokensAtTheEdgeAreShownByKindWithWhatEachMeshMadeOfThem(t *testing.T) {
 	res.Tokens = nil
 	if p := render(t, Build(rec, res)); strings.Contains(p, "#tokens") || strings.Contains(p, `id="tokens"`) {
 		t.Error("the page has a section for tokens that there are not")
+	}
+}
+
+// TestOnlyADemonstratedGapIsNoDifferenceBetweenMeshes: a mesh that declares a gap and one that keeps the policy are as
+// they were said to be; everything else that meshes do differently is marked.
+func TestOnlyADemonstratedGapIsNoDifferenceBetweenMeshes(t *testing.T) {
+	cell := func(mesh, observed string, v verify.Verdict) verify.Cell {
+		return verify.Cell{
+			Trial: evidence.Trial{Block: 1, Mesh: mesh}, From: "a", Cluster: "east", To: "b", Method: "GET", Path: "/",
+			Expected: "refused", Observed: observed, Verdict: v,
+		}
+	}
+	for _, c := range []struct {
+		name              string
+		cells             []verify.Cell
+		gap, off, between bool
+	}{
+		{"a gap beside a refusal", []verify.Cell{cell("none", "allowed", verify.Gap), cell("istio", "refused", verify.Pass)}, true, false, false},
+		{"a gap beside a hole", []verify.Cell{cell("none", "allowed", verify.Gap), cell("istio", "allowed", verify.Fail)}, true, true, false},
+		{"a hole beside a refusal", []verify.Cell{cell("none", "allowed", verify.Fail), cell("istio", "refused", verify.Pass)}, false, true, true},
+		{"a gap that could not be shown", []verify.Cell{cell("none", "other", verify.Invalid), cell("istio", "refused", verify.Pass)}, false, true, true},
+		{"a PASS that is none", []verify.Cell{cell("none", "allowed", verify.Pass), cell("istio", "refused", verify.Pass)}, false, true, true},
+		{"two refusals", []verify.Cell{cell("none", "refused", verify.Pass), cell("istio", "refused", verify.Pass)}, false, false, false},
+	} {
+		res := &verify.Result{Cells: c.cells}
+		for _, x := range c.cells {
+			res.Trials = append(res.Trials, verify.Trial{Trial: x.Trial})
+		}
+		l := Build(nil, res).policyView().Callers[0].Callees[0].Lines[0]
+		if l.Gap != c.gap || l.Off != c.off || l.Between != c.between {
+			t.Errorf("%s: gap %v, off %v, differ %v; want %v, %v, %v", c.name, l.Gap, l.Off, l.Between, c.gap, c.off, c.between)
+		}
 	}
 }

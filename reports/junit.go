@@ -67,7 +67,7 @@ func junit(r *Report) ([]byte, error) {
 			{"verdict", r.word(r.Verdict)},
 			{"driver", r.Provenance.Driver},
 			{"modelled", strconv.FormatBool(r.Modelled)},
-			{"partial", strconv.FormatBool(r.Partial)},
+			{"partial", strconv.FormatBool(r.Partial || r.Interrupted)},
 			{"seed", strconv.FormatInt(r.Provenance.Seed, 10)},
 		}},
 	}

@@ -108,19 +108,16 @@ func (r *Report) matrixGroups() []matrixGroup {
 }
 
 func (r *Report) matrixRow(row Row) matrixRow {
-	out := matrixRow{Subject: orElse(row.Subject, row.ID)}
-	same := true
+	out := matrixRow{Subject: arrows(orElse(row.Subject, row.ID))}
+	same, limit := true, ""
 	for _, c := range row.Cells {
 		if c.Check < 0 {
 			continue
 		}
-		if out.Limit == "" {
-			out.Limit = c.Limit
+		if limit == "" {
+			limit = c.Limit
 		}
-		same = same && c.Limit == out.Limit
-	}
-	if !same {
-		out.Limit = ""
+		same = same && c.Limit == limit
 	}
 	for _, c := range row.Cells {
 		m := matrixCell{RowCell: c, Class: r.class(c.Mesh)}
@@ -130,10 +127,14 @@ func (r *Report) matrixRow(row Row) matrixRow {
 		if c.Of > 1 {
 			m.Note = fmt.Sprintf("%d of %d blocks", c.Blocks, c.Of)
 		}
-		if c.Limit != "" && out.Limit == "" {
-			m.Note = strings.TrimPrefix(m.Note+", limit "+c.Limit, ", ")
+		m.Observed, m.Limit = figures(c.Observed, c.Limit)
+		if m.Limit != "" && !same {
+			m.Note = strings.TrimPrefix(m.Note+", limit "+m.Limit, ", ")
 		}
 		out.Cells = append(out.Cells, m)
+	}
+	if same {
+		out.Limit = readable(limit)
 	}
 	return out
 }

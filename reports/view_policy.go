@@ -8,25 +8,25 @@ import (
 	"github.com/meshproof/meshproof/verify"
 )
 
-// policyView is the policy matrix: callers down, callees across, and in each field what was asked.
+// policyView is the policy matrix: caller by callee by request down, meshes across.
 type policyView struct {
-	Callers []string
-	Callees []string
-	Rows    []policyRow
+	Callers []policyCaller
 	Full    []policyLine // every question by itself
 	Asked   int          // questions
 	Differ  int          // of these: answered by some mesh other than expected, for which no gap is declared
 	Gaps    int          // of these: let through by a mesh that declares the gap
-	Between int          // of these: answered differently by the meshes
+	Between int          // of these: answered differently by the meshes, declared gaps apart
 }
 
-type policyRow struct {
-	Caller string
-	Fields []policyField // one for each callee
+type policyCaller struct {
+	Caller  string
+	Asked   int // questions
+	Callees []policyCallee
 }
 
-type policyField struct {
-	Lines []policyLine
+type policyCallee struct {
+	Callee string
+	Lines  []policyLine
 }
 
 // policyLine is one request from caller to callee, over clusters, connections and blocks.
@@ -34,8 +34,9 @@ type policyLine struct {
 	From, Cluster, To, Method, Path, Connection string
 	Expected                                    string
 	Answers                                     []policyAnswer
-	AsExpected                                  bool // by every mesh that was asked
-	Between                                     bool // meshes differ
+	Off                                         bool // some mesh answered other than expected, without a declared gap
+	Gap                                         bool // some mesh let it through as it declares
+	Between                                     bool // meshes differ, declared gaps apart
 }
 
 // policyAnswer is what one mesh did with it.
@@ -53,41 +54,24 @@ func (r *Report) policyView() *policyView {
 		return nil
 	}
 	v := &policyView{}
-	for _, c := range r.Cells {
-		if !slices.Contains(v.Callers, c.From) {
-			v.Callers = append(v.Callers, c.From)
-		}
-		if !slices.Contains(v.Callees, c.To) {
-			v.Callees = append(v.Callees, c.To)
-		}
-	}
-	short := r.policyLines(func(c Cell) Cell { c.Cluster, c.Connection = "", ""; return c })
-	for _, l := range short {
+	for _, l := range r.policyLines(func(c Cell) Cell { c.Cluster, c.Connection = "", ""; return c }) {
 		v.Asked++
-		if slices.ContainsFunc(l.Answers, func(a policyAnswer) bool { return a.Asked && a.Verdict == verify.Gap }) {
-			v.Gaps++
+		v.Gaps += oneIf(l.Gap)
+		v.Differ += oneIf(l.Off)
+		v.Between += oneIf(l.Between)
+		i := slices.IndexFunc(v.Callers, func(c policyCaller) bool { return c.Caller == l.From })
+		if i < 0 {
+			i = len(v.Callers)
+			v.Callers = append(v.Callers, policyCaller{Caller: l.From})
 		}
-		if slices.ContainsFunc(l.Answers, func(a policyAnswer) bool {
-			return a.Asked && a.Verdict != verify.Gap && (a.Verdict != verify.Pass || a.Observed != l.Expected)
-		}) {
-			v.Differ++
+		from := &v.Callers[i]
+		from.Asked++
+		k := slices.IndexFunc(from.Callees, func(c policyCallee) bool { return c.Callee == l.To })
+		if k < 0 {
+			k = len(from.Callees)
+			from.Callees = append(from.Callees, policyCallee{Callee: l.To})
 		}
-		if l.Between {
-			v.Between++
-		}
-	}
-	for _, from := range v.Callers {
-		row := policyRow{Caller: from}
-		for _, to := range v.Callees {
-			f := policyField{}
-			for _, l := range short {
-				if l.From == from && l.To == to {
-					f.Lines = append(f.Lines, l)
-				}
-			}
-			row.Fields = append(row.Fields, f)
-		}
-		v.Rows = append(v.Rows, row)
+		from.Callees[k].Lines = append(from.Callees[k].Lines, l)
 	}
 	v.Full = r.policyLines(func(c Cell) Cell { return c })
 	return v
@@ -108,7 +92,7 @@ func (r *Report) policyLines(fold func(Cell) Cell) []policyLine {
 	}
 	var out []policyLine
 	for _, k := range keys {
-		l := policyLine{From: k.from, Cluster: k.cluster, To: k.to, Method: k.method, Path: k.path, Connection: k.connection, AsExpected: true}
+		l := policyLine{From: k.from, Cluster: k.cluster, To: k.to, Method: k.method, Path: k.path, Connection: k.connection}
 		first := ""
 		for _, m := range r.Meshes {
 			a := policyAnswer{Mesh: m, Class: r.class(m)}
@@ -125,13 +109,16 @@ func (r *Report) policyLines(fold func(Cell) Cell) []policyLine {
 				if !slices.Contains(statuses, c.Status) && c.Status != "" {
 					statuses = append(statuses, c.Status)
 				}
-				if c.Observed != c.Expected || c.Verdict != verify.Pass {
-					l.AsExpected = false
+				switch {
+				case c.Verdict == verify.Gap:
+					l.Gap = true
+				case c.Verdict != verify.Pass || c.Observed != c.Expected:
+					l.Off = true
 				}
 				a.Asked = true
 			}
 			a.Status = strings.Join(statuses, ", ")
-			if a.Asked {
+			if a.Asked && a.Verdict != verify.Gap { // what a mesh is declared not to do is no difference to find
 				if first == "" {
 					first = a.Observed
 				}
@@ -142,6 +129,13 @@ func (r *Report) policyLines(fold func(Cell) Cell) []policyLine {
 		out = append(out, l)
 	}
 	return out
+}
+
+func oneIf(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // merged is what several answers come to.
@@ -175,7 +169,7 @@ func (r *Report) faultViews() []faultView {
 			i = len(out)
 			out = append(out, faultView{Name: f.Name, Kind: f.Kind})
 		}
-		row := faultRow{Trial: r.trialName(f.Mesh, f.Block), Class: r.class(f.Mesh), Target: f.Target, Effect: f.Effect, Verdict: f.Verdict, When: "–"}
+		row := faultRow{Trial: r.trialName(f.Mesh, f.Block), Class: r.class(f.Mesh), Target: strings.ReplaceAll(f.Target, "|", " ↔ "), Effect: f.Effect, Verdict: f.Verdict, When: "–"}
 		if f.StartMicros >= 0 && f.Verdict != verify.Skipped {
 			row.When = atSeconds(f.StartMicros)
 			if f.EndMicros > f.StartMicros {

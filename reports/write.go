@@ -37,7 +37,7 @@ func Write(dir string, r *Report) error {
 		data []byte
 	}{{JSONFile, doc}, {JUnitFile, tests}, {SummaryFile, summary(r)}, {HTMLFile, page.Bytes()}} {
 		if err := replace(filepath.Join(dir, f.name), f.data); err != nil {
-			return fmt.Errorf("writing the report: %w", err)
+			return fmt.Errorf("writing %s: %w", filepath.Join(dir, f.name), causeOf(err))
 		}
 	}
 	return nil
@@ -77,6 +77,15 @@ func replace(path string, data []byte) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// causeOf is the cause without the name of the file under way, which nobody knows.
+func causeOf(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }
 
 func ignoreMissing(err error) error {

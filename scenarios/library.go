@@ -50,6 +50,9 @@ func Resolve(nameOrPath string) (*Scenario, *Positions, error) {
 
 func loadLibrary(name string) (*Scenario, *Positions, error) {
 	names := libraryNames()
+	if name == "" {
+		return nil, nil, wholeFile(`""`, "is no name", "give a scenario file, or a name that meshproof list shows")
+	}
 	if !slices.Contains(names, name) {
 		hint := "the library has " + strings.Join(names, ", ")
 		if n := nearest(name, names); n != "" {

@@ -77,6 +77,7 @@ func TestResolvePrefersAFileOverTheLibrary(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"two-cluster":     "two-cluster: no such file, and no scenario of the library (did you mean two-clusters?",
+		"":                `"": is no name`,
 		"missing.yaml":    "missing.yaml: no such file, and no scenario of the library (the library has edge-tokens, overdriven,",
 		"../library/nope": "../library/nope: no such file",
 		".":               ".: is a directory",

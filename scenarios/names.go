@@ -54,6 +54,11 @@ func (w Workload) SPIFFEID() string {
 	return fmt.Sprintf("spiffe://%s/ns/%s/sa/%s", TrustDomain, w.Namespace, w.ServiceAccount)
 }
 
+// LinkerdID is the workload's identity in Linkerd's form.
+func (w Workload) LinkerdID() string {
+	return fmt.Sprintf("%s.%s.serviceaccount.identity.linkerd.%s", w.ServiceAccount, w.Namespace, TrustDomain)
+}
+
 // Workloads lists the ingress, the services in the order of the file, and the outsider. Defaults must be filled in.
 func (s *Scenario) Workloads() []Workload {
 	all := make([]string, len(s.Spec.Topology.Clusters))

@@ -37,7 +37,11 @@ func parseYAML(file, text string) (body ast.Node, err error) {
 	var syntax *yaml.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return nil, &Errors{Problems: []Problem{at(file, syntax.Token, "is not YAML: "+syntax.Message, "check indentation, quotes and brackets")}}
+		message, hint := syntax.Message, "check indentation, quotes and brackets"
+		if strings.Contains(message, "'\t'") {
+			message, hint = "a line begins with a tab", "indent with spaces"
+		}
+		return nil, &Errors{Problems: []Problem{at(file, syntax.Token, "is not YAML: "+message, hint)}}
 	case err != nil:
 		return nil, wholeFile(file, "is not YAML: "+err.Error(), "check indentation, quotes and brackets")
 	case len(f.Docs) > 1:

@@ -53,8 +53,9 @@ type MeshName string
 
 // The meshes that this version runs.
 const (
-	MeshNone  MeshName = "none"
-	MeshIstio MeshName = "istio"
+	MeshNone    MeshName = "none"
+	MeshIstio   MeshName = "istio"
+	MeshLinkerd MeshName = "linkerd"
 )
 
 // Gap names something that a mesh is known not to do.
@@ -70,7 +71,7 @@ const (
 // MeshEntry is one mesh of the comparison.
 type MeshEntry struct {
 	// The mesh.
-	Name MeshName `json:"name" jsonschema:"enum=none,enum=istio"`
+	Name MeshName `json:"name" jsonschema:"enum=none,enum=istio,enum=linkerd"`
 	// What this mesh is known not to do: mtls, policy (policy on claims included), edge-claims (policy on claims alone). A declared gap must be demonstrated by requests that got
 	// through; it is then shown as GAP and does not fail the run. A declared gap that is closed makes the run INVALID.
 	Gaps []Gap `json:"gaps,omitempty" jsonschema:"enum=mtls,enum=policy,enum=edge-claims"`
@@ -309,7 +310,9 @@ type ExpectPolicy struct {
 	Matrix string `json:"matrix" jsonschema:"enum=complete"`
 }
 
-// ExpectLatency is a budget for latency from the intended send time. At least one quantile must be given.
+// ExpectLatency is a budget for latency from the intended send time. At least one quantile must be given. Requests that
+// fail count with the time that it took: where more than half fail, or more than 1% and the scenario gives no error budget
+// for the phase, the latency proves nothing.
 type ExpectLatency struct {
 	// The traffic.
 	Traffic string `json:"traffic"`
@@ -329,7 +332,7 @@ type ExpectErrors struct {
 	Traffic string `json:"traffic"`
 	// The phase. Default: each phase, by itself.
 	Phase string `json:"phase,omitempty"`
-	// Largest share of requests that may fail, 0 to 1.
+	// Largest share of requests that may fail, from 0 to below 1.
 	Rate float64 `json:"rate" jsonschema:"minimum=0,maximum=1"`
 }
 

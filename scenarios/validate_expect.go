@@ -20,7 +20,11 @@ func (v *validator) expect() {
 		v.quantiles(path, l)
 	}
 	for i, x := range e.Errors {
-		v.budget(seen, fmt.Sprintf("spec.expect.errors[%d]", i), "errors", x.Traffic, x.Phase)
+		path := fmt.Sprintf("spec.expect.errors[%d]", i)
+		v.budget(seen, path, "errors", x.Traffic, x.Phase)
+		if x.Rate == 1 {
+			v.problem(path+".rate", "is 1: it lets every request fail, so it expects nothing", "give a share below 1")
+		}
 	}
 	for i, r := range e.Recovery {
 		v.recovery(seen, fmt.Sprintf("spec.expect.recovery[%d]", i), r)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -24,9 +25,10 @@ type builder struct {
 	root  *trust.Root
 	cas   map[string]*trust.Issuer
 	pods  []*simPod
-	turn  map[string]int // requests received by a service so far, to spread them over its pods
+	turn  map[string]int // requests received by a service so far, to spread each kind over its pods
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
+	onPod    func(*simPod) // may change a pod before it stands
 }
 
 // simPod is one pod with what its proxy counts.
@@ -36,9 +38,12 @@ type simPod struct {
 	start  float64
 	counts map[string]int64
 	chain  [][]byte
+	// clients are the proxies that hold a connection to this pod's, by UID: Linkerd's keep theirs.
+	clients map[string]bool
+	scrapes int64 // of the pod's page so far
 }
 
-var epoch = time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
+var testEpoch = time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
 
 // testScenario is a small scenario that has one of everything.
 func testScenario(mesh scenarios.MeshName, gaps ...scenarios.Gap) *scenarios.Scenario {
@@ -89,7 +94,7 @@ func goodRecord(t *testing.T, s *scenarios.Scenario, change ...func(*builder)) *
 	w, err := evidence.Create(dir, evidence.Manifest{Modelled: true, Order: [][]string{{mesh}}, Scenario: doc})
 	must(t, err)
 	b := &builder{
-		t: t, s: s, w: w, now: epoch, trial: evidence.Trial{Block: 1, Mesh: mesh},
+		t: t, s: s, w: w, now: testEpoch, trial: evidence.Trial{Block: 1, Mesh: mesh},
 		cas: map[string]*trust.Issuer{}, turn: map[string]int{},
 	}
 	for _, c := range change {
@@ -111,6 +116,8 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+func (b *builder) linkerd() bool { return b.trial.Mesh == "linkerd" }
 
 func (b *builder) meshed() bool { return b.trial.Mesh != "none" }
 
@@ -164,15 +171,24 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 	n := len(b.pods)
 	p := &simPod{
 		PodRef: evidence.PodRef{Cluster: cluster, Namespace: w.Namespace, Service: w.Name, Pod: fmt.Sprintf("%s-%d", w.Name, n), UID: fmt.Sprintf("uid-%d", n)},
-		w:      w, start: 1_790_000_000 + float64(n), counts: map[string]int64{},
+		w:      w, start: 1_790_000_000 + float64(n), counts: map[string]int64{}, clients: map[string]bool{},
 	}
 	if b.meshed() && w.Meshed {
-		leaf, err := b.cas[cluster].Issue(trust.Leaf{URI: w.SPIFFEID(), Backdate: 2 * time.Minute, Lifetime: time.Hour})
+		of := trust.Leaf{URI: w.SPIFFEID(), Backdate: 2 * time.Minute, Lifetime: time.Hour}
+		if b.linkerd() {
+			of = trust.Leaf{DNS: l5dID(w), Backdate: 20 * time.Second, Lifetime: time.Hour}
+		}
+		leaf, err := b.cas[cluster].Issue(of)
 		must(b.t, err)
 		p.chain = leaf.Certificate
+	}
+	if b.meshed() && w.Meshed && !b.linkerd() {
 		for _, k := range []string{rbac("allowed"), rbac("denied"), envoyHandshakes + `{listener_address="0.0.0.0_15006"}`, envoyNoChain + `{listener_address="0.0.0.0_15006"}`} {
 			p.counts[k] = 0
 		}
+	}
+	if b.onPod != nil {
+		b.onPod(p)
 	}
 	b.pods = append(b.pods, p)
 	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodCreated, At: p.PodRef})
@@ -235,7 +251,7 @@ func (b *builder) handshakes(window string) {
 		if p.w.Service == nil {
 			continue
 		}
-		h := &evidence.Handshake{Header: b.head("probe"), Window: window, At: p.PodRef, ServerName: p.w.Host(), Error: "not TLS"}
+		h := &evidence.Handshake{Header: b.head("probe"), Window: window, At: p.PodRef, ServerName: ServerName(scenarios.MeshName(b.trial.Mesh), p.w), Error: "not TLS"}
 		if b.meshed() {
 			h.Error, h.Version, h.Cipher, h.Chain = "", "TLS 1.3", "TLS_AES_128_GCM_SHA256", p.chain
 		}
@@ -248,15 +264,21 @@ func (b *builder) edge(window, edge string) {
 		inv := &evidence.Pod{Header: b.head("probe"), Window: window, Edge: edge, At: p.PodRef, ServiceAccount: p.w.ServiceAccount, Containers: []string{"workload"}, Ready: true}
 		if b.meshed() && p.w.Meshed {
 			inv.InitContainers = []string{"istio-init", "istio-proxy"}
+			if b.linkerd() {
+				inv.InitContainers = []string{"linkerd-init", "linkerd-proxy"}
+			}
 		}
 		b.put(inv)
 		if b.meshed() && p.w.Meshed {
-			b.put(&evidence.Scrape{Header: b.head("probe"), At: p.PodRef, Window: window, Edge: edge, Body: p.page()})
+			b.put(&evidence.Scrape{Header: b.head("probe"), At: p.PodRef, Window: window, Edge: edge, Body: b.page(p)})
 		}
 	}
 }
 
-func (p *simPod) page() string {
+func (b *builder) page(p *simPod) string {
+	if b.linkerd() {
+		return p.linkerdPage()
+	}
 	var s strings.Builder
 	fmt.Fprintf(&s, "# TYPE istio_agent_process_start_time_seconds gauge\nistio_agent_process_start_time_seconds %v\n", p.start)
 	keys := make([]string, 0, len(p.counts))
@@ -287,7 +309,7 @@ func (b *builder) ask(a Ask, p *evidence.Probe) {
 	p.Cell, p.From, p.To, p.Method, p.Path, p.Connection = a.Cell, from.PodRef, a.To, a.Method, a.Path, a.Connection
 	p.Micros = 50
 	p.Status, p.Error = b.arrive(from, a, p)
-	if p.Status == 403 {
+	if p.Status == 403 && !b.linkerd() {
 		p.Body, p.Server = "RBAC: access denied", "istio-envoy"
 	}
 	b.put(p)
@@ -295,13 +317,17 @@ func (b *builder) ask(a Ask, p *evidence.Probe) {
 
 // arrive is what happens to a request at the callee.
 func (b *builder) arrive(from *simPod, a Ask, p *evidence.Probe) (int, string) {
-	b.turn[a.To]++
+	side := fmt.Sprint(a.To, a.Path, a.Allowed, from.w.Meshed) // or an ask and its twin would always meet the same two pods
+	b.turn[side]++
 	pods := b.of(a.To, "")
-	at := pods[b.turn[a.To]%len(pods)]
+	at := pods[b.turn[side]%len(pods)]
 	caller := a.From + "@" + a.Cluster
 	if !b.meshed() {
 		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, "", 0)
 		return 200, ""
+	}
+	if b.linkerd() {
+		return b.arriveLinkerd(from, at, a, p)
 	}
 	if !from.w.Meshed {
 		at.counts[envoyNoChain+`{listener_address="0.0.0.0_15006"}`]++
@@ -320,7 +346,7 @@ func (b *builder) arrive(from *simPod, a Ask, p *evidence.Probe) (int, string) {
 	}
 	b.put(&evidence.Access{Header: b.head("proxy/" + at.Cluster + "/" + at.Pod), At: at.PodRef, Line: accessJSON(p.ID, from.w.SPIFFEID(), at.w.SPIFFEID(), "TLSv1.3", code, details)})
 	if code == 200 {
-		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, xfcc(from.w, at.w), 1)
+		b.receive(at, p.ID, p.Window, caller, a.Method, a.Path, xfcc(from, at), 1)
 	}
 	return code, ""
 }
@@ -339,14 +365,19 @@ func accessJSON(id, peer, local, tls string, code int, details string) json.RawM
 	return line
 }
 
-func xfcc(from, to scenarios.Workload) string {
-	return fmt.Sprintf(`By=%s;Hash=0011;Subject="";URI=%s`, to.SPIFFEID(), from.SPIFFEID())
+func xfcc(from, to *simPod) string {
+	return fmt.Sprintf(`By=%s;Hash=%x;Subject="";URI=%s`, to.w.SPIFFEID(), sha256.Sum256(from.chain[0]), from.w.SPIFFEID())
 }
 
-func (b *builder) receive(at *simPod, id, window, caller, method, path, xfcc string, attempt int) {
+// receive writes a workload's record. identity is what the mesh's header says of who sent the request.
+func (b *builder) receive(at *simPod, id, window, caller, method, path, identity string, attempt int) {
+	xfcc, l5d := identity, ""
+	if b.linkerd() {
+		xfcc, l5d = "", identity
+	}
 	b.put(&evidence.Request{
 		Header: b.head("pod/" + at.Cluster + "/" + at.Pod), ID: id, Attempt: attempt, Window: window, Caller: caller,
-		At: at.PodRef, Method: method, Path: path, XFCC: xfcc, Remote: "127.0.0.1:1", Status: 200,
+		At: at.PodRef, Method: method, Path: path, XFCC: xfcc, L5dClientID: l5d, Remote: "127.0.0.1:1", Status: 200,
 	})
 }
 
@@ -359,23 +390,31 @@ func (b *builder) load() {
 	ingress, shop := b.of("ingress", "east")[0], b.of("shop", "east")[0]
 	header := ""
 	if b.meshed() {
-		header = xfcc(ingress.w, shop.w)
+		header = xfcc(ingress, shop)
 	}
-	for i := range 5 {
-		b.receive(shop, fmt.Sprintf("load-%d", i), windowLoad, "ingress@east", "GET", "/", header, 1)
+	if b.linkerd() {
+		header = l5dID(ingress.w)
 	}
-	phase, sums := "", map[string]int64{}
+	phase, sums, sent := "", map[string]int64{}, 0
 	for i, st := range stagesOf(b.s.Spec.Traffic[0].Profile) {
 		for k := range int(st.duration / (250 * time.Millisecond)) {
 			start := st.start + time.Duration(k)*250*time.Millisecond
 			slices := int64(st.duration / (250 * time.Millisecond))
 			n := st.hits*int64(k+1)/slices - st.hits*int64(k)/slices
-			at(start + 250*time.Millisecond)
+			at(start)
 			codes := map[string]int{"200": int(n)}
 			errs := int64(0)
 			if start == time.Second { // the kill shows
 				codes, errs = map[string]int{"200": int(n) - 1, "503": 1}, 1
 			}
+			for range n - errs {
+				b.receive(shop, fmt.Sprintf("load-%d", sent), windowLoad, "ingress@east", "GET", "/", header, 1)
+				sent++
+				if b.meshed() && !b.upstream {
+					shop.counts[requestSeries(ingress.w.SPIFFEID(), "mutual_tls", 200)]++
+				}
+			}
+			at(start + 250*time.Millisecond)
 			b.put(&evidence.Tick{
 				Header: b.head("loadgen"), Traffic: "visitors", Phase: st.name, Index: int(start / (250 * time.Millisecond)),
 				AtMicros: start.Microseconds(), Micros: 250_000, Offered: n, Sent: n, Done: n, Errors: errs, Codes: codes, Start: zero.Add(start),

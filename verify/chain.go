@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/meshproof/meshproof/evidence"
@@ -67,7 +69,11 @@ func (x *trial) servedChain(t *tally, to scenarios.Workload) {
 // from the chain.
 func (x *trial) chain(t *tally, h *evidence.Handshake, to scenarios.Workload) {
 	pod, used := podName(h.At), refsOf(h)
+	name := x.d.serverName(to)
 	switch {
+	case h.ServerName != name:
+		t.invalid("WrongServerName", used, "the handshake with pod %s asked for the name %q, and its proxy answers under %q", pod, h.ServerName, name)
+		return
 	case h.Error == "not TLS":
 		t.fail("NotTLS", used, "pod %s does not speak TLS", pod)
 		return
@@ -77,8 +83,8 @@ func (x *trial) chain(t *tally, h *evidence.Handshake, to scenarios.Workload) {
 	case h.Resumed:
 		t.invalid("Resumed", used, "the handshake with pod %s resumed an earlier session, and shows no chain of now", pod)
 		return
-	case h.Version != "TLS 1.2" && h.Version != "TLS 1.3":
-		t.fail("OldTLS", used, "pod %s speaks %q, want TLS 1.2 or 1.3", pod, h.Version)
+	case !slices.Contains(x.d.traits().tls, h.Version):
+		t.fail("OldTLS", used, "pod %s speaks %q, want %s", pod, h.Version, strings.Join(x.d.traits().tls, " or "))
 		return
 	}
 	var certs []*x509.Certificate
@@ -118,9 +124,8 @@ func (x *trial) chain(t *tally, h *evidence.Handshake, to scenarios.Workload) {
 		t.fail("ForeignChain", used, "the chain of pod %s does not pass the intermediate of cluster %s", pod, h.At.Cluster)
 		return
 	}
-	leaf, want := certs[0], x.d.identity(to)
-	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != want {
-		t.fail("WrongIdentity", used, "pod %s serves a certificate for %v, want exactly %s", pod, leaf.URIs, want)
+	if reason, wrong := x.d.certificate(certs[0], x.d.identity(to)); reason != "" {
+		t.fail(reason, used, "pod %s serves a certificate %s", pod, wrong)
 	}
 }
 

@@ -1,10 +1,12 @@
 package verify
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
@@ -12,13 +14,23 @@ import (
 
 // dialect is what is particular to one mesh: how its evidence says who spoke to whom, and how.
 type dialect interface {
-	// proxied reports whether the mesh puts a proxy beside its workloads, which then has metrics and an access log.
+	// proxied reports whether the mesh puts a proxy beside its workloads, which then has metrics.
 	proxied() bool
+	// traits are what can be asked of the mesh's evidence, and what can't.
+	traits() traits
 	// identity is the name that a workload's certificate carries.
 	identity(w scenarios.Workload) string
-	// peer reads from a workload's record who sent the request and to whom, as the proxies say; both are empty where
-	// no proxy said anything.
+	// serverName is the name that a client must ask for in a TLS handshake with a workload's pod.
+	serverName(w scenarios.Workload) string
+	// certificate says what is wrong with the certificate that a workload serves under an identity, and why in a word; both are
+	// empty where nothing is.
+	certificate(c *x509.Certificate, identity string) (reason, wrong string)
+	// peer reads from a workload's record who sent the request and, where traits say so, to whom, as the proxies say;
+	// both are empty where no proxy said anything.
 	peer(r *evidence.Request) (from, to string, err error)
+	// leaf reads from a workload's record the SHA-256 of the certificate that the request was made with, in hex; empty
+	// where no proxy said it.
+	leaf(r *evidence.Request) string
 	// families are the metrics that counts needs.
 	families() []string
 	// countsRequests reports whether a page has the mesh's own count of requests by who sent them.
@@ -31,6 +43,20 @@ type dialect interface {
 	sidecars(p *evidence.Pod) string
 }
 
+// traits are how one mesh differs from another in the evidence that it can give.
+type traits struct {
+	logs          bool     // its proxies write a line for each request
+	namesReceiver bool     // a workload's record says under whose identity the request was received
+	tellsLeaf     bool     // a workload's record says which certificate the request was made with
+	refusals      []int    // status codes by which its policy refuses
+	readsPlain    bool     // a request in plaintext is read, and refused like any other; otherwise it is closed unread
+	keeps         bool     // two proxies keep a connection between them, and no request can ask for another
+	tls           []string // versions of TLS that its proxies speak
+	countsEarly   bool     // its proxies count a request when they let it in; otherwise when it was answered
+	// idle is after how long the proxies drop a series that nothing moved; 0 where they never do.
+	idle time.Duration
+}
+
 // dialectOf finds the dialect of a mesh.
 func dialectOf(mesh scenarios.MeshName) (dialect, error) {
 	switch mesh {
@@ -38,6 +64,8 @@ func dialectOf(mesh scenarios.MeshName) (dialect, error) {
 		return noneDialect{}, nil
 	case scenarios.MeshIstio:
 		return istioDialect{}, nil
+	case scenarios.MeshLinkerd:
+		return linkerdDialect{}, nil
 	}
 	return nil, fmt.Errorf("this version cannot judge mesh %q", mesh)
 }
@@ -52,6 +80,16 @@ func Identity(mesh scenarios.MeshName, w scenarios.Workload) string {
 	return d.identity(w)
 }
 
+// ServerName is the name that a client must ask for in a TLS handshake with one of a workload's pods, for its proxy to
+// answer under the workload's identity.
+func ServerName(mesh scenarios.MeshName, w scenarios.Workload) string {
+	d, err := dialectOf(mesh)
+	if err != nil {
+		return w.Host()
+	}
+	return d.serverName(w)
+}
+
 // counts is what the proxies of one service counted in a window, in words that every mesh shares.
 type counts struct {
 	requests    []requestCount // requests that arrived, by who sent them
@@ -62,15 +100,43 @@ type counts struct {
 	handshook   bool           // handshakes is there
 	turnedAway  int64          // connections closed because nothing serves their kind: plaintext under STRICT
 	countsTurns bool           // turnedAway is there
+	// opened are the connections that clients opened, by client; one that opened none and has a series is there with 0.
+	// Only where traits.keeps.
+	opened map[client]int64
+	// parents are requests that the proxies sent, by the kind and name of what Linkerd balanced them over:
+	// "Service/web", or "default/endpoint" where it balanced nothing because its client had chosen the pod.
+	parents map[string]int64
+}
+
+// client is who sends requests, as a proxy tells clients apart. One in plaintext has no principal.
+type client struct {
+	principal string
+	secured   bool // by mutual TLS; with an empty principal: TLS without a client certificate
+}
+
+func (c client) String() string {
+	switch {
+	case !c.secured:
+		return "clients in plaintext"
+	case c.principal == "":
+		return "clients under TLS without a certificate"
+	}
+	return c.principal
+}
+
+// refusal is one way to be turned away.
+type refusal struct {
+	client
+	code int
 }
 
 // requestCount is the increase of one series of requests.
 type requestCount struct {
-	principal string
-	secured   bool   // by mutual TLS
-	security  string // what the series says of it
-	code      int    // response code; 0 where there was none
-	n         int64
+	client
+	security string // what the series says of how the request came
+	allowed  bool   // let in, and answered well where the series says that
+	code     int    // response code; 0 where the series does not say
+	n        int64
 }
 
 // accessLine is one line of an access log.
@@ -103,4 +169,32 @@ func foreignSidecars(p *evidence.Pod, known ...string) []string {
 		}
 	}
 	return out
+}
+
+// wantSidecar says what is wrong with the containers of a pod that should have one proxy, and exactly one of the init
+// containers that make its traffic go through it.
+func wantSidecar(p *evidence.Pod, proxy, capture, validation string) string {
+	count := func(list []string, names ...string) (n int) {
+		for _, c := range list {
+			for _, name := range names {
+				if c == name {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	proxies := count(p.Containers, proxy) + count(p.InitContainers, proxy)
+	switch {
+	case proxies == 0:
+		return "has no " + proxy
+	case proxies > 1:
+		return fmt.Sprintf("has %d %s containers", proxies, proxy)
+	case count(p.InitContainers, capture, validation) != 1:
+		return fmt.Sprintf("has not exactly one of the init containers %s and %s: its traffic may not be captured", capture, validation)
+	}
+	if f := foreignSidecars(p, proxy, capture, validation); len(f) > 0 {
+		return fmt.Sprintf("has %s beside the workload and %s", strings.Join(f, ", "), proxy)
+	}
+	return ""
 }

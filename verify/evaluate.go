@@ -12,7 +12,7 @@ import (
 // Evaluate says what a record proves. It is a pure function: it reads nothing but the record, changes nothing of it,
 // and the order of records that were written side by side makes no difference.
 func Evaluate(rec *evidence.Record) *Result {
-	res := &Result{Modelled: rec.Manifest.Modelled, Partial: !rec.Sealed}
+	res := &Result{Modelled: rec.Manifest.Modelled || len(rec.Manifest.Models) > 0, Partial: !rec.Sealed}
 	s := &scenarios.Scenario{}
 	if err := json.Unmarshal(rec.Manifest.Scenario, s); err != nil {
 		res.Verdict, res.Reason, res.Message = Invalid, "NoScenario", fmt.Sprintf("the record does not hold a readable scenario: %v", err)
@@ -137,10 +137,14 @@ func weigh(checks []Check) (decides *Check, n int, proved, gap bool) {
 	return decides, n, proved, gap
 }
 
+// describe tells what the deciding check found, and how many checks have its verdict.
 func describe(c *Check, n int) string {
-	msg := fmt.Sprintf("%s of trial %s: %s", c.ID, c.Trial, c.Message)
-	if n > 1 {
-		msg += fmt.Sprintf(" (and %d more checks)", n-1)
+	msg := c.ID + ": " + c.Message
+	switch {
+	case n == 2:
+		msg += fmt.Sprintf("; 1 more check is %s", c.Verdict)
+	case n > 2:
+		msg += fmt.Sprintf("; %d more checks are %s", n-1, c.Verdict)
 	}
 	return msg
 }
@@ -183,7 +187,11 @@ func (res *Result) conclude(rec *evidence.Record, s *scenarios.Scenario) {
 	decides, n, proved, _ := weigh(res.Checks)
 	switch {
 	case decides != nil && decides.Verdict != Pass:
-		res.Verdict, res.Reason, res.Message = decides.Verdict, decides.Reason, describe(decides, n)
+		where := decides.Trial.Mesh
+		if s.Spec.Blocks > 1 {
+			where += fmt.Sprintf(" in block %d", decides.Trial.Block)
+		}
+		res.Verdict, res.Reason, res.Message = decides.Verdict, decides.Reason, where+": "+describe(decides, n)
 	case !proved:
 		res.Verdict, res.Reason, res.Message = Invalid, "NothingProved", "no check proved anything about a mesh"
 	default:

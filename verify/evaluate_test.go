@@ -200,11 +200,20 @@ func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
 		s.Spec.Policy.Allow[1].Paths = nil
 		return s
 	}
+	onePath := func(s *scenarios.Scenario) *scenarios.Scenario {
+		s.Spec.Policy.Allow[1].Paths = nil
+		s.Spec.Policy.Allow[0].Paths = []string{"/"}
+		s.Spec.Topology.Services[1].Clusters = []string{"east"}
+		return s
+	}
 	for name, rec := range map[string]*evidence.Record{
 		"istio": goodRecord(t, small(testScenario(scenarios.MeshIstio))),
 		"none":  goodRecord(t, small(testScenario(scenarios.MeshNone, scenarios.GapMTLS, scenarios.GapPolicy))),
+		// Here paths make a difference of kind: 404 beside 403.
+		"linkerd": goodRecord(t, onePath(testScenario(scenarios.MeshLinkerd))),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			users := map[evidence.Ref][]string{}
 			note := func(v Verdict, id string, used []evidence.Ref) {
 				if v == Pass || v == Gap {
@@ -259,7 +268,7 @@ func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
 }
 
 func TestTheOrderOfRecordsMadeAtTheSameTimeMakesNoDifference(t *testing.T) {
-	for _, s := range []*scenarios.Scenario{testScenario(scenarios.MeshIstio), testScenario(scenarios.MeshNone)} {
+	for _, s := range []*scenarios.Scenario{testScenario(scenarios.MeshIstio), testScenario(scenarios.MeshNone), testScenario(scenarios.MeshLinkerd)} {
 		rec := goodRecord(t, s)
 		first, err := json.Marshal(Evaluate(rec))
 		must(t, err)

@@ -142,7 +142,7 @@ func (x *trial) linkEffect(st *faultState) {
 				return
 			}
 		}
-		was, is := quantile(before, len(before)/2), quantile(during, (len(during)-1)/2)
+		was := quantile(before, len(before)/2)
 		what := fmt.Sprintf("%s connections: no answer to %d of %d probes", conn, count(during, false), len(during))
 		switch st.scenario.Kind {
 		case scenarios.Partition:
@@ -150,13 +150,15 @@ func (x *trial) linkEffect(st *faultState) {
 				t.invalid("NoEffect", refsOf(during...), "%d of %d probes on %s connections were answered through the partition", n, len(during), conn)
 			}
 		default:
+			// A machine that is busy makes round trips longer, never shorter: the shortest are those that show the line.
+			was, is := quantile(before, 0), quantile(during, 0)
 			want := was + time.Duration(effectShare*2*float64(st.scenario.Delay.D()))
 			if n := count(during, false); n > 0 {
 				t.invalid("NoEffect", refsOf(during...), "%d of %d probes on %s connections had no answer: that is no delay", n, len(during), conn)
 			} else if is < want {
-				t.invalid("NoEffect", refsOf(during...), "the median round trip on %s connections was %s before and %s during a delay of %s in each direction, want at least %s", conn, was, is, st.scenario.Delay, want)
+				t.invalid("NoEffect", refsOf(during...), "the shortest round trip on %s connections was %s before and %s during a delay of %s in each direction, want at least %s", conn, was, is, st.scenario.Delay, want)
 			}
-			what = fmt.Sprintf("%s connections: median round trip from %s to %s", conn, was, is)
+			what = fmt.Sprintf("%s connections: shortest round trip from %s to %s", conn, was, is)
 		}
 		st.Fault.Effect = join(st.Fault.Effect, what)
 		x.linkClear(st, conn, after, was)
@@ -239,8 +241,7 @@ func (x *trial) killEffect(st *faultState, inject, reverted *evidence.Fault) {
 	st.Fault.Effect = fmt.Sprintf("pod %s was gone, and its replacement %s was ready %s after the kill", inject.Target, ready[0].At.Pod, ready[0].T.Sub(inject.T).Round(time.Millisecond))
 }
 
-// quantile is the i-th smallest round trip. Where there are two in the middle, the greater is taken for the baseline and
-// the smaller for the effect.
+// quantile is the i-th smallest round trip, from 0.
 func quantile(list []*evidence.Fault, i int) time.Duration {
 	v := make([]int64, len(list))
 	for i, s := range list {

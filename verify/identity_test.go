@@ -48,7 +48,7 @@ func (b *builder) enter(a Ask, p *evidence.Probe) {
 		p.Status = 200
 		header := ""
 		if b.meshed() {
-			header = xfcc(ingress.w, to.w)
+			header = xfcc(ingress, to)
 		}
 		b.receive(to, p.ID, p.Window, "ingress@"+a.Cluster, a.Method, a.Path, header, 1)
 		door(200, "")

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -26,9 +27,25 @@ const (
 
 func (istioDialect) proxied() bool { return true }
 
+func (istioDialect) traits() traits {
+	return traits{logs: true, namesReceiver: true, tellsLeaf: true, refusals: []int{403}, tls: []string{"TLS 1.2", "TLS 1.3"}}
+}
+
+// serverName is any: Istio's proxies route by SNI only between networks.
+func (istioDialect) serverName(w scenarios.Workload) string { return w.Host() }
+
+func (istioDialect) certificate(c *x509.Certificate, identity string) (reason, wrong string) {
+	if len(c.URIs) != 1 || c.URIs[0].String() != identity {
+		return "WrongIdentity", fmt.Sprintf("for %v, want exactly %s", c.URIs, identity)
+	}
+	return "", ""
+}
+
 func (istioDialect) identity(w scenarios.Workload) string { return w.SPIFFEID() }
 
 func (istioDialect) peer(r *evidence.Request) (from, to string, err error) { return xfccPeer(r.XFCC) }
+
+func (istioDialect) leaf(r *evidence.Request) string { return xfccLeaf(r.XFCC) }
 
 func (istioDialect) families() []string {
 	return []string{istioRequests, envoyRBAC, envoyHandshakes, envoyNoChain}
@@ -50,9 +67,11 @@ func (istioDialect) counts(deltas []sample) counts {
 			}
 			code, _ := strconv.Atoi(d.labels["response_code"])
 			security := d.labels["connection_security_policy"]
-			c.requests = append(c.requests, requestCount{
-				principal: d.labels["source_principal"], secured: security == "mutual_tls", security: security, code: code, n: d.count,
-			})
+			r := requestCount{security: fmt.Sprintf("connection_security_policy=%q", security), allowed: code/100 == 2, code: code, n: d.count}
+			if security == "mutual_tls" {
+				r.client = client{d.labels["source_principal"], true}
+			}
+			c.requests = append(c.requests, r)
 		case envoyRBAC:
 			// authz_dry_run_result counts what a rule on trial would have done.
 			if !strings.HasPrefix(d.labels["http_conn_manager_prefix"], "inbound_") {
@@ -109,27 +128,5 @@ func (istioDialect) access(line json.RawMessage) (accessLine, error) {
 // sidecars wants one istio-proxy, as a container or as a native sidecar (an init container that keeps running), and the
 // init container that sets up the capture: istio-init, or istio-validation where the CNI plug-in does it.
 func (istioDialect) sidecars(p *evidence.Pod) string {
-	count := func(list []string, names ...string) (n int) {
-		for _, c := range list {
-			for _, name := range names {
-				if c == name {
-					n++
-				}
-			}
-		}
-		return n
-	}
-	proxies := count(p.Containers, "istio-proxy") + count(p.InitContainers, "istio-proxy")
-	switch {
-	case proxies == 0:
-		return "has no istio-proxy"
-	case proxies > 1:
-		return fmt.Sprintf("has %d istio-proxy containers", proxies)
-	case count(p.InitContainers, "istio-init", "istio-validation") != 1:
-		return "has not exactly one of the init containers istio-init and istio-validation: its traffic may not be captured"
-	}
-	if f := foreignSidecars(p, "istio-proxy", "istio-init", "istio-validation"); len(f) > 0 {
-		return fmt.Sprintf("has %s beside the workload and istio-proxy", strings.Join(f, ", "))
-	}
-	return ""
+	return wantSidecar(p, "istio-proxy", "istio-init", "istio-validation")
 }

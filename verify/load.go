@@ -29,7 +29,8 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	l := &loadState{ticks: x.ticks[tr.Name], phases: map[string]*evidence.Phase{}}
 	x.clean[tr.Name] = l
 	t := &l.tally
-	x.whole(t, evidence.Ticks, evidence.Phases)
+	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
+	x.loadArrived(t, tr.To)
 	profile := profileMicros(tr.Profile)
 	for _, k := range l.ticks {
 		if k.AtMicros < profile { // what comes after has nothing that was meant for then
@@ -40,7 +41,7 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	if len(l.ticks) == 0 {
 		t.invalid("NoLoad", nil, "there is no record of traffic %s", tr.Name)
 	}
-	var inTicks, inPhases, end int64
+	var inTicks, inPhases, errTicks, errPhases, end int64
 	for i, k := range l.ticks {
 		switch {
 		case k.Index != i || k.AtMicros != end:
@@ -55,6 +56,7 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 		}
 		end = k.AtMicros + k.Micros
 		inTicks += k.Done
+		errTicks += k.Errors
 	}
 	for _, p := range x.phases[tr.Name] {
 		if l.phases[p.Phase] != nil {
@@ -62,6 +64,10 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 		}
 		l.phases[p.Phase] = p
 		inPhases += p.Done
+		errPhases += p.Errors
+	}
+	if errTicks != errPhases {
+		t.invalid("CountsDisagree", nil, "traffic %s has %d errors in its slices of time, and %d in its phases", tr.Name, errTicks, errPhases)
 	}
 	if inTicks != inPhases {
 		t.invalid("CountsDisagree", nil, "traffic %s has %d outcomes in its slices of time, and %d in its phases", tr.Name, inTicks, inPhases)

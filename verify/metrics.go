@@ -106,13 +106,16 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // increase is what the counters of one epoch gained between two pages. A series that was born in between counts from
-// 0; one that fell was reset and counts from 0 too. One that vanished took its count with it, and that is an error.
-func increase(from, to *page) ([]sample, error) {
+// 0; one that fell was reset and counts from 0 too. One that vanished took its count with it, and that is an error,
+// unless the proxy drops idle series and the pages lie closer together than that takes (drops): then nothing moved it.
+// Where a proxy drops idle series, an increase is a lower bound: what was dropped right after the first page (Linkerd's
+// proxies print a page before they drop) and then outgrew its old count cannot be told from what went on.
+func increase(from, to *page, drops bool) ([]sample, error) {
 	if from.start != to.start {
 		return nil, fmt.Errorf("the process was restarted in between: it started at %.3f, and then at %.3f", from.start, to.start)
 	}
 	for _, k := range sortedKeys(from.series) {
-		if _, ok := to.series[k]; !ok && from.series[k].count > 0 {
+		if _, ok := to.series[k]; !ok && from.series[k].count > 0 && !drops {
 			return nil, fmt.Errorf("the series %s vanished", k)
 		}
 	}

@@ -64,7 +64,12 @@ func scrapeOf(t *testing.T, rec *evidence.Record, service, window, edge string) 
 // raise adds n to a counter from a scrape on, for the same pod.
 func raise(t *testing.T, rec *evidence.Record, service, window, edge, series string, n int) {
 	t.Helper()
-	from := scrapeOf(t, rec, service, window, edge)
+	raiseAt(t, rec, scrapeOf(t, rec, service, window, edge), series, n)
+}
+
+// raiseAt adds n to a counter from one scrape of a pod on.
+func raiseAt(t *testing.T, rec *evidence.Record, from *evidence.Scrape, series string, n int) {
+	t.Helper()
 	for _, s := range rec.Scrapes {
 		if s.At.UID != from.At.UID || s.T.Before(from.T) {
 			continue
@@ -87,17 +92,62 @@ func raise(t *testing.T, rec *evidence.Record, service, window, edge, series str
 	}
 }
 
+func countIn(t *testing.T, body, series string) (n int) {
+	t.Helper()
+	for l := range strings.Lines(body) {
+		if v, ok := strings.CutPrefix(l, series+" "); ok {
+			_, err := fmt.Sscan(v, &n)
+			must(t, err)
+		}
+	}
+	return n
+}
+
 const shopID, cartID = "spiffe://cluster.local/ns/app/sa/shop", "spiffe://cluster.local/ns/app/sa/cart"
+
+// mutation is one thing that is not as it should be, and what becomes of a check.
+type mutation struct {
+	name   string
+	change func(*testing.T, *evidence.Record)
+	check  string
+	want   Verdict
+	reason string
+}
+
+// spoil applies each mutation to a good record of a mesh.
+func spoil(t *testing.T, mesh scenarios.MeshName, mutations []mutation) {
+	t.Helper()
+	for _, c := range mutations {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			rec := goodRecord(t, testScenario(mesh))
+			c.change(t, rec)
+			res := Evaluate(rec)
+			found := false
+			for _, k := range res.Checks {
+				if k.ID == c.check {
+					found = true
+					if k.Verdict != c.want || k.Reason != c.reason {
+						t.Errorf("%s is %s %s: %s\nwant %s %s", k.ID, k.Verdict, k.Reason, k.Message, c.want, c.reason)
+					}
+					if k.Message == "" {
+						t.Errorf("%s has no message", k.ID)
+					}
+				}
+			}
+			if !found {
+				t.Errorf("there is no check %s", c.check)
+			}
+			if c.want != Skipped && res.Verdict == Pass {
+				t.Errorf("the run still passes")
+			}
+		})
+	}
+}
 
 func TestWhatSpoilsOrDisprovesARecordOfIstio(t *testing.T) {
 	fresh, established := "before/fresh", "after/established"
-	for _, c := range []struct {
-		name   string
-		change func(*testing.T, *evidence.Record)
-		check  string
-		want   Verdict
-		reason string
-	}{
+	spoil(t, scenarios.MeshIstio, []mutation{
 		{"a caller arrives under another's identity", func(t *testing.T, rec *evidence.Record) {
 			r := recordOf(t, rec, firstProbe(t, rec, fresh, allowedTo("shop", "cart")).ID)
 			r.XFCC = strings.ReplaceAll(r.XFCC, "sa/shop", "sa/stranger")
@@ -410,31 +460,7 @@ func TestWhatSpoilsOrDisprovesARecordOfIstio(t *testing.T) {
 		{"a sealed record that was changed", func(_ *testing.T, rec *evidence.Record) {
 			rec.Problems = []string{"seal: requests-0001.jsonl was changed after it was sealed"}
 		}, "latency/visitors/calm/p99", Invalid, "RecordNotWhole"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			rec := goodRecord(t, testScenario(scenarios.MeshIstio))
-			c.change(t, rec)
-			res := Evaluate(rec)
-			found := false
-			for _, k := range res.Checks {
-				if k.ID == c.check {
-					found = true
-					if k.Verdict != c.want || k.Reason != c.reason {
-						t.Errorf("%s is %s %s: %s\nwant %s %s", k.ID, k.Verdict, k.Reason, k.Message, c.want, c.reason)
-					}
-					if k.Message == "" {
-						t.Errorf("%s has no message", k.ID)
-					}
-				}
-			}
-			if !found {
-				t.Errorf("there is no check %s", c.check)
-			}
-			if c.want != Skipped && res.Verdict == Pass {
-				t.Errorf("the run still passes")
-			}
-		})
-	}
+	})
 }
 
 // fail turns n outcomes of a tick into errors, and those of its phase.

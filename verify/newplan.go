@@ -23,7 +23,10 @@ const (
 
 const (
 	minTimes = 3  // a cell is asked at least so often
-	maxTimes = 12 // and at most so often, however many pods there are
+	maxTimes = 12 // and at most so often, however many pods there are, unless it takes more to meet each of them
+	// cover is how many refused requests a pod of the callee gets on average in a round, on either side of the mesh's
+	// border: each pod must have refused one. With n pods and uniform balancing one is left out with less than n·e^-12.
+	cover = 12
 	// askBudget is how many requests a round may have before cells are asked less often (never less than minTimes).
 	askBudget = 2000
 	// warmups is how many requests a pod of the callee gets on average to open connections. With n pods and uniform
@@ -31,6 +34,8 @@ const (
 	warmups = 12
 	// unlisted is a path that no policy names.
 	unlisted = "/meshproof-unlisted"
+	// anyPath stands for the wildcard of a path.
+	anyPath = "meshproof-any"
 )
 
 // NewPlan is what must be asked of a mesh at one stage to prove mutual TLS and policy of the scenario: every caller in
@@ -60,7 +65,7 @@ func NewPlan(s *scenarios.Scenario, stage string) Plan {
 		established.Warmup = append(established.Warmup, warmupsOf(to, asks)...)
 	}
 	for _, r := range []*Round{&fresh, &established} {
-		limitTimes(r.Asks)
+		limitTimes(s, r.Asks)
 	}
 	return Plan{append(rounds, fresh, established)}
 }
@@ -72,7 +77,7 @@ func wantsMTLS(s *scenarios.Scenario) bool {
 // asksOf lists the cells of one callee on one kind of connection.
 func asksOf(s *scenarios.Scenario, to scenarios.Workload, connection string) []Ask {
 	times := min(max(minTimes, 2*podsOf(to)), maxTimes)
-	methods, paths := classes(&s.Spec.Policy, to.Name)
+	methods, paths := classes(s, to.Name)
 	var asks []Ask
 	for _, from := range s.Workloads() {
 		if !from.Meshed && (connection != connFresh || !wantsMTLS(s) && s.Spec.Policy.Default != scenarios.DefaultDeny) {
@@ -149,12 +154,46 @@ func warmupsOf(to scenarios.Workload, asks []Ask) []Ask {
 	return out
 }
 
-// limitTimes lowers how often cells are asked until the round is within its budget.
-func limitTimes(asks []Ask) {
+// coverTimes is how often each refused cell must be asked at least, for all pods of its callee to be met: by callee, and
+// by whether the caller is meshed.
+func coverTimes(s *scenarios.Scenario, asks []Ask) func(Ask) int {
+	type side struct {
+		to      string
+		outside bool
+	}
+	sideOf := func(a Ask) side { return side{a.To, a.From == scenarios.OutsiderName} }
+	// In plaintext, what nobody may ask may be refused for where it goes instead of how it comes.
+	proves := func(a Ask) bool {
+		return a.From != scenarios.OutsiderName || slices.ContainsFunc(s.Workloads(), func(w scenarios.Workload) bool {
+			return w.Meshed && s.Spec.Policy.Allows(w.Name, a.To, a.Method, a.Path)
+		})
+	}
+	cells := map[side]int{}
+	for _, a := range asks {
+		if !a.Allowed && proves(a) {
+			cells[sideOf(a)]++
+		}
+	}
+	return func(a Ask) int {
+		w, ok := s.Workload(a.To)
+		if a.Allowed || !ok || podsOf(w) == 1 || !proves(a) {
+			return minTimes
+		}
+		n := cells[sideOf(a)]
+		return max(minTimes, (cover*podsOf(w)+n-1)/n)
+	}
+}
+
+// limitTimes lowers how often cells are asked until the round is within its budget, or until no cell can be asked less.
+func limitTimes(s *scenarios.Scenario, asks []Ask) {
+	floor := coverTimes(s, asks)
+	for i := range asks {
+		asks[i].Times = max(asks[i].Times, floor(asks[i]))
+	}
 	for limit := maxTimes; limit >= minTimes; limit-- {
 		total := 0
 		for i := range asks {
-			asks[i].Times = min(asks[i].Times, limit)
+			asks[i].Times = min(asks[i].Times, max(limit, floor(asks[i])))
 			total += asks[i].Times
 			if asks[i].Twin != nil {
 				total += asks[i].Times
@@ -173,10 +212,11 @@ func limitTimes(asks []Ask) {
 
 func podsOf(w scenarios.Workload) int { return w.Replicas * len(w.Clusters) }
 
-// classes lists the methods and the paths that the policy for a callee distinguishes: every one that a rule names (a
-// prefix is represented by a path under it), and one that none names. A dimension that no rule restricts has one
+// classes lists the methods and the paths that the policy for a callee distinguishes, or that objects of a mesh do: every
+// one that a rule names (a pattern is represented by a path that it matches), and one that none names. A dimension that no rule restricts has one
 // representative.
-func classes(p *scenarios.Policy, to string) (methods, paths []string) {
+func classes(s *scenarios.Scenario, to string) (methods, paths []string) {
+	p := &s.Spec.Policy
 	if p.Default == scenarios.DefaultDeny {
 		for _, r := range p.Allow {
 			if r.To != to {
@@ -186,8 +226,15 @@ func classes(p *scenarios.Policy, to string) (methods, paths []string) {
 				methods = appendNew(methods, m)
 			}
 			for _, pattern := range r.Paths {
-				paths = appendNew(paths, representative(pattern))
+				paths = appendNew(paths, pathLike(pattern))
 			}
+		}
+		moreMethods, morePaths := extraWords(s, to)
+		for _, m := range moreMethods {
+			methods = appendNew(methods, m)
+		}
+		for _, path := range morePaths {
+			paths = appendNew(paths, path)
 		}
 	}
 	if len(methods) == 0 {
@@ -198,7 +245,11 @@ func classes(p *scenarios.Policy, to string) (methods, paths []string) {
 	if len(paths) == 0 {
 		paths = []string{"/"}
 	} else {
-		paths = appendNew(paths, unlisted)
+		other := unlisted
+		for slices.Contains(paths, other) {
+			other += "-either"
+		}
+		paths = append(paths, other)
 	}
 	return methods, paths
 }

@@ -36,7 +36,7 @@ func TestClassesAreWhatThePolicyDistinguishes(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			methods, paths := classes(&c.policy, "b")
+			methods, paths := classes(&scenarios.Scenario{Spec: scenarios.Spec{Policy: c.policy}}, "b")
 			if d := cmp.Diff(c.methods, methods); d != "" {
 				t.Errorf("methods (-want +got):\n%s", d)
 			}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,12 +19,24 @@ func (noneDialect) proxied() bool { return false }
 
 func (noneDialect) identity(w scenarios.Workload) string { return w.SPIFFEID() }
 
+func (noneDialect) traits() traits {
+	return traits{namesReceiver: true, tellsLeaf: true, refusals: []int{403}, tls: []string{"TLS 1.2", "TLS 1.3"}}
+}
+
+func (noneDialect) serverName(w scenarios.Workload) string { return w.Host() }
+
+func (noneDialect) certificate(c *x509.Certificate, identity string) (reason, wrong string) {
+	return istioDialect{}.certificate(c, identity)
+}
+
 func (noneDialect) peer(r *evidence.Request) (from, to string, err error) {
 	if r.L5dClientID != "" {
 		return r.L5dClientID, "", nil
 	}
 	return xfccPeer(r.XFCC)
 }
+
+func (noneDialect) leaf(*evidence.Request) string { return "" }
 
 func (noneDialect) families() []string         { return nil }
 func (noneDialect) countsRequests(string) bool { return false }

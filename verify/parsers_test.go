@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,29 +68,36 @@ func TestMetricPagesThatCannotBeCountedOnAreRefused(t *testing.T) {
 func TestIncreaseCountsResetsAndBirths(t *testing.T) {
 	for _, c := range []struct {
 		name, from, to string
-		want           int64
+		drops          bool // series that are idle
+		want           []int64
 		err            string
 	}{
-		{"grown", "envoy_http_rbac 2\n", "envoy_http_rbac 5\n", 3, ""},
-		{"unchanged", "envoy_http_rbac 2\n", "envoy_http_rbac 2\n", 0, ""},
-		{"born in between", "", "envoy_http_rbac 4\n", 4, ""},
-		{"reset", "envoy_http_rbac 7\n", "envoy_http_rbac 2\n", 2, ""},
-		{"vanished", "envoy_http_rbac 7\n", "", 0, "vanished"},
+		{"grown", "envoy_http_rbac 2\n", "envoy_http_rbac 5\n", false, []int64{3}, ""},
+		{"unchanged", "envoy_http_rbac 2\n", "envoy_http_rbac 2\n", false, []int64{0}, ""},
+		{"born in between", "", "envoy_http_rbac 4\n", false, []int64{4}, ""},
+		{"reset", "envoy_http_rbac 7\n", "envoy_http_rbac 2\n", false, []int64{2}, ""},
+		{"vanished", "envoy_http_rbac 7\n", "", false, nil, "vanished"},
+		{"dropped for idleness", "envoy_http_rbac 7\n", "", true, nil, ""},
+		{"dropped for idleness, and used again", "envoy_http_rbac 7\n", "envoy_http_rbac 3\n", true, []int64{3}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			from, err := parsePage(startLine+c.from, istioDialect{}.families())
 			must(t, err)
 			to, err := parsePage(startLine+c.to, istioDialect{}.families())
 			must(t, err)
-			got, err := increase(from, to)
+			got, err := increase(from, to, c.drops)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("error %v, want %q", err, c.err)
 				}
 				return
 			}
-			if err != nil || len(got) != 1 || got[0].count != c.want {
-				t.Errorf("%v %v, want %d", got, err, c.want)
+			var counts []int64
+			for _, s := range got {
+				counts = append(counts, s.count)
+			}
+			if err != nil || !slices.Equal(counts, c.want) {
+				t.Errorf("%v %v, want %v", counts, err, c.want)
 			}
 		})
 	}
@@ -97,7 +105,7 @@ func TestIncreaseCountsResetsAndBirths(t *testing.T) {
 	must(t, err)
 	b, err := parsePage("process_start_time_seconds 11\n", nil)
 	must(t, err)
-	if _, err := increase(a, b); err == nil || !strings.Contains(err.Error(), "restarted") {
+	if _, err := increase(a, b, false); err == nil || !strings.Contains(err.Error(), "restarted") {
 		t.Errorf("two epochs are taken for one: %v", err)
 	}
 }
@@ -159,7 +167,7 @@ func FuzzPage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		deltas, err := increase(p, p)
+		deltas, err := increase(p, p, false)
 		if err != nil {
 			t.Fatalf("a page against itself: %v", err)
 		}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"net/http"
 	"slices"
 
 	"github.com/meshproof/meshproof/evidence"
@@ -8,7 +9,8 @@ import (
 )
 
 // refusedPlaintext looks at what a pod without any mesh asked of the callee: everything must have been turned away
-// before it was read, while an authorised twin was served, and the proxies must have counted it.
+// (before it was read, where the mesh does that), while an authorised twin was served, and the proxies must have counted
+// it.
 func (x *trial) refusedPlaintext(t *tally, to scenarios.Workload) {
 	asked := 0
 	for _, r := range x.rounds {
@@ -24,7 +26,12 @@ func (x *trial) refusedPlaintext(t *tally, to scenarios.Workload) {
 				if x.gotThrough(t, p) {
 					continue
 				}
-				closed++
+				switch {
+				case p.Status == 0:
+					closed++
+				case p.Status == http.StatusNotFound:
+					x.notRouted(t, p)
+				}
 				x.twin(t, p)
 			}
 		}
@@ -40,6 +47,17 @@ func (x *trial) refusedPlaintext(t *tally, to scenarios.Workload) {
 			continue
 		}
 		x.turnedAway(t, r, to, closed, used)
+		if p := x.pool(r, to); x.d.traits().readsPlain {
+			t.add(&p.tally)
+			for _, code := range x.d.traits().refusals {
+				p.agree(t, r, to, refusal{code: code})
+			}
+			for _, pod := range p.pods {
+				if !slices.ContainsFunc(pod.requests, func(c requestCount) bool { return !c.secured && c.code == http.StatusForbidden && c.n > 0 }) {
+					t.invalid("NotCovered", refs(p.tally.used), "pod %s refused none of %d requests in plaintext to %s for want of an identity in proof window %s, so nothing is known of it", podName(pod.PodRef), len(used), to.Name, r.Name)
+				}
+			}
+		}
 	}
 	if asked == 0 {
 		t.invalid("NotAsked", nil, "nobody asked %s in plaintext", to.Name)
@@ -58,6 +76,8 @@ func (x *trial) gotThrough(t *tally, p *evidence.Probe) bool {
 			t.invalid("RecordedTwice", used, "request %s was recorded %d times, and its client saw %s", p.ID, len(recs), status(p))
 		}
 		t.fail("PlaintextAccepted", used, "request %s in plaintext from outside the mesh got through to %s and was answered %s", p.ID, podName(recs[0].At), status(p))
+	case x.d.traits().readsPlain && slices.Contains(x.d.traits().refusals, p.Status):
+		return false
 	case p.Status != 0 && x.d.proxied():
 		t.fail("PlaintextAccepted", used, "request %s in plaintext from outside the mesh was read by a proxy of %s and answered %s", p.ID, p.To, status(p))
 	case p.Status != 0:
@@ -66,6 +86,17 @@ func (x *trial) gotThrough(t *tally, p *evidence.Probe) bool {
 		return false
 	}
 	return true
+}
+
+// notRouted judges a request in plaintext that no route of the callee's matched. That says nothing of plaintext: a route
+// is looked for before it is asked who may use it. It may be so only for what nobody may ask.
+func (x *trial) notRouted(t *tally, p *evidence.Probe) {
+	for _, w := range x.s.Workloads() {
+		if w.Meshed && x.s.Spec.Policy.Allows(w.Name, p.To, p.Method, p.Path) {
+			t.invalid("NoCause", refsOf(p), "request %s in plaintext found no route at %s, where %s may ask the same: plaintext is not why it was refused", p.ID, p.To, w.Name)
+			return
+		}
+	}
 }
 
 // turnedAway wants the callee's proxies to have counted at least as many closed connections as there were.
@@ -81,6 +112,12 @@ func (x *trial) turnedAway(t *tally, r *round, to scenarios.Workload, closed int
 		t.invalid("NoCause", scrapes, "the proxies of %s do not export how many connections they turned away", to.Name)
 	case p.turnedAway < closed:
 		t.invalid("NoCause", append(scrapes, used...), "%d requests in plaintext to %s went unanswered in proof window %s, and its proxies turned away %d connections", closed, to.Name, r.Name, p.turnedAway)
+	default:
+		for _, pod := range p.pods {
+			if pod.turnedAway == 0 {
+				t.invalid("NotCovered", scrapes, "none of %d requests in plaintext to %s met pod %s in proof window %s, so nothing is known of it", closed, to.Name, podName(pod.PodRef), r.Name)
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -36,26 +37,38 @@ func (x *trial) policy(to scenarios.Workload) (Check, []Cell) {
 			}
 		}
 	}
+	if what := unasked(x.entry, to.Name); what != "" {
+		cellTally.invalid("NotAsked", nil, "%s, which the plan does not vary: whether it opens %s to somebody cannot be told", what, to.Name)
+	}
 	if len(cells) == 0 {
 		cellTally.invalid("NotAsked", nil, "the plan asks nothing of %s", to.Name)
 	}
 	for _, r := range x.rounds {
 		cellTally.add(&r.tally)
 	}
+	x.loadAllowed(&cellTally, to)
 	all.add(&cellTally)
 	c.Witnesses = append(c.Witnesses, cellTally.witness("cells", fmt.Sprintf("%d of %d cells are as the policy says", len(cells), len(cells))))
+	ok := fmt.Sprintf("all %d cells are as the policy says, %d of them refused", len(cells), forbidden)
 	if x.d.proxied() {
+		claim := "fresh requests made handshakes of their own, established ones made none"
+		if x.d.traits().keeps {
+			claim = x.connectionsKept(&connections, to)
+			ok += "; " + claim
+		}
 		for _, r := range x.rounds {
 			x.refusalsCounted(&metrics, r, to)
-			x.connectionsClaimed(&connections, r, to)
+			if !x.d.traits().keeps {
+				x.connectionsClaimed(&connections, r, to)
+			}
 		}
 		all.add(&metrics)
 		all.add(&connections)
 		c.Witnesses = append(c.Witnesses,
 			metrics.witness("proxy metrics", "the proxies counted as many refusals as the clients saw"),
-			connections.witness("connections", "fresh requests made handshakes of their own, established ones made none"))
+			connections.witness("connections", claim))
 	}
-	c.Verdict, c.Reason, c.Message, c.Used = all.judge(fmt.Sprintf("all %d cells are as the policy says, %d of them refused", len(cells), forbidden))
+	c.Verdict, c.Reason, c.Message, c.Used = all.judge(ok)
 	if x.declares(scenarios.GapPolicy) {
 		x.policyGap(&c, cells, &all, got, forbidden)
 	}
@@ -140,6 +153,7 @@ func (x *trial) cell(asks []roundAsk) (Cell, *tally) {
 	through, turned := 0, 0
 	statuses := map[string]bool{}
 	for _, ra := range asks {
+		kinds := map[refusal]bool{}
 		for _, p := range x.answered(t, ra.round, ra.Ask) {
 			statuses[status(p)] = true
 			switch recs := x.requests[p.ID]; {
@@ -152,8 +166,10 @@ func (x *trial) cell(asks []roundAsk) (Cell, *tally) {
 				x.allowedAsk(t, p)
 			} else {
 				x.refusedAsk(t, p)
+				kinds[refusal{x.clientOf(p), p.Status}] = true
 			}
 		}
+		x.refusalsNamed(t, ra, kinds)
 	}
 	switch {
 	case through > 0 && turned > 0:
@@ -185,7 +201,7 @@ func (x *trial) allowedAsk(t *tally, p *evidence.Probe) {
 		switch {
 		case len(recs) > 0:
 			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, status(p))
-		case p.Status == 403 || p.Status == 401 || p.Error == "closed":
+		case p.Status == 401 || p.Error == "closed" || slices.Contains(x.d.traits().refusals, p.Status):
 			t.fail(reasonBlock, used, "%s is allowed, and was refused: %s", p.Cell, status(p))
 		default:
 			t.invalid("Unanswered", used, "%s is allowed, and its client saw %s", p.Cell, status(p))
@@ -223,8 +239,28 @@ func (x *trial) refusedAsk(t *tally, p *evidence.Probe) {
 		// Counted by turnedAway in refusalsCounted.
 	case p.Status == 0:
 		t.invalid("NoCause", used, "%s went unanswered (%s): that is not how policy refuses", p.Cell, status(p))
-	default:
+	case x.d.traits().logs:
 		x.refusalLogged(t, p)
+	case !slices.Contains(x.d.traits().refusals, p.Status):
+		t.invalid("NoCause", used, "%s was answered %s: that is not how policy refuses", p.Cell, status(p))
+	}
+}
+
+// refusalsNamed wants the counters of the callee's proxies to name policy as the cause of each refusal of a cell in one
+// round, where there is no log that does. They do when, for its client and code, they agree with all that was refused.
+func (x *trial) refusalsNamed(t *tally, a roundAsk, kinds map[refusal]bool) {
+	if x.d.traits().logs || !x.d.proxied() {
+		return
+	}
+	to, _ := x.s.Workload(a.To)
+	p := x.pool(a.round, to)
+	for _, code := range x.d.traits().refusals {
+		for k := range kinds {
+			if k.code == code {
+				t.add(&p.tally)
+				p.agree(t, a.round, to, k)
+			}
+		}
 	}
 }
 
@@ -246,46 +282,50 @@ func (x *trial) refusalLogged(t *tally, p *evidence.Probe) {
 
 // refusalsCounted holds the refusals that the callee's proxies counted in a round against those that clients saw.
 func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
-	var seen []*evidence.Probe
-	byPrincipal := map[string]int64{}
 	closed, outside := int64(0), []evidence.Ref(nil)
 	for _, p := range x.asked[r.Name] {
-		from, _ := x.s.Workload(p.From.Service)
-		switch {
-		case p.To != to.Name:
-		case p.Status == 403:
-			seen = append(seen, p)
-			if from.Meshed {
-				byPrincipal[x.d.identity(from)]++
-			} else {
-				byPrincipal[""]++
-			}
-		case p.Status == 0 && !from.Meshed:
+		if from, _ := x.s.Workload(p.From.Service); p.To == to.Name && p.Status == 0 && !from.Meshed {
 			closed++
 			outside = append(outside, p.Ref())
 		}
 	}
 	p := x.pool(r, to)
+	var seen []evidence.Ref
+	for _, list := range p.seen {
+		seen = append(seen, list...)
+	}
 	t.add(&p.tally)
-	t.use(refsOf(seen...)...)
+	t.use(seen...)
 	t.use(outside...)
 	scrapes := refs(p.tally.used)
-	used := append(slices.Clone(scrapes), refsOf(seen...)...)
+	used := append(slices.Clone(scrapes), seen...)
 	x.turnedAway(t, r, to, closed, outside)
 	if x.counted {
-		counted := map[string]int64{}
+		kinds := map[string]refusal{}
+		for k := range p.refused {
+			kinds[fmt.Sprint(k)] = k
+		}
+		for k := range p.seen {
+			kinds[fmt.Sprint(k)] = k
+		}
+		for _, k := range sortedKeys(kinds) {
+			p.agree(t, r, to, kinds[k])
+		}
 		for _, c := range p.requests {
-			if c.code == 403 {
-				counted[c.principal] += c.n
+			if c.code == http.StatusTooManyRequests && c.n > 0 {
+				t.invalid("RateLimited", scrapes, "the proxies of %s turned away %d requests of %s for their rate in proof window %s: that is no answer of its policy", to.Name, c.n, c.client, r.Name)
 			}
 		}
-		for who := range byPrincipal {
-			counted[who] += 0
-		}
-		for _, who := range sortedKeys(counted) {
-			if counted[who] != byPrincipal[who] {
-				t.invalid("MetricsDisagree", used, "the proxies of %s counted %d refusals of %q in proof window %s, and clients saw %d", to.Name, counted[who], who, r.Name, byPrincipal[who])
+	}
+	for _, pod := range p.pods {
+		refusals := pod.denied
+		for _, c := range pod.requests {
+			if !c.allowed && slices.Contains(x.d.traits().refusals, c.code) {
+				refusals += c.n
 			}
+		}
+		if len(seen) > 0 && refusals == 0 {
+			t.invalid("NotCovered", scrapes, "pod %s refused none of %d forbidden requests to %s in proof window %s, so nothing is known of it", podName(pod.PodRef), len(seen), to.Name, r.Name)
 		}
 	}
 	if p.judged && p.denied != int64(len(seen)) {
@@ -293,27 +333,5 @@ func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
 	}
 	if !x.counted && !p.judged && len(seen) > 0 {
 		t.invalid("NoMetrics", scrapes, "the proxies of %s do not export how many requests they refused", to.Name)
-	}
-}
-
-// connectionsClaimed holds the handshakes that the callee's proxies made in a round against the kind of connection that
-// the round is about.
-func (x *trial) connectionsClaimed(t *tally, r *round, to scenarios.Workload) {
-	p := x.pool(r, to)
-	t.add(&p.tally)
-	scrapes := refs(p.tally.used)
-	asked := int64(0)
-	for _, a := range x.asked[r.Name] {
-		if from, _ := x.s.Workload(a.From.Service); a.To == to.Name && from.Meshed {
-			asked++
-		}
-	}
-	switch {
-	case !p.handshook:
-		t.invalid("NoMetrics", scrapes, "the proxies of %s do not export how many TLS handshakes they made, so fresh and established connections cannot be told apart", to.Name)
-	case r.connection == connFresh && p.handshakes < asked:
-		t.invalid("NotFresh", scrapes, "%d requests on fresh connections to %s made %d handshakes in proof window %s", asked, to.Name, p.handshakes, r.Name)
-	case r.connection == connEstablished && p.handshakes != 0:
-		t.invalid("NotEstablished", scrapes, "%d handshakes were made with %s in proof window %s: not all its requests were on established connections", p.handshakes, to.Name, r.Name)
 	}
 }

@@ -114,6 +114,9 @@ func (x *trial) cleanFrom(t *tally, tr *scenarios.Traffic, ticks []*evidence.Tic
 			continue
 		}
 		if since == nil {
+			if k.Done == 0 {
+				continue // nobody asked, so nobody knows
+			}
 			since = k
 		}
 		done += k.Done

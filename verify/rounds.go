@@ -95,6 +95,15 @@ func (x *trial) pods(t *tally, r *round, w scenarios.Workload) []*evidence.Pod {
 type pool struct {
 	tally tally // evidence of it, and what is wrong with that
 	counts
+	pods    []podCounts
+	refused map[refusal]int64          // by the proxies' counters
+	seen    map[refusal][]evidence.Ref // by clients
+}
+
+// podCounts is what the proxy of one pod counted.
+type podCounts struct {
+	evidence.PodRef
+	counts
 }
 
 // pool sums the counts over every pod of a service in every cluster. Each pod is one epoch: a process that was
@@ -114,15 +123,44 @@ func (x *trial) pool(r *round, w scenarios.Workload) *pool {
 		if from == nil || to == nil {
 			continue
 		}
-		d, err := increase(from, to)
+		d, err := increase(from, to, b.T.Sub(a.T) < x.d.traits().idle)
 		if err != nil {
 			p.tally.invalid("EpochBroken", refsOf(a, b), "metrics of pod %s in proof window %s: %v", podName(pod.At), r.Name, err)
 			continue
 		}
 		deltas = append(deltas, d...)
+		p.pods = append(p.pods, podCounts{pod.At, x.d.counts(d)})
 	}
 	p.counts = x.d.counts(deltas)
+	p.refused, p.seen = map[refusal]int64{}, map[refusal][]evidence.Ref{}
+	for _, c := range p.requests {
+		if !c.allowed && slices.Contains(x.d.traits().refusals, c.code) {
+			p.refused[refusal{c.client, c.code}] += c.n
+		}
+	}
+	for _, a := range x.asked[r.Name] {
+		if a.To == w.Name && slices.Contains(x.d.traits().refusals, a.Status) {
+			k := refusal{x.clientOf(a), a.Status}
+			p.seen[k] = append(p.seen[k], a.Ref())
+		}
+	}
 	return p
+}
+
+// clientOf is how a proxy should tell the sender of a request.
+func (x *trial) clientOf(p *evidence.Probe) client {
+	if w, ok := x.s.Workload(p.From.Service); ok && w.Meshed {
+		return client{x.d.identity(w), true}
+	}
+	return client{}
+}
+
+// agree wants the proxies to have counted as many refusals of a client, under a code, as clients saw.
+func (p *pool) agree(t *tally, r *round, to scenarios.Workload, k refusal) {
+	if n := int64(len(p.seen[k])); p.refused[k] != n {
+		t.invalid("MetricsDisagree", append(refs(p.tally.used), p.seen[k]...), "the proxies of %s counted %d refusals of %s by %d in proof window %s, and clients saw %d",
+			to.Name, p.refused[k], k.client, k.code, r.Name, n)
+	}
 }
 
 // edgePage finds the page that was scraped from a pod at an edge of a round, outside of everything that was asked.

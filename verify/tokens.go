@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -70,7 +69,7 @@ func doorsOf(p *scenarios.Policy, to string) []door {
 			d.method = r.Methods[0]
 		}
 		if len(r.Paths) > 0 {
-			d.path = representative(r.Paths[0])
+			d.path = pathLike(r.Paths[0])
 		}
 		out = append(out, d)
 	}
@@ -167,17 +166,4 @@ func otherValues(p *scenarios.Policy, name, right string) []string {
 		}
 	}
 	return append(out, right+"-meshproof")
-}
-
-// representative is a path that a pattern of the policy matches.
-func representative(pattern string) string {
-	prefix, ok := strings.CutSuffix(pattern, "*")
-	if !ok {
-		return pattern
-	}
-	path := prefix + "meshproof-any"
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path
-	}
-	return path
 }

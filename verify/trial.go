@@ -39,7 +39,8 @@ type trial struct {
 	plain      map[string][]line // access log lines of answered requests without TLS, by service
 	unread     map[string][]line // access log lines that could not be read, by service
 	scrapes    map[podWindow][]*evidence.Scrape
-	counted    bool // some page has the mesh's own count of requests
+	leaves     map[string]string // workload@cluster that serves it, by the leaf's hash
+	counted    bool              // some page has the mesh's own count of requests
 	inventory  map[edgeWindow][]*evidence.Pod
 	faults     map[string][]*evidence.Fault
 	ticks      map[string][]*evidence.Tick
@@ -101,6 +102,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 		if d, err := dialectOf(scenarios.MeshName(id.Mesh)); err == nil {
 			x.d = d
 		}
+		x.counted = x.d.countsRequests("")
 		all[id] = x
 	}
 	for _, g := range rec.Gaps() {
@@ -135,6 +137,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 	})
 	for _, x := range all {
 		x.rounds, x.edge = roundsOf(x)
+		x.leaves = leavesOf(x.handshakes)
 	}
 	return all
 }
@@ -173,7 +176,7 @@ func (x *trial) addProbe(i *evidence.Probe) {
 }
 
 func (x *trial) addAccess(i *evidence.Access) {
-	if !x.d.proxied() {
+	if !x.d.traits().logs {
 		return
 	}
 	l := line{Access: i}

@@ -10,6 +10,8 @@ import (
 type xfccElement struct {
 	By  []string // URI SANs of the certificate of the proxy that wrote the element
 	URI []string // URI SANs of the certificate of the client
+
+	Hash string // SHA-256 of the certificate of the client, in hex
 }
 
 // parseXFCC reads an X-Forwarded-Client-Cert header as Envoy writes it: elements separated by commas, pairs of key and
@@ -43,11 +45,22 @@ func parseXFCC(header string) ([]xfccElement, error) {
 				el.By = append(el.By, value)
 			case "uri":
 				el.URI = append(el.URI, value)
+			case "hash":
+				el.Hash = value
 			}
 		}
 		out = append(out, el)
 	}
 	return out, nil
+}
+
+// xfccLeaf is the hash of the certificate of who sent a request, by the last element of the header.
+func xfccLeaf(header string) string {
+	els, err := parseXFCC(header)
+	if err != nil || len(els) == 0 {
+		return ""
+	}
+	return els[len(els)-1].Hash
 }
 
 // splitQuoted splits at sep outside double quotes.

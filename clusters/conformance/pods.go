@@ -16,6 +16,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 func readyPods(t *testing.T, e *env) {
@@ -203,7 +204,12 @@ func handshakeAndScrape(t *testing.T, e *env) {
 	roots, intermediates := pool("root"), pool("intermediate/east")
 	_ = pool("intermediate/west")
 
-	res := east.Handshake(e.ctx, shop, "outbound_.80_._.shop.app.svc.cluster.local")
+	w, _ := e.scenario.Workload("shop")
+	serverName := "outbound_.80_._.shop.app.svc.cluster.local"
+	if e.mesh.Name() == scenarios.MeshLinkerd {
+		serverName = w.LinkerdID() // for any other the proxy terminates no TLS
+	}
+	res := east.Handshake(e.ctx, shop, serverName)
 	body, scrapeErr := east.Scrape(e.ctx, shop)
 	if !shop.Meshed() {
 		if res.Error != "not TLS" || res.Chain != nil {
@@ -228,10 +234,18 @@ func handshakeAndScrape(t *testing.T, e *env) {
 	if _, err := leaf.Verify(opts); err != nil {
 		t.Errorf("the served chain does not lead to the root in evidence by the cluster's intermediate: %v", err)
 	}
-	w, _ := e.scenario.Workload("shop")
-	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != w.SPIFFEID() {
-		t.Errorf("identities %v, want %s", leaf.URIs, w.SPIFFEID())
+	var got []string
+	for _, u := range leaf.URIs {
+		got = append(got, u.String())
 	}
+	want := w.SPIFFEID()
+	if e.mesh.Name() == scenarios.MeshLinkerd {
+		want = w.LinkerdID()
+	}
+	if got = append(got, leaf.DNSNames...); len(got) != 1 || got[0] != want {
+		t.Errorf("identities %v, want %s", got, want)
+	}
+
 	outsider := e.pod("east", "outsider")
 	if outsider.Meshed() {
 		t.Error("the outsider is in the mesh")

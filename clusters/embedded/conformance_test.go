@@ -6,6 +6,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/conformance"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -16,4 +17,8 @@ func TestEmbeddedClustersKeepThePromisesOfClustersWithoutAMesh(t *testing.T) {
 
 func TestEmbeddedClustersKeepThePromisesOfClustersWithIstio(t *testing.T) {
 	conformance.Run(t, embedded.New(map[string]proxy.Factory{"istio": istio.Factory()}), scenarios.MeshIstio)
+}
+
+func TestEmbeddedClustersKeepThePromisesOfClustersWithLinkerd(t *testing.T) {
+	conformance.Run(t, embedded.New(map[string]proxy.Factory{"linkerd": linkerd.Factory()}), scenarios.MeshLinkerd)
 }

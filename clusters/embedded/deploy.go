@@ -141,14 +141,41 @@ func (d *deployment) spawn() {
 	d.names[name] = true
 	d.created++
 	p.ref = evidence.PodRef{Cluster: c.name, Namespace: d.namespace, Service: d.cfg.Name, Pod: name, UID: uuid.NewString()}
-	if f.factory != nil && f.factory.Selects(c.namespaceMeta(d.namespace), proxy.Meta{Labels: p.labels, Annotations: p.annotations}) {
-		p.meshed = true
-		p.containers = append(p.containers, f.factory.Containers...)
-		p.initContainers = slices.Clone(f.factory.InitContainers)
-	}
+	skipped := p.inject(&tmpl.Spec)
 	d.pods = append(d.pods, p)
 	f.podEvent(p, evidence.EventPodCreated, "")
+	if skipped != "" {
+		f.podEvent(p, evidence.EventInjectionSkipped, skipped)
+	}
 	f.tasks.Go(func() { f.run(p) })
+}
+
+// inject does what the mesh's injector does with a new pod. It returns why a pod was skipped that asked for a sidecar.
+func (p *pod) inject(spec *corev1.PodSpec) (skipped string) {
+	c, factory := p.of.cluster, p.of.cluster.f.factory
+	if factory == nil {
+		return ""
+	}
+	namespace, meta := c.namespaceMeta(p.of.namespace), proxy.Meta{Labels: p.labels, Annotations: p.annotations}
+	if !factory.Selects(namespace, meta) {
+		return ""
+	}
+	if factory.Skips != nil {
+		if why := factory.Skips(*spec); why != "" {
+			return why
+		}
+	}
+	if factory.Annotates != nil {
+		p.annotations = maps.Clone(p.annotations)
+		if p.annotations == nil {
+			p.annotations = map[string]string{}
+		}
+		maps.Copy(p.annotations, factory.Annotates(namespace, meta))
+	}
+	p.meshed = true
+	p.containers = append(p.containers, factory.Containers...)
+	p.initContainers = slices.Clone(factory.InitContainers)
+	return ""
 }
 
 // status says what a Deployment lacks; "" where it is whole. The fleet's lock must be held.

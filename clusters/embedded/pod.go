@@ -71,9 +71,11 @@ func (p *pod) public() clusters.Pod {
 }
 
 func (p *pod) endpoint() proxy.Endpoint {
-	return proxy.Endpoint{
-		PodRef: p.ref, ServiceAccount: p.account, Workload: p.of.name, Labels: p.labels, Meshed: p.meshed, Addr: p.addr(),
+	ep := proxy.Endpoint{PodRef: p.ref, ServiceAccount: p.account, Workload: p.of.name, Labels: p.labels, Addr: p.addr()}
+	if p.meshed {
+		ep.Mesh = p.of.cluster.f.factory.Mesh
 	}
+	return ep
 }
 
 // start brings up the pod's processes: the workload, and the sidecar where it has one. On an error nothing is left.

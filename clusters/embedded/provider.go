@@ -116,7 +116,9 @@ func (p *Provider) Models() []string {
 	t := p.timing
 	return []string{
 		"Clusters live in this process; their pods are real HTTP servers on 127.0.0.1.",
-		"Sidecars are models with real sockets, TLS and certificates that interpret the mesh's real objects; they are not Envoy, and their own cost is not a mesh's.",
+		"Sidecars are models with real sockets, TLS and certificates that interpret the mesh's real objects; they are not Envoy or linkerd2-proxy, and their own cost is not a mesh's.",
+		"Linkerd's proxies keep one HTTP/2 connection to each endpoint, whatever the workload asks for; an opaque port takes meshed TLS itself, without a transport header on port 4143, and policy about addresses is refused.",
+		"The kubelet's probes of Linkerd's proxies come from the proxies themselves; a proxy's own port takes no TLS.",
 		"A Service reaches the ready pods of the same namespace and name in every cluster, as in an Istio multi-primary mesh on a flat network; without a mesh the harness does the same, as a multi-cluster Service (KEP-1645) would.",
 		"Without a mesh, kube-proxy is a model: each new connection goes to a ready pod drawn from the seed; without one it is refused.",
 		"Latency between clusters holds back every piece of data and every handshake, in each direction; there is no loss, no jitter and no limit of bandwidth, and within a cluster there is no latency.",

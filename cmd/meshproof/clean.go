@@ -15,7 +15,7 @@ func newClean() *cobra.Command {
 		Short: "Undo what runs left that were killed",
 		Long: `Undo, newest first, every change that the journals of runs that were killed name, and forget
 these journals. Runs that are alive are left alone. Reports and evidence are kept.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := journal.Dir()
 			if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -13,13 +12,21 @@ func newList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the scenarios of the library",
-		Args:  cobra.NoArgs,
+		Args:  takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			w := cmd.OutOrStdout()
+			width := 0
 			for _, e := range scenarios.Library() {
-				fmt.Fprintf(w, "%s\t%s\n", e.Name, e.Description)
+				width = max(width, len(e.Name)+2)
 			}
-			return w.Flush()
+			for _, e := range scenarios.Library() {
+				name := e.Name
+				for _, line := range wrap(e.Description, max(20, columns(w)-1-width)) {
+					fmt.Fprintf(w, "%-*s%s\n", width, name, line)
+					name = ""
+				}
+			}
+			return nil
 		},
 	}
 }

@@ -4,18 +4,16 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 )
 
@@ -28,11 +26,14 @@ func main() {
 
 // execute runs one command line and returns its exit code.
 func execute(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := interruptible(stderr)
-	defer stop()
-	root := newRoot(stdout, stderr)
+	out := &sticky{w: stdout}
+	root := newRoot(out, stderr)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteC()
+	// What run shows is a courtesy, its product lies in a folder; of any other command the output is all there is.
+	if err == nil && out.err != nil && cmd.Name() != "run" {
+		err = withCode(exitError, fmt.Errorf("writing to stdout: %w", cause(out.err)))
+	}
 	if err != nil && err.Error() != "" {
 		fmt.Fprintln(stderr, "meshproof:", err)
 	}
@@ -44,8 +45,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "meshproof",
 		Short: "Prove from evidence whether a service mesh keeps its promises under spikes and faults",
-		Long: `Meshproof brings up clusters with Istio, or with no mesh, drives traffic spikes and
-faults through them, proves from recorded evidence whether mutual TLS, policy and
+		Long: `Meshproof brings up clusters with Istio, with Linkerd, or with no mesh, drives traffic
+spikes and faults through them, proves from recorded evidence whether mutual TLS, policy and
 latency budgets held, and compares the meshes in one report.
 
 Exit codes: 0 PASS, 1 FAIL, 2 usage or scenario error, 3 INVALID (the evidence can't
@@ -55,6 +56,7 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	root.SetFlagErrorFunc(badFlag)
 	root.AddCommand(
 		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newSchema(), newClean(), newVersion(),
 	)
@@ -65,38 +67,9 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 func provider(driver string) (clusters.Provider, error) {
 	switch driver {
 	case "embedded":
-		return embedded.New(map[string]proxy.Factory{"istio": istio.Factory()}), nil
+		return embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()}), nil
 	case "kind", "existing":
 		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded", driver)
 	}
 	return nil, fmt.Errorf("--driver %q is not known: use --driver embedded", driver)
-}
-
-// interruptible ends the context at the first SIGINT or SIGTERM, so that a run stops load, reverts faults and writes a
-// partial report; at the second the process ends at once, and the journal says what is left.
-func interruptible(stderr io.Writer) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-signals:
-			fmt.Fprintln(stderr, "\nmeshproof: stopping: reverting faults, removing clusters, writing a partial report (once more to leave at once)")
-			cancel()
-		case <-done:
-			return
-		}
-		select {
-		case <-signals:
-			fmt.Fprintln(stderr, "meshproof: left at once: run `meshproof clean` to undo what may be left")
-			os.Exit(exitInterrupted)
-		case <-done:
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(done)
-		cancel()
-	}
 }

@@ -17,9 +17,9 @@ func newRender() *cobra.Command {
 		Use:     "render FILE|NAME --mesh M",
 		Short:   "Print the Kubernetes objects that a mesh gets for a scenario, as YAML",
 		Example: "  meshproof render two-clusters --mesh istio --cluster east",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, _, err := scenarios.Resolve(args[0])
+		Args:    takes(1, 1),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			s, _, err := scenarios.Resolve(given[0])
 			if err != nil {
 				return err
 			}
@@ -37,7 +37,7 @@ func newRender() *cobra.Command {
 				found = true
 				objs, err := runner.Objects(s, entry, c.Name)
 				if err != nil {
-					return fmt.Errorf("%s: %w", args[0], err)
+					return fmt.Errorf("%s: %w", given[0], err)
 				}
 				text, err := clusters.Encode(objs)
 				if err != nil {
@@ -46,7 +46,7 @@ func newRender() *cobra.Command {
 				fmt.Fprintf(out, "# cluster %s, mesh %s\n---\n%s", c.Name, mesh, text)
 			}
 			if !found {
-				return fmt.Errorf("--cluster %s: %s has no such cluster, only %v", cluster, args[0], names(s))
+				return fmt.Errorf("--cluster %s: %s has no such cluster, only %v", cluster, given[0], names(s))
 			}
 			return nil
 		},

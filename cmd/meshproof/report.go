@@ -14,9 +14,9 @@ func newReport() *cobra.Command {
 junit.xml and summary.md into its folder. This works too for a run that was killed: its
 report is marked as partial.`,
 		Example: "  meshproof report out/latest",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := runDir(args[0])
+		Args:    takes(1, 1),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			dir, err := runDir(given[0])
 			if err != nil {
 				return err
 			}

@@ -5,9 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/verify"
@@ -28,19 +27,39 @@ func printResult(w io.Writer, dir, name string, r *verify.Result) {
 			}
 		}
 		fmt.Fprintf(w, "  %-8s %s  %s\n", trialName(r, t.Trial), paint(t.Verdict, fmt.Sprintf("%-7s", t.Verdict)), countWords(counts))
-		shown := 0
-		for _, c := range r.Checks {
-			if c.Trial != t.Trial || c.Verdict == verify.Pass || c.Verdict == verify.Gap {
-				continue
-			}
-			if shown++; shown > maxShown {
-				fmt.Fprintf(w, "           … and more, see the report\n")
+		checks, follow := tell(r, t.Trial)
+		for i, c := range checks {
+			if i == maxShown {
+				fmt.Fprintf(w, "           … and %d more, see the report\n", len(checks)-maxShown)
 				break
 			}
 			fmt.Fprintf(w, "           %s %s: %s\n", paint(c.Verdict, string(c.Verdict)), c.ID, c.Message)
 		}
+		if follow > 0 {
+			fmt.Fprintf(w, "           %d more could not be judged for want of a whole trial, see the report\n", follow)
+		}
 	}
 	fmt.Fprintf(w, "  report   %s\n", filepath.Join(dir, "report.html"))
+}
+
+// tell picks the checks of a trial that say why it is not PASS. Where the trial broke off, that is why, and every check
+// that is INVALID beside it only follows from that: these are counted.
+func tell(r *verify.Result, t evidence.Trial) (checks []verify.Check, follow int) {
+	broke := false
+	for _, c := range r.Checks {
+		if c.Trial == t && c.Verdict != verify.Pass && c.Verdict != verify.Gap {
+			checks = append(checks, c)
+			broke = broke || c.Kind == verify.KindRun && (c.Verdict == verify.Error || r.Interrupted || r.Partial)
+		}
+	}
+	if !broke {
+		return checks, 0
+	}
+	all := len(checks)
+	checks = slices.DeleteFunc(checks, func(c verify.Check) bool {
+		return c.Verdict == verify.Invalid && c.Kind != verify.KindRun
+	})
+	return checks, all - len(checks)
 }
 
 func verdictWord(v verify.Verdict, modelled bool) string {
@@ -71,8 +90,7 @@ func countWords(counts map[verify.Verdict]int) string {
 
 // painter colours verdicts on a terminal, unless NO_COLOR is set (no-color.org). The word is there either way.
 func painter(w io.Writer) func(verify.Verdict, string) string {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if terminal(w) == nil || os.Getenv("NO_COLOR") != "" {
 		return func(_ verify.Verdict, s string) string { return s }
 	}
 	colours := map[verify.Verdict]string{

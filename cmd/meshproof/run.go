@@ -39,9 +39,18 @@ func newRun() *cobra.Command {
 the other. Each leaves a folder <out>/<scenario>-<UTC time> with report.html, report.json,
 junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 		Example: "  meshproof run two-clusters\n  meshproof run my.yaml --mesh istio --blocks 6 --seed 7",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, f)
+		RunE: func(cmd *cobra.Command, names []string) error {
+			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr())
+			defer stop()
+			return run(cmd.OutOrStdout(), f, func(doc *document) error {
+				if err := takes(1, -1)(cmd, names); err != nil {
+					return err
+				}
+				if cmd.Flags().Changed("blocks") && f.blocks < 1 {
+					return fmt.Errorf("--blocks %d: must be between 1 and 1000", f.blocks)
+				}
+				return runAll(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), names, f, doc)
+			})
 		},
 		ValidArgsFunction: completeScenarios,
 	}
@@ -53,6 +62,12 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 	fl.Int64Var(&f.seed, "seed", 1, "seed of schedule, fault targets, requests and the models' draws")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "the run's log on stderr too")
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if asksJSON(os.Args[1:]) { // whoever asked for a document gets one, also about a flag beside it
+			f.output = "json"
+		}
+		return run(cmd.OutOrStdout(), f, func(*document) error { return badFlag(cmd, err) })
+	})
 	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]string{"embedded"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("mesh", cobra.FixedCompletions([]string{"none", "istio"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
@@ -71,12 +86,23 @@ type runDone struct {
 	Report *reports.Report `json:"report"`
 }
 
-func run(ctx context.Context, stdout, stderr io.Writer, args []string, f runFlags) error {
+// asksJSON reports whether a command line that could not be parsed asks for --output json.
+func asksJSON(args []string) bool {
+	for i, a := range args {
+		if a == "--output=json" || a == "--output" && i+1 < len(args) && args[i+1] == "json" {
+			return true
+		}
+	}
+	return false
+}
+
+// run does the work and, with --output json, writes the one document about it, however it ended.
+func run(stdout io.Writer, f runFlags, work func(*document) error) error {
 	if f.output != "text" && f.output != "json" {
 		return fmt.Errorf("--output %q is not known: text or json", f.output)
 	}
 	doc := document{Runs: []runDone{}}
-	err := runAll(ctx, stdout, stderr, args, f, &doc)
+	err := work(&doc)
 	if f.output == "json" {
 		doc.ExitCode = codeOf(err)
 		if err != nil {
@@ -85,7 +111,7 @@ func run(ctx context.Context, stdout, stderr io.Writer, args []string, f runFlag
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
 		if jerr := enc.Encode(doc); jerr != nil {
-			return withCode(exitError, fmt.Errorf("writing to stdout: %w", jerr))
+			return withCode(exitError, errors.Join(err, fmt.Errorf("writing to stdout: %w", cause(jerr))))
 		}
 	}
 	return err
@@ -135,7 +161,8 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 		doc.Runs = append(doc.Runs, runDone{out.Dir, out.Report})
 		printResult(show, out.Dir, s.Metadata.Name, out.Result)
 		code = worse(code, exitOf(out.Result))
-		if ctx.Err() != nil {
+		if ctx.Err() != nil { // also where this run was whole by then: what was to come did not run
+			code = exitInterrupted
 			break
 		}
 	}
@@ -165,7 +192,7 @@ func loadAll(p clusters.Provider, args []string, f runFlags) ([]*scenarios.Scena
 
 // narrow applies --mesh and --blocks to a scenario.
 func narrow(s *scenarios.Scenario, f runFlags) error {
-	if f.blocks < 0 || f.blocks > 1000 {
+	if f.blocks > 1000 {
 		return fmt.Errorf("--blocks %d: must be between 1 and 1000", f.blocks)
 	}
 	if f.blocks > 0 {
@@ -180,7 +207,7 @@ func narrow(s *scenarios.Scenario, f runFlags) error {
 	}
 	for _, m := range f.meshes {
 		if !slices.Contains(names, m) {
-			return fmt.Errorf("--mesh %s: %s compares only %s: add it to spec.meshes", m, s.Metadata.Name, strings.Join(names, ", "))
+			return fmt.Errorf("--mesh %s: %s has only %s (a mesh to compare stands under spec.meshes)", m, s.Metadata.Name, strings.Join(names, ", "))
 		}
 	}
 	s.Spec.Meshes = slices.DeleteFunc(s.Spec.Meshes, func(m scenarios.MeshEntry) bool {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/meshproof/meshproof/reports"
@@ -12,19 +14,20 @@ func newSchema() *cobra.Command {
 		Use:       "schema scenario|report",
 		Short:     "Print the JSON Schema of scenario files or of report.json",
 		Example:   "  meshproof schema scenario > meshproof.schema.json",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      takes(1, 1),
 		ValidArgs: []string{"scenario", "report"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			make := scenarios.Schema
-			if args[0] == "report" {
-				make = reports.Schema
+			schemas := map[string]func() ([]byte, error){"scenario": scenarios.Schema, "report": reports.Schema}
+			build, ok := schemas[args[0]]
+			if !ok {
+				return fmt.Errorf("there is no schema %q: the schemas are scenario and report", args[0])
 			}
-			b, err := make()
+			b, err := build()
 			if err != nil {
 				return err
 			}
-			_, err = cmd.OutOrStdout().Write(append(b, '\n'))
-			return err
+			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
+			return nil
 		},
 	}
 }

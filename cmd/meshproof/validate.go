@@ -11,14 +11,14 @@ func newValidate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate FILE|NAME…",
 		Short: "Find every error in scenario files, without running them",
-		Args:  cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Args:  takes(1, -1),
+		RunE: func(cmd *cobra.Command, given []string) error {
 			p, err := provider("embedded")
 			if err != nil {
 				return err
 			}
 			var errs []error
-			for _, a := range args {
+			for _, a := range given {
 				if _, err := load(p, a); err != nil {
 					errs = append(errs, err)
 					continue

@@ -19,9 +19,9 @@ func newVerify() *cobra.Command {
 		Short:   "Recompute the verdicts of a run from its evidence",
 		Long:    "Recompute the verdicts of a run from its evidence, on this or any other machine. RUN is a run's folder; nothing is written.",
 		Example: "  meshproof verify out/latest",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := runDir(args[0])
+		Args:    takes(1, 1),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			dir, err := runDir(given[0])
 			if err != nil {
 				return err
 			}

@@ -31,9 +31,7 @@ type view struct {
 
 func newView(w io.Writer, name string) *view {
 	v := &view{w: w, name: name, begun: time.Now()}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		v.tty = f
-	}
+	v.tty = terminal(w)
 	return v
 }
 

@@ -174,7 +174,7 @@ func Leftovers(dir string) ([]Leftover, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the journal's folder: %w", err)
+		return nil, fmt.Errorf("reading the journal's folder: %w: make it readable or set XDG_STATE_HOME", err)
 	}
 	var ls []Leftover
 	for _, e := range es {

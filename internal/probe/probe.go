@@ -257,15 +257,15 @@ func (a *asker) handshakes(ctx context.Context) error {
 			for _, p := range a.pods[w.Name+"@"+cluster] {
 				g.Go(func() error {
 					start := time.Now()
-					// Istio's proxies route by SNI only between networks; inside one they take any.
-					res := c.Handshake(ctx, p, w.Host())
+					name := verify.ServerName(scenarios.MeshName(a.env.Trial.Mesh), w)
+					res := c.Handshake(ctx, p, name)
 					if ctx.Err() != nil {
 						return ctx.Err()
 					}
 					h := head(a.env.Trial, "probe")
 					h.T = start
 					return a.env.Sink.Append(&evidence.Handshake{
-						Header: h, Window: a.window, At: p.PodRef, ServerName: w.Host(), Version: res.Version,
+						Header: h, Window: a.window, At: p.PodRef, ServerName: name, Version: res.Version,
 						Cipher: res.Cipher, Chain: res.Chain, Resumed: res.Resumed, Error: res.Error,
 					})
 				})

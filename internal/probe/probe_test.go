@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,7 @@ type cluster struct {
 	underWay map[string]int // by UID
 	most     map[string]int
 	sent     []clusters.Request
+	names    []string // asked for in handshakes
 }
 
 func (c *cluster) Name() string                                 { return "east" }
@@ -49,7 +51,10 @@ func (c *cluster) Scrape(_ context.Context, p clusters.Pod) (string, error) {
 	return "m 1\n", c.scrape
 }
 
-func (c *cluster) Handshake(context.Context, clusters.Pod, string) clusters.HandshakeResult {
+func (c *cluster) Handshake(_ context.Context, _ clusters.Pod, name string) clusters.HandshakeResult {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.names = append(c.names, name)
 	return clusters.HandshakeResult{Version: "TLS 1.3"}
 }
 
@@ -163,6 +168,28 @@ func TestARoundIsScrapedAtBothEdgesAndWarmUpComesBefore(t *testing.T) {
 	}
 	if n := len(of[*evidence.Pod](k)); n != 8 {
 		t.Errorf("%d pods in inventories, want 4 at each edge", n)
+	}
+}
+
+func TestAHandshakeAsksForTheNameThatTheMeshAnswersUnder(t *testing.T) {
+	for mesh, want := range map[string][]string{
+		"istio":   {"cart.app.svc.cluster.local", "shop.app.svc.cluster.local", "shop.app.svc.cluster.local"},
+		"linkerd": {"cart.app.serviceaccount.identity.linkerd.cluster.local", "shop.app.serviceaccount.identity.linkerd.cluster.local", "shop.app.serviceaccount.identity.linkerd.cluster.local"},
+	} {
+		env, c, k := setUp()
+		env.Trial.Mesh = mesh
+		if err := Run(t.Context(), env, verify.Plan{Rounds: []verify.Round{{Name: "w", Handshakes: true}}}); err != nil {
+			t.Fatal(err)
+		}
+		var recorded []string
+		for _, h := range of[*evidence.Handshake](k) {
+			recorded = append(recorded, h.ServerName)
+		}
+		slices.Sort(c.names)
+		slices.Sort(recorded)
+		if !slices.Equal(c.names, want) || !slices.Equal(recorded, want) {
+			t.Errorf("%s: asked for %q, recorded %q, want %q", mesh, c.names, recorded, want)
+		}
 	}
 }
 

@@ -18,10 +18,10 @@ const (
 	latestLink   = "latest"
 )
 
-// newFolder makes <out>/<scenario>-<UTC time> and points <out>/latest at it.
+// newFolder makes <out>/<scenario>-<UTC time>.
 func newFolder(out, scenario string, now time.Time) (dir, id string, err error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return "", "", fmt.Errorf("creating the output folder %s: %w: choose another with --out", out, pathCause(err))
+		return "", "", fmt.Errorf("creating the output folder %q: %w: choose another with --out", out, pathCause(err))
 	}
 	base := scenario + "-" + now.UTC().Format("20060102T150405Z")
 	for i := 1; ; i++ {
@@ -37,9 +37,8 @@ func newFolder(out, scenario string, now time.Time) (dir, id string, err error) 
 		if err != nil {
 			return "", "", fmt.Errorf("creating the run's folder in %s: %w: choose another with --out", out, pathCause(err))
 		}
-		break
+		return dir, id, nil
 	}
-	return dir, id, pointLatest(out, id)
 }
 
 // pointLatest replaces out/latest in one step. Whatever else stands there under that name is left alone.

@@ -16,6 +16,9 @@ func TestEachRunGetsAFolderOfItsOwnAndLatestPointsAtTheNewest(t *testing.T) {
 		if err != nil || id != want || dir != filepath.Join(out, want) {
 			t.Fatalf("run %d: %s, %s, %v; want %s", i, dir, id, err, want)
 		}
+		if err := pointLatest(out, id); err != nil {
+			t.Fatal(err)
+		}
 		if l, err := os.Readlink(filepath.Join(out, "latest")); err != nil || l != want {
 			t.Fatalf("latest points at %q (%v), want %s", l, err, want)
 		}
@@ -28,7 +31,7 @@ func TestAFileOrFolderNamedLatestIsLeftAlone(t *testing.T) {
 	if err := os.WriteFile(mine, []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := newFolder(out, "smoke", time.Now()); err != nil {
+	if err := pointLatest(out, "smoke-1"); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(mine); err != nil || string(b) != "mine" {

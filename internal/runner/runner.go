@@ -96,6 +96,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	}
 	started := time.Now()
 	dir, id, err := newFolder(o.Out, o.Scenario.Metadata.Name, started)
+	if full(err) {
+		return nil, fmt.Errorf("%w: %w", ErrEnvironment, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
@@ -110,17 +113,21 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	}
 	r := &run{Options: o, dir: dir, id: id, board: &board{observe: o.Observe}}
 	if err := r.execute(ctx, manifest); err != nil {
-		return nil, fmt.Errorf("%w: %w (what there is lies in %s)", ErrEnvironment, err, dir)
+		if r.writer == nil { // nothing was recorded: an empty folder would only puzzle
+			return nil, errors.Join(environment(err, ""), os.RemoveAll(dir))
+		}
+		return nil, environment(err, dir)
 	}
 	r.board.step(evidence.Trial{}, "judging")
 	out, err := Judge(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w (the evidence lies in %s)", ErrEnvironment, err, dir)
+		return nil, environment(err, dir)
 	}
 	return out, nil
 }
 
-// Judge recomputes the verdicts of the run in dir from its evidence and writes its reports.
+// Judge recomputes the verdicts of the run in dir from its evidence and writes its reports. Where they can't be
+// written, the error wraps ErrEnvironment.
 func Judge(dir string) (*Outcome, error) {
 	rec, err := evidence.Open(filepath.Join(dir, EvidenceDir))
 	if err != nil {
@@ -129,7 +136,7 @@ func Judge(dir string) (*Outcome, error) {
 	res := verify.Evaluate(rec)
 	rep := reports.Build(rec, res)
 	if err := reports.Write(dir, rep); err != nil {
-		return nil, fmt.Errorf("writing the report: %w", err)
+		return nil, environment(err, "")
 	}
 	return &Outcome{Dir: dir, Report: rep, Result: res}, nil
 }
@@ -162,6 +169,9 @@ func (r *run) execute(ctx context.Context, m evidence.Manifest) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.writer.Close()) }()
+	if err := pointLatest(r.Out, r.id); err != nil {
+		return err
+	}
 
 	r.log.Info("run begins", "id", r.id, "seed", m.Seed, "driver", m.Driver, "order", m.Order)
 	trials := 0

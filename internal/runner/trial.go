@@ -166,6 +166,9 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 		})
 	}
 	start := time.Now()
+	if len(plan) > 0 {
+		start = start.Add(faults.Lead) // the effect probes' baseline of a fault at 0 s
+	}
 	if err := r.writer.Append(&evidence.Event{
 		Header: evidence.Header{Trial: t, Src: "runner", T: start}, Kind: evidence.EventLoadStart,
 	}); err != nil {

@@ -10,6 +10,7 @@ import (
 	securityapi "istio.io/api/security/v1beta1"
 	security "istio.io/client-go/pkg/apis/security/v1"
 
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/internal/oidc"
 )
 
@@ -94,7 +95,7 @@ func newAuthorizer(policies []*security.AuthorizationPolicy, namespace string, l
 		if p.Namespace != rootNamespace && p.Namespace != namespace {
 			continue
 		}
-		if !selectsLabels(p.Spec.GetSelector().GetMatchLabels(), labels) {
+		if !proxy.SelectsLabels(p.Spec.GetSelector().GetMatchLabels(), labels) {
 			continue
 		}
 		var rules []authzRule

@@ -1,40 +1,23 @@
 package istio
 
 import (
-	"math/rand/v2"
-	"sync"
 	"sync/atomic"
+
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 )
-
-// dice is a source of randomness that goroutines share.
-type dice struct {
-	mu  sync.Mutex
-	rng *rand.Rand
-}
-
-func newDice(seed int64) *dice {
-	return &dice{rng: rand.New(rand.NewPCG(uint64(seed), 0x6d65736870726f6f))}
-}
-
-// draw returns a number in [0, n).
-func (d *dice) draw(n int) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.rng.IntN(n)
-}
 
 // balancer chooses among the hosts of an upstream.
 type balancer struct {
 	how   balancing
 	hosts []*host
-	dice  *dice
+	dice  *relay.Dice
 	next  atomic.Uint64 // for roundRobin
 }
 
-func newBalancer(how balancing, hosts []*host, d *dice) *balancer {
+func newBalancer(how balancing, hosts []*host, d *relay.Dice) *balancer {
 	b := &balancer{how: how, hosts: hosts, dice: d}
 	if how == roundRobin && len(hosts) > 0 {
-		b.next.Store(uint64(d.draw(len(hosts)))) // as in Envoy, so that not all clients begin with the same host
+		b.next.Store(uint64(d.Draw(len(hosts)))) // as in Envoy, so that not all clients begin with the same host
 	}
 	return b
 }
@@ -72,9 +55,9 @@ func (b *balancer) choose() *host {
 	case roundRobin:
 		return b.hosts[(b.next.Add(1)-1)%uint64(n)]
 	case random:
-		return b.hosts[b.dice.draw(n)]
+		return b.hosts[b.dice.Draw(n)]
 	default:
-		h, other := b.hosts[b.dice.draw(n)], b.hosts[b.dice.draw(n)]
+		h, other := b.hosts[b.dice.Draw(n)], b.hosts[b.dice.Draw(n)]
 		if other.active.Load() < h.active.Load() {
 			return other
 		}

@@ -124,7 +124,7 @@ func newUpstream(svc proxy.Service, d destination, set objects) *upstream {
 			known[id] = true
 			u.identities = append(u.identities, id)
 		}
-		if selectsLabels(d.labels, ep.Labels) {
+		if proxy.SelectsLabels(d.labels, ep.Labels) {
 			u.endpoints = append(u.endpoints, endpoint{ep, d.secure(ep, set)})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/evidence"
 )
 
@@ -168,7 +169,7 @@ spec: {rules: [{to: [{operation: {paths: [/a]}}]}]}
 func testService(host string, labels ...map[string]string) proxy.Service {
 	s := proxy.Service{Namespace: "app", Name: "shop", Host: host, Port: 80}
 	for i, l := range labels {
-		s.Endpoints = append(s.Endpoints, proxy.Endpoint{PodRef: evidence.PodRef{Namespace: "app", UID: string(rune('a' + i))}, ServiceAccount: "shop", Labels: l, Meshed: true})
+		s.Endpoints = append(s.Endpoints, proxy.Endpoint{PodRef: evidence.PodRef{Namespace: "app", UID: string(rune('a' + i))}, ServiceAccount: "shop", Labels: l, Mesh: meshName})
 	}
 	return s
 }
@@ -288,7 +289,7 @@ spec:
 
 func TestRetriesAreIstiosDefaultsUnlessARouteSaysOtherwise(t *testing.T) {
 	d := defaultRetries()
-	if d.attempts != 2 || d.reselected != 5 || !d.retriesFailure(connectFailure) || d.retriesFailure(resetFailure) || d.retriesFailure(timedOut) ||
+	if d.attempts != 2 || d.reselected != 5 || !d.retriesFailure(relay.ConnectFailure) || d.retriesFailure(relay.ResetFailure) || d.retriesFailure(relay.TimedOut) ||
 		d.retriesStatus(503) || d.retriesStatus(500) {
 		t.Errorf("%+v", d)
 	}

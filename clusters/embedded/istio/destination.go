@@ -101,6 +101,6 @@ func (d destination) secure(ep proxy.Endpoint, set objects) bool {
 	case tlsAlways:
 		return true
 	default:
-		return ep.Meshed && mtlsModeOf(set.peerAuthentications, ep.Namespace, ep.Labels, scenarios.WorkloadPort) != disabled
+		return ep.Mesh == meshName && mtlsModeOf(set.peerAuthentications, ep.Namespace, ep.Labels, scenarios.WorkloadPort) != disabled
 	}
 }

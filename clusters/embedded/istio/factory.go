@@ -5,6 +5,7 @@ import (
 )
 
 const (
+	meshName      = "istio"
 	rootNamespace = "istio-system"
 	proxyName     = "istio-proxy"
 	injectKey     = "sidecar.istio.io/inject" // label, or the older annotation
@@ -14,6 +15,7 @@ const (
 // Factory is the modelled sidecar and its injector. The sidecar is a native one: it stands among the init containers.
 func Factory() proxy.Factory {
 	return proxy.Factory{
+		Mesh:           meshName,
 		InitContainers: []string{"istio-init", proxyName},
 		Selects:        selects,
 		Check:          check,

@@ -73,14 +73,14 @@ func (r *report) walk(spec proto.Message, fields map[string]bool) {
 // walkMessage descends into messages on the way to a known field. path is for people, with indexes; pattern is without.
 func (r *report) walkMessage(path, pattern string, m protoreflect.Message, fields map[string]bool) {
 	if len(m.GetUnknown()) > 0 {
-		r.refuse(path, "it has fields that this version of Istio's API does not know")
+		r.Refuse(path, "it has fields that this version of Istio's API does not know")
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		p, at := strings.TrimPrefix(pattern+"."+f.JSONName(), "."), path+"."+f.JSONName()
 		leaf, ok := fields[p]
 		switch {
 		case !ok:
-			r.refuse(at, "%s", useReal)
+			r.Refuse(at, "%s", useReal)
 		case leaf:
 		case f.IsMap():
 			for _, k := range mapKeys(v.Map()) {

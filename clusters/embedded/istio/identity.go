@@ -1,18 +1,17 @@
 package istio
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"sigs.k8s.io/yaml"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/internal/trust"
 )
 
@@ -21,7 +20,6 @@ const (
 	leafLifetime = 24 * time.Hour
 	leafBackdate = 2 * time.Minute // for clocks that are behind
 	leafRenewal  = 0.5             // share of the lifetime after which a new leaf is fetched
-	leafRetry    = time.Second
 )
 
 // agentConfig is what the model reads of the annotation proxy.istio.io/config.
@@ -66,49 +64,16 @@ func leafOf(annotations map[string]string, uri string) (trust.Leaf, error) {
 	return leaf, nil
 }
 
-// identity is a workload's certificate, renewed while the proxy runs. New handshakes use the newest.
-type identity struct {
-	issuer *trust.Issuer
-	leaf   trust.Leaf
-	roots  *x509.CertPool
-	now    atomic.Pointer[tls.Certificate]
-}
+// identity is the workload's certificate.
+type identity struct{ relay.Identity }
 
 func newIdentity(pod proxy.Pod, issuer *trust.Issuer) (*identity, error) {
 	leaf, err := leafOf(pod.Annotations, spiffeID(pod.Namespace, pod.ServiceAccount))
 	if err != nil {
 		return nil, err
 	}
-	id := &identity{issuer: issuer, leaf: leaf, roots: issuer.Root().Pool()}
-	return id, id.renew()
-}
-
-func (id *identity) renew() error {
-	cert, err := id.issuer.Issue(id.leaf)
-	if err != nil {
-		return err
-	}
-	id.now.Store(cert)
-	return nil
-}
-
-// keep renews the certificate until ctx ends. An issuer that fails is asked again.
-func (id *identity) keep(ctx context.Context) {
-	wait := time.Duration(float64(id.leaf.Lifetime) * leafRenewal)
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		if err := id.renew(); err != nil {
-			timer.Reset(leafRetry)
-			continue
-		}
-		timer.Reset(wait)
-	}
+	id := &identity{relay.Identity{Issuer: issuer, Leaf: leaf, Renewal: leafRenewal}}
+	return id, id.Renew()
 }
 
 var (
@@ -129,7 +94,7 @@ func (id *identity) serverTLS() *tls.Config {
 		ClientAuth:             tls.RequireAnyClientCert,
 		SessionTicketsDisabled: true,
 		NextProtos:             istioALPN,
-		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return id.now.Load(), nil },
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return id.Now.Load(), nil },
 		VerifyConnection: func(s tls.ConnectionState) error {
 			_, err := id.verify(s.PeerCertificates, x509.ExtKeyUsageClientAuth)
 			return err
@@ -155,7 +120,7 @@ func (id *identity) clientTLS(sni string, identities []string) *tls.Config {
 		NextProtos:         istioALPN,
 		InsecureSkipVerify: true, // names are SPIFFE IDs here: VerifyConnection checks chain and ID
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return id.now.Load(), nil
+			return id.Now.Load(), nil
 		},
 		VerifyConnection: func(s tls.ConnectionState) error {
 			got, err := id.verify(s.PeerCertificates, x509.ExtKeyUsageServerAuth)
@@ -172,18 +137,8 @@ func (id *identity) clientTLS(sni string, identities []string) *tls.Config {
 
 // verify checks a chain against the root, and returns the SPIFFE ID of its leaf.
 func (id *identity) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage) (string, error) {
-	if len(chain) == 0 {
-		return "", x509.UnknownAuthorityError{}
-	}
-	intermediates := x509.NewCertPool()
-	for _, c := range chain[1:] {
-		intermediates.AddCert(c)
-	}
-	_, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: id.roots, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{usage},
-	})
-	if err != nil {
-		return "", fmt.Errorf("verifying the peer's certificate: %w", err)
+	if err := id.Verify(chain, usage); err != nil {
+		return "", err
 	}
 	// Istio's validator takes the one URI of a SPIFFE certificate (SPIFFE X509-SVID section 2).
 	if len(chain[0].URIs) != 1 || chain[0].URIs[0].Scheme != "spiffe" {

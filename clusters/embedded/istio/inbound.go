@@ -1,12 +1,8 @@
 package istio
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -16,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/internal/oidc"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -76,50 +73,25 @@ func (s *inboundSet) stale(m mtlsMode) []*inboundConn {
 	return out
 }
 
-func (p *sidecar) acceptInbound() {
-	server := p.id.serverTLS()
-	for {
-		raw, err := p.inbound.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil { // out of descriptors, or a client that left in the queue
-			select {
-			case <-p.ctx.Done():
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-			continue
-		}
-		c, err := p.conns.add(raw)
-		if err != nil {
-			return
-		}
-		p.goroutines.Go(func() { p.admit(c, server) })
-	}
-}
-
 // admit finds the filter chain of a connection by its first bytes, and hands it to the HTTP server. It waits for these
 // bytes without a limit, as Istio does.
-func (p *sidecar) admit(c *trackedConn, server *tls.Config) {
+func (p *sidecar) admit(c *relay.Conn, server *tls.Config) {
 	start := time.Now()
-	pre := &prefixConn{Conn: c, br: bufio.NewReader(c)}
-	first, err := pre.br.Peek(1)
+	pre := relay.NewPrefixConn(c)
+	isTLS, err := pre.IsTLS()
 	if err != nil {
 		c.Close()
 		return
 	}
-	const tlsHandshakeRecord = 0x16
 	mode := p.config.Load().mode
-	isTLS := first[0] == tlsHandshakeRecord
 	if mode == permissive && isTLS {
 		// A port that takes both terminates TLS only where sidecars talk to each other.
-		protocols, ok := pre.sniff()
+		hello, ok := pre.Sniff()
 		if !ok {
 			c.Close()
 			return
 		}
-		if !slices.ContainsFunc(protocols, func(s string) bool { return slices.Contains(mtlsALPN, s) }) {
+		if !slices.ContainsFunc(hello.Protocols, func(s string) bool { return slices.Contains(mtlsALPN, s) }) {
 			p.refuse(c, start)
 			return
 		}
@@ -133,7 +105,7 @@ func (p *sidecar) admit(c *trackedConn, server *tls.Config) {
 		return
 	}
 	secured := tls.Server(pre, server)
-	ctx, cancel := context.WithTimeout(p.ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(p.Context(), handshakeTimeout)
 	defer cancel()
 	if err := secured.HandshakeContext(ctx); err != nil {
 		switch kindOf(err) {
@@ -150,66 +122,27 @@ func (p *sidecar) admit(c *trackedConn, server *tls.Config) {
 		return
 	}
 	p.metrics.handshakes.Inc()
-	p.hand(&inboundConn{Conn: secured, secure: true, peer: newPeer(secured.ConnectionState(), p.id.leaf.URI), set: &p.inboundSet})
+	p.hand(&inboundConn{Conn: secured, secure: true, peer: newPeer(secured.ConnectionState(), p.id.Leaf.URI), set: &p.inboundSet})
 }
 
 // refuse resets a connection that no filter chain takes, before a byte was sent.
-func (p *sidecar) refuse(c *trackedConn, start time.Time) {
+func (p *sidecar) refuse(c *relay.Conn, start time.Time) {
 	p.metrics.noFilterChain.Inc()
 	p.logAccess(accessLine{Details: "filter_chain_not_found", Flags: "NR"}, nil, start)
-	c.reset()
+	c.Reset()
 }
 
 func (p *sidecar) hand(c *inboundConn) {
 	p.inboundSet.add(c)
-	if !p.accepted.give(c) {
+	if !p.Accepted.Give(c) {
 		c.Close()
 	}
 }
 
-// prefixConn gives back what was read ahead.
-type prefixConn struct {
-	net.Conn
-	br *bufio.Reader
-}
-
-// Read implements net.Conn.
-func (c *prefixConn) Read(b []byte) (int, error) { return c.br.Read(b) }
-
-// sniff reads a ClientHello ahead, and returns the protocols that it offers.
-func (c *prefixConn) sniff() ([]string, bool) {
-	var (
-		ahead     bytes.Buffer
-		protocols []string
-		heard     bool
-	)
-	errHeard := errors.New("heard enough")
-	probe := tls.Server(readOnly{io.TeeReader(c.br, &ahead)}, &tls.Config{
-		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-			protocols, heard = h.SupportedProtos, true
-			return nil, errHeard
-		},
-	})
-	_ = probe.Handshake() // ends with errHeard, or with the error of something that is not a ClientHello
-	c.br = bufio.NewReader(io.MultiReader(&ahead, c.br))
-	return protocols, heard
-}
-
-// readOnly is a connection that swallows what is written.
-type readOnly struct{ io.Reader }
-
-func (readOnly) Write(b []byte) (int, error)      { return len(b), nil }
-func (readOnly) Close() error                     { return nil }
-func (readOnly) LocalAddr() net.Addr              { return nil }
-func (readOnly) RemoteAddr() net.Addr             { return nil }
-func (readOnly) SetDeadline(time.Time) error      { return nil }
-func (readOnly) SetReadDeadline(time.Time) error  { return nil }
-func (readOnly) SetWriteDeadline(time.Time) error { return nil }
-
 // serveInbound decides about a request and passes it to the workload.
 func (p *sidecar) serveInbound(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	conn, ok := r.Context().Value(connKey{}).(*inboundConn)
+	conn, ok := relay.ConnOf(r.Context()).(*inboundConn)
 	if !ok {
 		reply(w, http.StatusInternalServerError, "") // every connection comes from hand
 		return
@@ -218,11 +151,11 @@ func (p *sidecar) serveInbound(w http.ResponseWriter, r *http.Request) {
 	if !conn.keeps(cfg.mode) {
 		w.Header()["Connection"] = []string{"close"} // its filter chain drains
 	}
-	in := inboundRequest{sidecar: p, cfg: cfg, conn: conn, start: start, w: w, r: r, header: requestHeader(r.Header)}
+	in := inboundRequest{sidecar: p, cfg: cfg, conn: conn, start: start, w: w, r: r, header: relay.RequestHeader(r.Header)}
 	in.source = conn.peer.describe(in.header)
 	in.tag()
 	var uriOK bool
-	if in.uri, uriOK = normalizePath(target(r)); !uriOK {
+	if in.uri, uriOK = normalizePath(relay.Target(r)); !uriOK {
 		in.finish(http.StatusBadRequest, "", "path_normalization_failed", "")
 		reply(w, http.StatusBadRequest, "")
 		return
@@ -290,16 +223,16 @@ func (in *inboundRequest) authz(claims oidc.Claims) *authzRequest {
 }
 
 func (in *inboundRequest) forward() {
-	out := &outgoing{method: in.r.Method, uri: in.uri, host: in.r.Host, header: in.header}
-	if err := takeBody(in.w, in.r, out); err != nil {
+	out := &relay.Outgoing{Method: in.r.Method, URI: in.uri, Host: in.r.Host, Header: in.header}
+	if err := relay.TakeBody(in.w, in.r, out, bodyKept); err != nil {
 		in.finish(0, "DC", "downstream_remote_disconnect", "")
 		panic(http.ErrAbortHandler)
 	}
 	in.app.active.Add(1)
 	defer in.app.active.Add(-1)
-	x, fail := in.app.do(in.r.Context(), out)
+	x, fail := in.app.Do(in.r.Context(), out)
 	if fail != nil {
-		if fail.kind == canceled {
+		if fail.Kind == relay.Canceled {
 			in.finish(0, "DC", "downstream_remote_disconnect", in.pod.AppAddr)
 			panic(http.ErrAbortHandler)
 		}
@@ -308,7 +241,7 @@ func (in *inboundRequest) forward() {
 		reply(in.w, code, body)
 		return
 	}
-	relay(in.w, x, x.finish, func(broken bool) {
+	respond(in.w, x, x.Finish, func(broken bool) {
 		if broken {
 			in.finish(x.StatusCode, "UC", "upstream_reset_after_response_started{connection_termination}", in.pod.AppAddr)
 			return

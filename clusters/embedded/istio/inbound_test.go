@@ -204,11 +204,11 @@ func TestALeafIsRenewedAtHalfItsLifeForNewHandshakes(t *testing.T) {
 	shop := m.annotated("shop", "proxyMetadata: {ECC_SIGNATURE_ALGORITHM: ECDSA, SECRET_TTL: 4s}", nil)
 	cart := m.pod("cart", nil)
 	c := client(t, cart.Outbound())
-	first := shop.id.now.Load()
+	first := shop.id.Now.Load()
 	if a := ask(t, c, "GET", "http://shop.app/"); a.code != http.StatusOK {
 		t.Fatalf("%+v", a)
 	}
-	eventually(t, "renewal", func() bool { return shop.id.now.Load() != first })
+	eventually(t, "renewal", func() bool { return shop.id.Now.Load() != first })
 	if a := ask(t, c, "GET", "http://shop.app/"); a.code != http.StatusOK {
 		t.Fatalf("on the connection that is older than the leaf: %+v", a)
 	}
@@ -316,7 +316,7 @@ func TestXFCCNamesTheCallerAndNothingThatTheCallerSays(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	r := shop.requests()[0]
-	hash := newPeer(tls.ConnectionState{PeerCertificates: []*x509.Certificate{cart.id.now.Load().Leaf}}, "").xfcc
+	hash := newPeer(tls.ConnectionState{PeerCertificates: []*x509.Certificate{cart.id.Now.Load().Leaf}}, "").xfcc
 	_, hash, _ = strings.Cut(hash, ";")
 	want := "By=spiffe://cluster.local/ns/app/sa/shop;" + hash
 	if got := r.Header["X-Forwarded-Client-Cert"]; len(got) != 1 || got[0] != want {
@@ -395,7 +395,7 @@ func TestMetricsAndAccessLogAgreeWithTheRequestsAtOnce(t *testing.T) {
 }
 
 func (p *testPod) serial() string {
-	return hex.EncodeToString(p.id.now.Load().Leaf.SerialNumber.Bytes())
+	return hex.EncodeToString(p.id.Now.Load().Leaf.SerialNumber.Bytes())
 }
 
 func TestAnAccessLineHasTheKeysOfTheRecordings(t *testing.T) {

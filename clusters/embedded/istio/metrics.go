@@ -163,7 +163,7 @@ func newMetrics(id *identity, started time.Time) *metrics {
 	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "istio_agent_cert_expiry_seconds", Help: "Time until the certificate expires.",
 		ConstLabels: prometheus.Labels{"resource_name": "default"},
-	}, func() float64 { return time.Until(id.now.Load().Leaf.NotAfter).Seconds() })
+	}, func() float64 { return time.Until(id.Now.Load().Leaf.NotAfter).Seconds() })
 	r.MustRegister(start, expiry)
 	return m
 }

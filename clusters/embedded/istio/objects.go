@@ -1,15 +1,14 @@
 package istio
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 	security "istio.io/client-go/pkg/apis/security/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -39,28 +38,12 @@ func settingsOf(objs []clusters.Object) objects {
 			out.destinationRules = append(out.destinationRules, o)
 		}
 	}
-	slices.SortStableFunc(out.peerAuthentications, oldestFirst)
-	slices.SortStableFunc(out.authorizationPolicies, oldestFirst)
-	slices.SortStableFunc(out.requestAuthentications, oldestFirst)
-	slices.SortStableFunc(out.virtualServices, oldestFirst)
-	slices.SortStableFunc(out.destinationRules, oldestFirst)
+	slices.SortStableFunc(out.peerAuthentications, proxy.OldestFirst)
+	slices.SortStableFunc(out.authorizationPolicies, proxy.OldestFirst)
+	slices.SortStableFunc(out.requestAuthentications, proxy.OldestFirst)
+	slices.SortStableFunc(out.virtualServices, proxy.OldestFirst)
+	slices.SortStableFunc(out.destinationRules, proxy.OldestFirst)
 	return out
-}
-
-// oldestFirst is istiod's order: by creation, then by name, then by namespace.
-func oldestFirst[T metav1.Object](a, b T) int {
-	ta, tb := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-	return cmp.Or(ta.Compare(tb.Time), cmp.Compare(a.GetName(), b.GetName()), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
-}
-
-// selectsLabels reports whether every wanted label is there. No wanted label selects everything.
-func selectsLabels(want, have map[string]string) bool {
-	for k, v := range want {
-		if got, ok := have[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
 }
 
 // fqdn resolves the name of a host in a setting: a name without a dot is a Service in the setting's own namespace.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 )
 
 // serveOutbound sends a request of the workload to where its Host header says.
@@ -22,7 +24,7 @@ func (p *sidecar) serveOutbound(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out.service = v.service
-	uri, ok := normalizePath(target(r))
+	uri, ok := normalizePath(relay.Target(r))
 	if !ok {
 		out.fail(http.StatusBadRequest, "", "")
 		return
@@ -49,17 +51,17 @@ type outboundRequest struct {
 
 // send asks hosts, one after the other, as long as the route's retries say.
 func (o *outboundRequest) send(rt *route, uri string) {
-	up := rt.pick(o.dice.draw)
+	up := rt.pick(o.dice.Draw)
 	if up == nil {
 		o.fail(http.StatusServiceUnavailable, "NC", "")
 		return
 	}
-	req := &outgoing{method: o.r.Method, uri: uri, host: o.r.Host, header: o.outgoingHeader()}
-	if err := takeBody(o.w, o.r, req); err != nil {
+	req := &relay.Outgoing{Method: o.r.Method, URI: uri, Host: o.r.Host, Header: o.outgoingHeader()}
+	if err := relay.TakeBody(o.w, o.r, req, bodyKept); err != nil {
 		o.gone()
 	}
 	retry := rt.retry
-	if req.stream != nil {
+	if req.Stream != nil {
 		retry.attempts = 0 // its body cannot be sent twice
 	}
 	ctx := o.r.Context()
@@ -76,7 +78,7 @@ func (o *outboundRequest) send(rt *route, uri string) {
 			return
 		}
 		tried, o.at = append(tried, h), h
-		req.header[headAttempt] = []string{strconv.Itoa(n)}
+		req.Header[headAttempt] = []string{strconv.Itoa(n)}
 		again, wanted := n <= retry.attempts, false
 		x, end, fail := o.try(ctx, h, req, retry.perTry)
 		switch {
@@ -89,7 +91,7 @@ func (o *outboundRequest) send(rt *route, uri string) {
 			o.fail(http.StatusGatewayTimeout, "UT", "upstream request timeout")
 			return
 		case fail != nil:
-			wanted = retry.retriesFailure(fail.kind)
+			wanted = retry.retriesFailure(fail.Kind)
 		default:
 			wanted = retry.retriesStatus(x.StatusCode)
 		}
@@ -110,30 +112,30 @@ func (o *outboundRequest) send(rt *route, uri string) {
 var errTimeout = errors.New("upstream request timeout")
 
 // try asks one host. end must be called once after a response was taken.
-func (o *outboundRequest) try(ctx context.Context, h *host, req *outgoing, limit time.Duration) (*exchange, func(whole bool), *failure) {
+func (o *outboundRequest) try(ctx context.Context, h *host, req *relay.Outgoing, limit time.Duration) (*relay.Exchange, func(whole bool), *relay.Failure) {
 	cancel := context.CancelFunc(func() {})
 	if limit > 0 {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, errTimeout)
 	}
 	h.active.Add(1)
-	x, fail := h.do(ctx, req)
+	x, fail := h.Do(ctx, req)
 	if fail != nil {
-		if fail.kind == canceled && context.Cause(ctx) == errTimeout {
-			fail.kind, fail.reason = timedOut, errTimeout.Error()
+		if fail.Kind == relay.Canceled && context.Cause(ctx) == errTimeout {
+			fail.Kind, fail.Err = relay.TimedOut, errTimeout
 		}
 		h.active.Add(-1)
 		cancel()
 		return nil, nil, fail
 	}
 	return x, func(whole bool) {
-		x.finish(whole)
+		x.Finish(whole)
 		h.active.Add(-1)
 		cancel()
 	}, nil
 }
 
 // answer passes on what came of the last try.
-func (o *outboundRequest) answer(up *upstream, x *exchange, end func(bool), fail *failure, tries int, exhausted bool) {
+func (o *outboundRequest) answer(up *upstream, x *relay.Exchange, end func(bool), fail *relay.Failure, tries int, exhausted bool) {
 	flags := ""
 	if exhausted {
 		flags = "URX"
@@ -144,7 +146,7 @@ func (o *outboundRequest) answer(up *upstream, x *exchange, end func(bool), fail
 		o.fail(code, strings.Trim(flag+","+flags, ","), body)
 		return
 	}
-	relay(o.w, x, end, func(broken bool) {
+	respond(o.w, x, end, func(broken bool) {
 		if broken {
 			flags = strings.Trim("UC,"+flags, ",")
 		}
@@ -155,7 +157,7 @@ func (o *outboundRequest) answer(up *upstream, x *exchange, end func(bool), fail
 // outgoingHeader is the request's header with what the sidecar adds. Whatever the workload claims about certificates or
 // about its own place in the mesh is taken out.
 func (o *outboundRequest) outgoingHeader() http.Header {
-	h := requestHeader(o.r.Header)
+	h := relay.RequestHeader(o.r.Header)
 	delete(h, headXFCC)
 	h[headPeer] = []string{o.told}
 	h[headPeerID] = []string{"sidecar~127.0.0.1~" + o.pod.Pod + "." + o.pod.Namespace + "~" + o.pod.Namespace + ".svc.cluster.local"}
@@ -170,14 +172,7 @@ func (o *outboundRequest) outgoingHeader() http.Header {
 
 // pause waits before the n-th retry; it reports false when ctx ended.
 func (o *outboundRequest) pause(ctx context.Context, n int) bool {
-	t := time.NewTimer(time.Duration(o.dice.draw(int(backoff(n)))))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return relay.Sleep(ctx, time.Duration(o.dice.Draw(int(backoff(n)))))
 }
 
 // fail answers in the proxy's own name.
@@ -215,20 +210,20 @@ func (o *outboundRequest) count(code int, flags string) {
 }
 
 // localReply is Envoy's answer where an upstream gave none.
-func localReply(f *failure, retried bool) (code int, flags, details, body string) {
-	if f.kind == timedOut {
-		return http.StatusGatewayTimeout, "UT", "upstream_per_try_timeout", f.reason
+func localReply(f *relay.Failure, retried bool) (code int, flags, details, body string) {
+	if f.Kind == relay.TimedOut {
+		return http.StatusGatewayTimeout, "UT", "upstream_per_try_timeout", f.Err.Error()
 	}
 	flags = "UC"
-	if f.kind == connectFailure {
+	if f.Kind == relay.ConnectFailure {
 		flags = "UF"
 	}
 	body = "upstream connect error or disconnect/reset before headers. "
 	if retried {
 		body += "retried and the latest "
 	}
-	body += "reset reason: " + f.reason
-	reason, _, _ := strings.Cut(f.reason, ",")
+	body += "reset reason: " + explain(f)
+	reason, _, _ := strings.Cut(explain(f), ",")
 	details = "upstream_reset_before_response_started{" + strings.ReplaceAll(reason, " ", "_") + "}"
 	return http.StatusServiceUnavailable, flags, details, body
 }

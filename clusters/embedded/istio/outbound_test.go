@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
 )
@@ -33,7 +34,7 @@ func deadEndpoint(t testing.TB) proxy.Endpoint {
 func endpointAt(addr string) proxy.Endpoint {
 	return proxy.Endpoint{
 		PodRef:         evidence.PodRef{Cluster: "east", Namespace: "app", Service: "shop", Pod: "shop-extra", UID: "uid-extra"},
-		ServiceAccount: "shop", Workload: "shop", Labels: map[string]string{"app": "shop"}, Meshed: true, Addr: addr,
+		ServiceAccount: "shop", Workload: "shop", Labels: map[string]string{"app": "shop"}, Mesh: meshName, Addr: addr,
 	}
 }
 
@@ -240,11 +241,11 @@ func TestAServerWithAnotherIdentityIsNotTalkedTo(t *testing.T) {
 		spoil        func(shop *testPod)
 	}{
 		{"another service account", "envoy_cluster_ssl_fail_verify_san", func(shop *testPod) {
-			shop.id.leaf.URI = "spiffe://cluster.local/ns/app/sa/other"
-			shop.id.renew()
+			shop.id.Leaf.URI = "spiffe://cluster.local/ns/app/sa/other"
+			shop.id.Renew()
 		}},
 		{"another root", "envoy_cluster_ssl_fail_verify_error", func(shop *testPod) {
-			shop.id.now.Store(leaf(t, stranger, "spiffe://cluster.local/ns/app/sa/shop"))
+			shop.id.Now.Store(leaf(t, stranger, "spiffe://cluster.local/ns/app/sa/shop"))
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -288,8 +289,8 @@ func TestConnectionsAreSecuredWhereSettingsAndEndpointAskForIt(t *testing.T) {
 			shop, cart := m.pod("shop", nil), m.pod("cart", nil)
 			snap := m.snapshot()
 			svc := snap.Services["shop.app.svc.cluster.local"]
-			svc.Endpoints[0].Meshed = tt.meshed
 			if !tt.meshed {
+				svc.Endpoints[0].Mesh = ""
 				svc.Endpoints[0].Addr = shop.AppAddr
 			}
 			cart.Update(snap)
@@ -320,7 +321,7 @@ func TestLeastRequestTakesTheIdleHostAsOftenAsTwoDrawsSay(t *testing.T) {
 			hosts[i].active.Store(3)
 		}
 		hosts[n-1].active.Store(0)
-		b := newBalancer(leastRequest, hosts, newDice(1))
+		b := newBalancer(leastRequest, hosts, relay.NewDice(1))
 		const draws = 20000
 		idle := 0
 		for range draws {
@@ -339,7 +340,7 @@ func TestLeastRequestTakesTheIdleHostAsOftenAsTwoDrawsSay(t *testing.T) {
 func TestTheOtherBalancersSpreadEvenly(t *testing.T) {
 	hosts := []*host{{}, {}, {}}
 	for how, tolerance := range map[balancing]float64{roundRobin: 0, random: 300} {
-		b := newBalancer(how, hosts, newDice(2))
+		b := newBalancer(how, hosts, relay.NewDice(2))
 		counts := map[*host]int{}
 		for range 9000 {
 			counts[b.pick(nil, 0)]++
@@ -355,7 +356,7 @@ func TestTheOtherBalancersSpreadEvenly(t *testing.T) {
 func TestTheSameSeedBalancesTheSame(t *testing.T) {
 	run := func(seed int64) string {
 		hosts := []*host{{}, {}, {}, {}}
-		b := newBalancer(leastRequest, hosts, newDice(seed))
+		b := newBalancer(leastRequest, hosts, relay.NewDice(seed))
 		var out strings.Builder
 		for range 64 {
 			out.WriteByte(byte('0' + slices.Index(hosts, b.pick(nil, 0))))
@@ -370,7 +371,7 @@ func TestTheSameSeedBalancesTheSame(t *testing.T) {
 
 func TestAHostThatWasTriedIsDrawnAgainAtMostFiveTimes(t *testing.T) {
 	hosts := []*host{{}, {}}
-	b := newBalancer(roundRobin, hosts, newDice(1))
+	b := newBalancer(roundRobin, hosts, relay.NewDice(1))
 	tried := hosts[:1]
 	for range 10 {
 		if b.pick(tried, 5) != hosts[1] {
@@ -393,16 +394,16 @@ func TestBackoffGrowsToTenTimesItsBase(t *testing.T) {
 func TestWeightsSplitTraffic(t *testing.T) {
 	a, b := &upstream{}, &upstream{}
 	r := &route{targets: []weighted{{a, 80}, {b, 20}}, weights: 100}
-	d, n := newDice(1), 0
+	d, n := relay.NewDice(1), 0
 	for range 10000 {
-		if r.pick(d.draw) == a {
+		if r.pick(d.Draw) == a {
 			n++
 		}
 	}
 	if n < 7800 || n > 8200 {
 		t.Errorf("%d of 10000, want about 8000", n)
 	}
-	if (&route{targets: []weighted{{a, 0}, {b, 0}}}).pick(d.draw) != nil {
+	if (&route{targets: []weighted{{a, 0}, {b, 0}}}).pick(d.Draw) != nil {
 		t.Error("weights of 0 choose something")
 	}
 }
@@ -448,10 +449,7 @@ func TestAConnectionThatDiedWhileIdleIsNotUsed(t *testing.T) {
 			cart.updating.Lock()
 			defer cart.updating.Unlock()
 			for _, h := range cart.hosts {
-				h.mu.Lock()
-				n := len(h.idle)
-				h.mu.Unlock()
-				if n > 0 {
+				if h.Idle() > 0 {
 					return false
 				}
 			}

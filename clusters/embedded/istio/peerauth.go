@@ -3,6 +3,8 @@ package istio
 import (
 	securityapi "istio.io/api/security/v1beta1"
 	security "istio.io/client-go/pkg/apis/security/v1"
+
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 )
 
 // mtlsMode is what a workload's port accepts.
@@ -28,7 +30,7 @@ func mtlsModeOf(policies []*security.PeerAuthentication, namespace string, label
 		case p.Namespace == rootNamespace || p.Namespace != namespace:
 		case len(selector) == 0:
 			ns = older(ns, &p.Spec)
-		case selectsLabels(selector, labels):
+		case proxy.SelectsLabels(selector, labels):
 			workload = older(workload, &p.Spec)
 		}
 	}

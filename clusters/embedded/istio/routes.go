@@ -9,6 +9,8 @@ import (
 
 	networkingapi "istio.io/api/networking/v1alpha3"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
+
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 )
 
 // route is one HTTP route: the first whose matches hold is taken.
@@ -175,8 +177,8 @@ func (p *retryPolicy) retriesStatus(code int) bool {
 }
 
 // retriesFailure reports whether a request that got no response is sent again.
-func (p *retryPolicy) retriesFailure(f failureKind) bool {
-	return p.reset || p.connect && f == connectFailure
+func (p *retryPolicy) retriesFailure(f relay.FailureKind) bool {
+	return p.reset || p.connect && f == relay.ConnectFailure
 }
 
 const (

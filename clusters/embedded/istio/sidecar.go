@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -17,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 )
 
 // drainTime is how long connections of a filter chain that is gone are kept: the default of Istio's drainDuration, which
@@ -28,6 +27,7 @@ const maxHeader = 60 << 10
 
 // sidecar is the modelled proxy of one pod.
 type sidecar struct {
+	*relay.Process
 	pod     proxy.Pod
 	world   proxy.World
 	source  string // of evidence
@@ -35,7 +35,7 @@ type sidecar struct {
 	told    string // what peers are told of it
 	id      *identity
 	metrics *metrics
-	dice    *dice
+	dice    *relay.Dice
 	app     *host // the workload
 	drain   time.Duration
 
@@ -45,16 +45,7 @@ type sidecar struct {
 	keys     keyring
 	timers   []*time.Timer
 
-	inbound, outbound, stats net.Listener
-	accepted                 *handoff
-	servers                  []*http.Server
-
-	ctx        context.Context
-	cancel     context.CancelFunc
-	conns      connSet
 	inboundSet inboundSet
-	serving    sync.WaitGroup // of servers and their connections
-	goroutines sync.WaitGroup // of everything else
 }
 
 // hostKey names a host's connections: they outlive updates that do not change what they are.
@@ -76,103 +67,41 @@ func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (*sidecar, e
 	if err != nil {
 		return nil, fmt.Errorf("starting the proxy of %s in cluster %s: %w", pod.Pod, pod.Cluster, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	process, err := relay.NewProcess()
+	if err != nil {
+		return nil, fmt.Errorf("starting the proxy of %s in cluster %s: %w", pod.Pod, pod.Cluster, err)
+	}
 	p := &sidecar{
-		pod: pod, world: world, source: "proxy/" + pod.Cluster + "/" + pod.Pod,
-		id: id, metrics: newMetrics(id, time.Now()), dice: newDice(pod.Seed), drain: drainTime,
-		hosts: map[hostKey]*host{}, ctx: ctx, cancel: cancel,
+		Process: process,
+		pod:     pod, world: world, source: "proxy/" + pod.Cluster + "/" + pod.Pod,
+		id: id, metrics: newMetrics(id, time.Now()), dice: relay.NewDice(pod.Seed), drain: drainTime,
+		hosts: map[hostKey]*host{},
 	}
 	p.self = partyOf(pod.Workload, pod.Namespace, pod.Cluster, pod.Labels)
 	p.told = metadata(p.self)
-	p.self.Principal = id.leaf.URI
-	p.app = &host{connect: p.dialApp, explain: explainDial, goroutines: &p.goroutines}
-	if err := p.listen(); err != nil {
-		cancel()
-		return nil, fmt.Errorf("starting the proxy of %s in cluster %s: %w", pod.Pod, pod.Cluster, err)
-	}
+	p.self.Principal = id.Leaf.URI
+	p.app = &host{Pool: relay.Pool{Dial: p.dialApp, Timeout: connectTimeout, Goroutines: &p.Goroutines}}
 	p.Update(first)
 	p.serve()
 	return p, nil
 }
 
-func (p *sidecar) listen() error {
-	var opened []net.Listener
-	for _, l := range []*net.Listener{&p.inbound, &p.outbound, &p.stats} {
-		var err error
-		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			for _, o := range opened {
-				o.Close()
-			}
-			return fmt.Errorf("opening a port on 127.0.0.1: %w", err)
-		}
-		opened = append(opened, *l)
-	}
-	p.accepted = newHandoff(p.inbound.Addr())
-	return nil
-}
-
 func (p *sidecar) serve() {
 	page := http.NewServeMux()
 	page.Handle("GET /metrics", promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{}))
-	p.server(p.accepted, http.HandlerFunc(p.serveInbound), nil)
-	p.server(p.outbound, http.HandlerFunc(p.serveOutbound), &p.conns)
-	p.server(p.stats, page, &p.conns)
-	p.goroutines.Go(p.acceptInbound)
-	p.goroutines.Go(func() { p.id.keep(p.ctx) })
+	server := p.id.serverTLS()
+	p.Serve(relay.Handlers{
+		Admit:     func(c *relay.Conn) { p.admit(c, server) },
+		Inbound:   http.HandlerFunc(p.serveInbound),
+		Outbound:  http.HandlerFunc(p.serveOutbound),
+		Metrics:   page,
+		MaxHeader: maxHeader,
+	})
+	p.Goroutines.Go(func() { p.id.Keep(p.Context()) })
 }
-
-// server serves HTTP/1.1 on a listener, whose connections it adds to track unless that is nil.
-func (p *sidecar) server(l net.Listener, h http.Handler, track *connSet) {
-	s := &http.Server{
-		Handler:        h,
-		MaxHeaderBytes: maxHeader,
-		ErrorLog:       log.New(io.Discard, "", 0), // what matters is in access log and metrics
-		BaseContext:    func(net.Listener) context.Context { return p.ctx },
-		ConnContext:    func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-		ConnState: func(_ net.Conn, s http.ConnState) {
-			switch s {
-			case http.StateNew:
-				p.serving.Add(1)
-			case http.StateClosed, http.StateHijacked:
-				p.serving.Done()
-			}
-		},
-	}
-	if track != nil {
-		l = trackingListener{l, track}
-	}
-	p.servers = append(p.servers, s)
-	p.serving.Go(func() { s.Serve(l) }) // returns when the listener is closed
-}
-
-// connKey is the context key of a request's connection.
-type connKey struct{}
-
-type trackingListener struct {
-	net.Listener
-	set *connSet
-}
-
-// Accept implements net.Listener.
-func (l trackingListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return l.set.add(c)
-}
-
-// Inbound implements proxy.Proxy.
-func (p *sidecar) Inbound() string { return p.inbound.Addr().String() }
 
 // Edge implements proxy.Edge: an ingress is entered through its sidecar, which decides who may.
 func (p *sidecar) Edge() string { return p.Inbound() }
-
-// Outbound implements proxy.Proxy.
-func (p *sidecar) Outbound() string { return p.outbound.Addr().String() }
-
-// Metrics implements proxy.Proxy.
-func (p *sidecar) Metrics() string { return p.stats.Addr().String() }
 
 // Update implements proxy.Proxy. Connections to endpoints that are still there are kept.
 func (p *sidecar) Update(snap *proxy.Snapshot) {
@@ -180,7 +109,7 @@ func (p *sidecar) Update(snap *proxy.Snapshot) {
 	defer p.updating.Unlock()
 	next := compile(snap, p.pod)
 	next.tokens = p.keys.rules(settingsOf(snap.Objects).requestAuthentications, p.pod, snap.Hosts)
-	if p.ctx.Err() != nil {
+	if p.Context().Err() != nil {
 		return
 	}
 	keep := map[hostKey]*host{}
@@ -201,7 +130,7 @@ func (p *sidecar) Update(snap *proxy.Snapshot) {
 	last := p.config.Swap(next)
 	for key, h := range p.hosts {
 		if keep[key] == nil {
-			h.close()
+			h.Close()
 		}
 	}
 	p.hosts = keep
@@ -222,63 +151,57 @@ func (p *sidecar) drainInbound() {
 // Kill implements proxy.Proxy.
 func (p *sidecar) Kill() {
 	p.updating.Lock()
-	p.cancel()
+	p.Stop()
 	for _, t := range p.timers {
 		t.Stop()
 	}
 	hosts := p.hosts
 	p.hosts = nil
 	p.updating.Unlock()
-
-	p.inbound.Close()
-	p.conns.abort()
-	for _, s := range p.servers {
-		s.Close()
-	}
-	for _, h := range hosts {
-		h.close()
-	}
-	p.app.close()
-	p.serving.Wait()
-	p.goroutines.Wait()
+	p.Process.Kill(func() {
+		for _, h := range hosts {
+			h.Close()
+		}
+		p.app.Close()
+	})
 }
 
 func (p *sidecar) dialApp(ctx context.Context) (net.Conn, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", p.pod.AppAddr)
-	if err != nil {
-		return nil, err
-	}
-	return p.conns.add(c)
+	return orError(p.DialTCP(ctx, p.pod.AppAddr))
 }
 
 // newHost prepares connections to an endpoint.
 func (p *sidecar) newHost(u *upstream, ep endpoint) *host {
-	h := &host{
-		ep: ep.Endpoint, secure: ep.secure, maxRequests: u.dest.maxRequests,
-		explain: explainDial, goroutines: &p.goroutines,
+	h := &host{ep: ep.Endpoint, secure: ep.secure, Pool: relay.Pool{
+		Timeout: connectTimeout, MaxRequests: u.dest.maxRequests, Goroutines: &p.Goroutines,
+	}}
+	h.Dial = func(ctx context.Context) (net.Conn, error) {
+		return orError(p.Process.Dial(func() (net.Conn, error) { return p.world.Dial(ctx, p.pod.Cluster, ep.Cluster, ep.Addr) }))
 	}
-	dial := func(ctx context.Context) (net.Conn, error) {
-		c, err := p.world.Dial(ctx, p.pod.Cluster, ep.Cluster, ep.Addr)
-		if err != nil {
-			return nil, err
-		}
-		return p.conns.add(c)
-	}
-	h.connect = dial
 	if ep.secure {
-		h.connect = p.secureDial(u, dial)
+		h.Dial = p.secureDial(u, h.Dial)
 	}
 	return h
 }
 
-// explainDial says in Envoy's words why there is no connection.
+// explain says in Envoy's words why there is no response.
+func explain(f *relay.Failure) string {
+	switch f.Kind {
+	case relay.ConnectFailure:
+		return explainDial(f.Err)
+	case relay.ResetFailure:
+		return "connection termination"
+	default:
+		return f.Err.Error()
+	}
+}
+
 func explainDial(err error) string {
 	const transport = "remote connection failure, transport failure reason: "
 	var errno syscall.Errno
 	switch {
-	case errors.Is(err, errConnectTimeout):
-		return errConnectTimeout.Error()
+	case errors.Is(err, relay.ErrConnectTimeout):
+		return relay.ErrConnectTimeout.Error()
 	case isTLSFailure(err):
 		return transport + "TLS_error: " + err.Error()
 	case errors.As(err, &errno):
@@ -287,4 +210,12 @@ func explainDial(err error) string {
 	default:
 		return transport + "delayed connect error: " + err.Error()
 	}
+}
+
+// orError keeps a missing connection from becoming an interface that is not nil.
+func orError(c *relay.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }

@@ -28,7 +28,7 @@ type keyring map[string]*oidc.Keys
 func (k *keyring) rules(policies []*security.RequestAuthentication, pod proxy.Pod, hosts map[string]string) []tokenRule {
 	var out []tokenRule
 	for _, p := range policies {
-		if p.Namespace != rootNamespace && p.Namespace != pod.Namespace || !selectsLabels(p.Spec.GetSelector().GetMatchLabels(), pod.Labels) {
+		if p.Namespace != rootNamespace && p.Namespace != pod.Namespace || !proxy.SelectsLabels(p.Spec.GetSelector().GetMatchLabels(), pod.Labels) {
 			continue
 		}
 		for _, r := range p.Spec.GetJwtRules() {
@@ -114,22 +114,22 @@ func (r *report) requestAuthentication(p *security.RequestAuthentication) {
 	for i, rule := range p.Spec.GetJwtRules() {
 		path := fmt.Sprintf("spec.jwtRules[%d]", i)
 		if rule.GetIssuer() == "" {
-			r.refuse(path+".issuer", "it is empty; %s", byIstiod)
+			r.Refuse(path+".issuer", "it is empty; %s", byIstiod)
 		}
 		if seen[rule.GetIssuer()] {
-			r.refuse(path+".issuer", "%q is there twice, and which rule then holds is not modelled", rule.GetIssuer())
+			r.Refuse(path+".issuer", "%q is there twice, and which rule then holds is not modelled", rule.GetIssuer())
 		}
 		seen[rule.GetIssuer()] = true
 		for j, a := range rule.GetAudiences() {
 			if a == "" {
-				r.refuse(fmt.Sprintf("%s.audiences[%d]", path, j), "it is empty; %s", byIstiod)
+				r.Refuse(fmt.Sprintf("%s.audiences[%d]", path, j), "it is empty; %s", byIstiod)
 			}
 		}
 		switch u, err := url.Parse(rule.GetJwksUri()); {
 		case rule.GetJwksUri() == "":
-			r.refuse(path+".jwksUri", "it is empty, and finding it by discovery is not modelled: write it out")
+			r.Refuse(path+".jwksUri", "it is empty, and finding it by discovery is not modelled: write it out")
 		case err != nil || u.Scheme != "http" || u.Host == "":
-			r.refuse(path+".jwksUri", "%q is no http address; %s", rule.GetJwksUri(), useReal)
+			r.Refuse(path+".jwksUri", "%q is no http address; %s", rule.GetJwksUri(), useReal)
 		}
 	}
 }

@@ -20,10 +20,10 @@ func (r *report) peerAuthentication(p *security.PeerAuthentication) {
 	selector := p.Spec.GetSelector().GetMatchLabels()
 	r.selector(selector)
 	if len(selector) == 0 && len(p.Spec.GetPortLevelMtls()) > 0 {
-		r.refuse("spec.portLevelMtls", "it needs a selector; %s", byIstiod)
+		r.Refuse("spec.portLevelMtls", "it needs a selector; %s", byIstiod)
 	}
 	if len(selector) > 0 && p.Namespace == rootNamespace {
-		r.refuse("spec.selector", "istiod ignores a selector in namespace %s, so this object would have no effect", rootNamespace)
+		r.Refuse("spec.selector", "istiod ignores a selector in namespace %s, so this object would have no effect", rootNamespace)
 	}
 	r.mode("spec.mtls.mode", p.Spec.GetMtls())
 	for port, m := range p.Spec.GetPortLevelMtls() {
@@ -33,14 +33,14 @@ func (r *report) peerAuthentication(p *security.PeerAuthentication) {
 
 func (r *report) mode(path string, m *securityapi.PeerAuthentication_MutualTLS) {
 	if _, ok := securityapi.PeerAuthentication_MutualTLS_Mode_name[int32(m.GetMode())]; !ok {
-		r.refuse(path, "%d is no mode", m.GetMode())
+		r.Refuse(path, "%d is no mode", m.GetMode())
 	}
 }
 
 func (r *report) selector(labels map[string]string) {
 	for _, k := range sortedKeys(labels) {
 		if k == "" || strings.Contains(k+labels[k], "*") {
-			r.refuse("spec.selector.matchLabels", "%q: %q is no label; %s", k, labels[k], byIstiod)
+			r.Refuse("spec.selector.matchLabels", "%q: %q is no label; %s", k, labels[k], byIstiod)
 		}
 	}
 }
@@ -51,15 +51,15 @@ func (r *report) authorizationPolicy(p *security.AuthorizationPolicy) {
 	case securityapi.AuthorizationPolicy_ALLOW, securityapi.AuthorizationPolicy_AUDIT:
 	case securityapi.AuthorizationPolicy_DENY:
 		if len(p.Spec.GetRules()) == 0 {
-			r.refuse("spec.rules", "a DENY policy without rules has no effect; %s", byIstiod)
+			r.Refuse("spec.rules", "a DENY policy without rules has no effect; %s", byIstiod)
 		}
 	default:
-		r.refuse("spec.action", "%v: %s", p.Spec.GetAction(), useReal)
+		r.Refuse("spec.action", "%v: %s", p.Spec.GetAction(), useReal)
 	}
 	for i, rule := range p.Spec.GetRules() {
 		path := fmt.Sprintf("spec.rules[%d]", i)
 		if rule == nil {
-			r.refuse(path, "it is null; %s", byIstiod)
+			r.Refuse(path, "it is null; %s", byIstiod)
 		}
 		for j, f := range rule.GetFrom() {
 			r.source(fmt.Sprintf("%s.from[%d].source", path, j), f.GetSource())
@@ -86,12 +86,12 @@ func (r *report) lists(path string, lists ...list) {
 		n += len(l.values)
 		for i, v := range l.values {
 			if v == "" {
-				r.refuse(fmt.Sprintf("%s.%s[%d]", path, l.name, i), "it is empty; %s", byIstiod)
+				r.Refuse(fmt.Sprintf("%s.%s[%d]", path, l.name, i), "it is empty; %s", byIstiod)
 			}
 		}
 	}
 	if n == 0 {
-		r.refuse(path, "it says nothing that the model reads: leave the whole from or to out to match everything; %s", byIstiod)
+		r.Refuse(path, "it says nothing that the model reads: leave the whole from or to out to match everything; %s", byIstiod)
 	}
 }
 
@@ -103,11 +103,11 @@ func (r *report) source(path string, s *securityapi.Source) {
 		list{"serviceAccounts", s.GetServiceAccounts()}, list{"notServiceAccounts", s.GetNotServiceAccounts()})
 	accounts := append(append([]string(nil), s.GetServiceAccounts()...), s.GetNotServiceAccounts()...)
 	if len(accounts) > 0 && len(s.GetPrincipals())+len(s.GetNotPrincipals())+len(s.GetNamespaces())+len(s.GetNotNamespaces()) > 0 {
-		r.refuse(path+".serviceAccounts", "it cannot be combined with principals or namespaces; %s", byIstiod)
+		r.Refuse(path+".serviceAccounts", "it cannot be combined with principals or namespaces; %s", byIstiod)
 	}
 	for _, a := range accounts {
 		if strings.Contains(a, "*") || strings.Count(a, "/") > 1 {
-			r.refuse(path+".serviceAccounts", "%q is not <namespace>/<name>; %s", a, byIstiod)
+			r.Refuse(path+".serviceAccounts", "%q is not <namespace>/<name>; %s", a, byIstiod)
 		}
 	}
 }
@@ -121,14 +121,14 @@ func (r *report) operation(path string, o *securityapi.Operation) {
 	for _, l := range []list{{"paths", o.GetPaths()}, {"notPaths", o.GetNotPaths()}} {
 		for i, p := range l.values {
 			if strings.ContainsAny(p, "{}") {
-				r.refuse(fmt.Sprintf("%s.%s[%d]", path, l.name, i), "%q is a path template; %s", p, useReal)
+				r.Refuse(fmt.Sprintf("%s.%s[%d]", path, l.name, i), "%q is a path template; %s", p, useReal)
 			}
 		}
 	}
 	for _, l := range []list{{"ports", o.GetPorts()}, {"notPorts", o.GetNotPorts()}} {
 		for i, p := range l.values {
 			if n, err := strconv.ParseUint(p, 10, 16); err != nil || strconv.FormatUint(n, 10) != p {
-				r.refuse(fmt.Sprintf("%s.%s[%d]", path, l.name, i), "%q is no port; %s", p, byIstiod)
+				r.Refuse(fmt.Sprintf("%s.%s[%d]", path, l.name, i), "%q is no port; %s", p, byIstiod)
 			}
 		}
 	}
@@ -144,7 +144,7 @@ func (r *report) condition(path string, c *securityapi.Condition) {
 	case isClaim:
 	case isHeader && closed && header != "":
 	default:
-		r.refuse(path+".key", "%q: the model knows %s, %s, %s, %sname] and %sname]; leave it out, or run on a driver with real proxies",
+		r.Refuse(path+".key", "%q: the model knows %s, %s, %s, %sname] and %sname]; leave it out, or run on a driver with real proxies",
 			key, whenPrincipal, whenNamespace, whenRequestPrincipal, whenHeader, whenClaim)
 	}
 	r.lists(path, list{"values", c.GetValues()}, list{"notValues", c.GetNotValues()})
@@ -154,17 +154,17 @@ func (r *report) virtualService(v *networking.VirtualService) {
 	r.exported(v.Spec.GetExportTo())
 	for i, g := range v.Spec.GetGateways() {
 		if g != "mesh" {
-			r.refuse(fmt.Sprintf("spec.gateways[%d]", i), "%q is not mesh; %s", g, useReal)
+			r.Refuse(fmt.Sprintf("spec.gateways[%d]", i), "%q is not mesh; %s", g, useReal)
 		}
 	}
 	if len(v.Spec.GetHosts()) == 0 {
-		r.refuse("spec.hosts", "there is none: such a VirtualService is a delegate; %s", useReal)
+		r.Refuse("spec.hosts", "there is none: such a VirtualService is a delegate; %s", useReal)
 	}
 	for i, h := range v.Spec.GetHosts() {
 		r.serviceHost(fmt.Sprintf("spec.hosts[%d]", i), h, v.Namespace)
 	}
 	if len(v.Spec.GetHttp()) == 0 {
-		r.refuse("spec.http", "there is none; %s", byIstiod)
+		r.Refuse("spec.http", "there is none; %s", byIstiod)
 	}
 	for i, h := range v.Spec.GetHttp() {
 		r.httpRoute(fmt.Sprintf("spec.http[%d]", i), h, v.Namespace)
@@ -176,24 +176,24 @@ func (r *report) httpRoute(path string, h *networkingapi.HTTPRoute, namespace st
 		r.httpMatch(fmt.Sprintf("%s.match[%d]", path, i), m)
 	}
 	if len(h.GetRoute()) == 0 {
-		r.refuse(path+".route", "there is none; %s", byIstiod)
+		r.Refuse(path+".route", "there is none; %s", byIstiod)
 	}
 	sum := int32(0)
 	for i, d := range h.GetRoute() {
 		at := fmt.Sprintf("%s.route[%d]", path, i)
 		r.serviceHost(at+".destination.host", d.GetDestination().GetHost(), namespace)
 		if d.GetWeight() < 0 {
-			r.refuse(at+".weight", "it is negative; %s", byIstiod)
+			r.Refuse(at+".weight", "it is negative; %s", byIstiod)
 		}
 		sum += d.GetWeight()
 	}
 	if len(h.GetRoute()) > 1 && sum <= 0 {
-		r.refuse(path+".route", "the weights of several destinations add up to %d; %s", sum, byIstiod)
+		r.Refuse(path+".route", "the weights of several destinations add up to %d; %s", sum, byIstiod)
 	}
 	r.duration(path+".timeout", h.GetTimeout())
 	if rt := h.GetRetries(); rt != nil {
 		if rt.GetAttempts() < 0 {
-			r.refuse(path+".retries.attempts", "it is negative; %s", byIstiod)
+			r.Refuse(path+".retries.attempts", "it is negative; %s", byIstiod)
 		}
 		r.duration(path+".retries.perTryTimeout", rt.GetPerTryTimeout())
 		if rt.GetRetryOn() != "" {
@@ -208,17 +208,17 @@ func (r *report) httpMatch(path string, m *networkingapi.HTTPMatchRequest) {
 		m    *networkingapi.StringMatch
 	}{{".uri", m.GetUri()}, {".method", m.GetMethod()}} {
 		if f.m != nil && f.m.GetExact() == "" && f.m.GetPrefix() == "" {
-			r.refuse(path+f.name, "it has no value to compare with; %s", byIstiod)
+			r.Refuse(path+f.name, "it has no value to compare with; %s", byIstiod)
 		}
 	}
 	for _, name := range sortedKeys(m.GetHeaders()) {
 		v := m.GetHeaders()[name]
 		at := path + ".headers[" + name + "]"
 		if name == "" || name != strings.ToLower(name) || strings.HasPrefix(name, ":") {
-			r.refuse(at, "write the header's name in lower case; %s", useReal)
+			r.Refuse(at, "write the header's name in lower case; %s", useReal)
 		}
 		if v.GetMatchType() != nil && v.GetExact() == "" && v.GetPrefix() == "" {
-			r.refuse(at, "it has no value to compare with; write {} to ask for presence")
+			r.Refuse(at, "it has no value to compare with; write {} to ask for presence")
 		}
 	}
 }
@@ -230,7 +230,7 @@ func (r *report) duration(path string, d *durationpb.Duration) {
 	}
 	v := d.AsDuration()
 	if d.CheckValid() != nil || v < 0 || v%1e6 != 0 {
-		r.refuse(path, "%v is no duration in milliseconds; %s", v, byIstiod)
+		r.Refuse(path, "%v is no duration in milliseconds; %s", v, byIstiod)
 	}
 }
 
@@ -241,7 +241,7 @@ func (r *report) retryOn(path, text string) {
 			continue
 		}
 		if code, err := strconv.Atoi(token); err != nil || http.StatusText(code) == "" {
-			r.refuse(path, "%q: the model knows %s, and status codes", token, strings.Join(sortedKeys(retryTokens), ", "))
+			r.Refuse(path, "%q: the model knows %s, and status codes", token, strings.Join(sortedKeys(retryTokens), ", "))
 		}
 	}
 }
@@ -254,7 +254,7 @@ func (r *report) destinationRule(d *networking.DestinationRule) {
 	for i, s := range d.Spec.GetSubsets() {
 		path := fmt.Sprintf("spec.subsets[%d]", i)
 		if s.GetName() == "" || seen[s.GetName()] {
-			r.refuse(path+".name", "%q is empty or used twice; %s", s.GetName(), byIstiod)
+			r.Refuse(path+".name", "%q is empty or used twice; %s", s.GetName(), byIstiod)
 		}
 		seen[s.GetName()] = true
 		r.trafficPolicy(path+".trafficPolicy", s.GetTrafficPolicy())
@@ -263,15 +263,15 @@ func (r *report) destinationRule(d *networking.DestinationRule) {
 
 func (r *report) trafficPolicy(path string, t *networkingapi.TrafficPolicy) {
 	if m := t.GetTls(); m != nil && m.GetMode() != networkingapi.ClientTLSSettings_DISABLE && m.GetMode() != networkingapi.ClientTLSSettings_ISTIO_MUTUAL {
-		r.refuse(path+".tls.mode", "%v is neither DISABLE nor ISTIO_MUTUAL; %s", m.GetMode(), useReal)
+		r.Refuse(path+".tls.mode", "%v is neither DISABLE nor ISTIO_MUTUAL; %s", m.GetMode(), useReal)
 	}
 	switch lb := t.GetLoadBalancer().GetSimple(); lb {
 	case networkingapi.LoadBalancerSettings_UNSPECIFIED, networkingapi.LoadBalancerSettings_LEAST_REQUEST,
 		networkingapi.LoadBalancerSettings_ROUND_ROBIN, networkingapi.LoadBalancerSettings_RANDOM:
 	default:
-		r.refuse(path+".loadBalancer.simple", "%v: the model knows LEAST_REQUEST, ROUND_ROBIN and RANDOM; %s", lb, useReal)
+		r.Refuse(path+".loadBalancer.simple", "%v: the model knows LEAST_REQUEST, ROUND_ROBIN and RANDOM; %s", lb, useReal)
 	}
 	if n := t.GetConnectionPool().GetHttp().GetMaxRequestsPerConnection(); n < 0 {
-		r.refuse(path+".connectionPool.http.maxRequestsPerConnection", "%d is negative; %s", n, byIstiod)
+		r.Refuse(path+".connectionPool.http.maxRequestsPerConnection", "%d is negative; %s", n, byIstiod)
 	}
 }

@@ -139,7 +139,7 @@ func (m *testMesh) snapshot() *proxy.Snapshot {
 			}
 		}
 		svc.Endpoints = append(svc.Endpoints, proxy.Endpoint{
-			PodRef: p.PodRef, ServiceAccount: p.ServiceAccount, Workload: p.Workload, Labels: p.Labels, Meshed: true, Addr: p.Inbound(),
+			PodRef: p.PodRef, ServiceAccount: p.ServiceAccount, Workload: p.Workload, Labels: p.Labels, Mesh: meshName, Addr: p.Inbound(),
 		})
 		snap.Services[host] = svc
 	}

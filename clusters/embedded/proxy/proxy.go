@@ -8,6 +8,8 @@ import (
 	"context"
 	"net"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
@@ -30,7 +32,7 @@ type Endpoint struct {
 	ServiceAccount string
 	Workload       string
 	Labels         map[string]string
-	Meshed         bool   // has a proxy (Istio: label security.istio.io/tlsMode=istio)
+	Mesh           string // whose proxy it has: "istio" (label security.istio.io/tlsMode), "linkerd"; "" without one
 	Addr           string // host:port where the network delivers connections to the pod's application port
 }
 
@@ -88,11 +90,16 @@ type Edge interface {
 
 // Factory starts the proxy of a pod with a first configuration. Containers names what it adds to the pod.
 type Factory struct {
+	Mesh           string // the mesh's name, as in Endpoint
 	Containers     []string
 	InitContainers []string
 	// Selects reports whether the mesh's injector puts a proxy into a pod with these labels and annotations, in a
 	// namespace with those.
 	Selects func(namespace, pod Meta) bool
+	// Skips says why the injector leaves a pod alone that it selects; "" where it does not. nil: never.
+	Skips func(corev1.PodSpec) string
+	// Annotates returns the annotations that the injector adds to the pod. nil: none.
+	Annotates func(namespace, pod Meta) map[string]string
 	// Check says which of the objects, or which of their fields, the model does not interpret.
 	Check func([]clusters.Object) error
 	Start func(pod Pod, world World, first *Snapshot) (Proxy, error)

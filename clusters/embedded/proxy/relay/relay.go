@@ -1,4 +1,4 @@
-package istio
+package relay
 
 import (
 	"bufio"
@@ -12,18 +12,11 @@ import (
 	"time"
 )
 
-const (
-	serverName   = "istio-envoy"
-	bodyKept     = 1 << 20 // largest request body that is kept for a retry: Envoy's default buffer
-	relayBuffer  = 16 << 10
-	headXFCC     = "X-Forwarded-Client-Cert"
-	headID       = "X-Request-Id"
-	headProto    = "X-Forwarded-Proto"
-	headAttempt  = "X-Envoy-Attempt-Count"
-	headPeer     = "X-Envoy-Peer-Metadata"
-	headPeerID   = "X-Envoy-Peer-Metadata-Id"
-	headDuration = "X-Envoy-Upstream-Service-Time"
-)
+// relayBuffer is how much of a response is passed on at once, in bytes.
+const relayBuffer = 16 << 10
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // hopByHop are the headers that end at a proxy (RFC 9110 section 7.6.1, and what older ones meant).
 var hopByHop = map[string]bool{
@@ -31,8 +24,8 @@ var hopByHop = map[string]bool{
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Content-Length": true, "Host": true,
 }
 
-// passable reports whether a header is handed on: it is neither hop-by-hop nor named by Connection.
-func passable(name string, connection []string) bool {
+// Passable reports whether a header is handed on: it is neither hop-by-hop nor named by Connection.
+func Passable(name string, connection []string) bool {
 	if hopByHop[name] {
 		return false
 	}
@@ -46,20 +39,20 @@ func passable(name string, connection []string) bool {
 	return true
 }
 
-// requestHeader copies what is handed on of a request's header.
-func requestHeader(in http.Header) http.Header {
+// RequestHeader copies what is handed on of a request's header.
+func RequestHeader(in http.Header) http.Header {
 	out := make(http.Header, len(in)+4)
 	connection := in["Connection"]
 	for k, v := range in {
-		if passable(k, connection) {
+		if Passable(k, connection) {
 			out[k] = v
 		}
 	}
 	return out
 }
 
-// target is the path and query that a request asks for, as the client wrote it.
-func target(r *http.Request) string {
+// Target is the path and query that a request asks for, as the client wrote it.
+func Target(r *http.Request) string {
 	if strings.HasPrefix(r.RequestURI, "/") {
 		return r.RequestURI
 	}
@@ -67,14 +60,14 @@ func target(r *http.Request) string {
 }
 
 // writeHead writes request line and header. Values come from a parsed header, which holds no line breaks.
-func writeHead(w *bufio.Writer, r *outgoing) {
-	w.WriteString(r.method)
+func writeHead(w *bufio.Writer, r *Outgoing) {
+	w.WriteString(r.Method)
 	w.WriteByte(' ')
-	w.WriteString(r.uri)
+	w.WriteString(r.URI)
 	w.WriteString(" HTTP/1.1\r\nHost: ")
-	w.WriteString(r.host)
+	w.WriteString(r.Host)
 	w.WriteString("\r\n")
-	for k, vs := range r.header {
+	for k, vs := range r.Header {
 		for _, v := range vs {
 			w.WriteString(k)
 			w.WriteString(": ")
@@ -83,15 +76,15 @@ func writeHead(w *bufio.Writer, r *outgoing) {
 		}
 	}
 	switch {
-	case r.stream == nil && (len(r.body) > 0 || bodyExpected(r.method)):
+	case r.Stream == nil && (len(r.Body) > 0 || bodyExpected(r.Method)):
 		w.WriteString("Content-Length: ")
-		w.WriteString(strconv.Itoa(len(r.body)))
+		w.WriteString(strconv.Itoa(len(r.Body)))
 		w.WriteString("\r\n")
-	case r.stream != nil && r.length >= 0:
+	case r.Stream != nil && r.Length >= 0:
 		w.WriteString("Content-Length: ")
-		w.WriteString(strconv.FormatInt(r.length, 10))
+		w.WriteString(strconv.FormatInt(r.Length, 10))
 		w.WriteString("\r\n")
-	case r.stream != nil:
+	case r.Stream != nil:
 		w.WriteString("Transfer-Encoding: chunked\r\n")
 	}
 	w.WriteString("\r\n")
@@ -101,36 +94,35 @@ func bodyExpected(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
-// takeBody fills in the body of r: kept as a whole where it is small enough, streamed otherwise.
-func takeBody(w http.ResponseWriter, in *http.Request, r *outgoing) error {
+// TakeBody fills in the body of r: kept as a whole where it has at most limit bytes, streamed otherwise.
+func TakeBody(w http.ResponseWriter, in *http.Request, r *Outgoing, limit int64) error {
 	if in.Body == nil || in.Body == http.NoBody || in.ContentLength == 0 {
 		return nil
 	}
-	kept, err := io.ReadAll(io.LimitReader(in.Body, bodyKept+1))
+	kept, err := io.ReadAll(io.LimitReader(in.Body, limit+1))
 	if err != nil {
 		return err
 	}
-	if len(kept) <= bodyKept {
-		r.body = kept
+	if int64(len(kept)) <= limit {
+		r.Body = kept
 		return nil
 	}
 	// The answer may begin before the request ends; net/http would otherwise drop the rest of the request then.
 	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
 		return err
 	}
-	r.stream = io.MultiReader(bytes.NewReader(kept), in.Body)
-	r.length = in.ContentLength
+	r.Stream = io.MultiReader(bytes.NewReader(kept), in.Body)
+	r.Length = in.ContentLength
 	r.stopStream = func() { http.NewResponseController(w).SetReadDeadline(longAgo) }
 	return nil
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }}
 
-// relay writes a response. record is called once, before the client can see the last byte of it; broken says that the
-// response ended too early. relay then ends the client's connection as well, so that it cannot take the part for the
-// whole, by http.ErrAbortHandler.
-func relay(w http.ResponseWriter, x *exchange, finish func(whole bool), record func(broken bool)) {
-	copyResponseHeader(w.Header(), x)
+// Respond writes a response, whose header is in w already (CopyHeader). record is called once, before the client can see
+// the last byte of it; broken says that the response ended too early. Respond then ends the client's connection as well,
+// so that it cannot take the part for the whole, by http.ErrAbortHandler. finish is called once, in the end.
+func Respond(w http.ResponseWriter, x *http.Response, finish func(whole bool), record func(broken bool)) {
 	left := x.ContentLength
 	if left == 0 || x.Body == http.NoBody {
 		record(false)
@@ -175,34 +167,18 @@ func relay(w http.ResponseWriter, x *exchange, finish func(whole bool), record f
 	}
 }
 
-func copyResponseHeader(out http.Header, x *exchange) {
+// CopyHeader puts what is handed on of a response's header into out.
+func CopyHeader(out http.Header, x *http.Response) {
 	connection := x.Header["Connection"]
 	for k, v := range x.Header {
-		if passable(k, connection) {
+		if Passable(k, connection) {
 			out[k] = v
 		}
 	}
 	if x.ContentLength >= 0 {
 		out.Set("Content-Length", strconv.FormatInt(x.ContentLength, 10))
 	}
-	out["Server"] = []string{serverName}
-	out[headDuration] = []string{strconv.FormatInt(time.Since(x.began).Milliseconds(), 10)}
 	if _, ok := out["Content-Type"]; !ok {
 		out["Content-Type"] = nil // or net/http would guess one
 	}
-}
-
-// reply is a response that the proxy makes itself.
-func reply(w http.ResponseWriter, code int, body string) {
-	h := w.Header()
-	h["Server"] = []string{serverName}
-	if body == "" {
-		h["Content-Length"] = []string{"0"}
-		w.WriteHeader(code)
-		return
-	}
-	h["Content-Type"] = []string{"text/plain"}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(code)
-	io.WriteString(w, body)
 }

@@ -1,0 +1,298 @@
+package linkerd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/linkerdapi"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+const (
+	useReal      = "the embedded driver's Linkerd does not interpret it; leave it out, or run on a driver with real proxies"
+	byController = "Linkerd's own validation refuses it"
+)
+
+// check refuses every object, and every field of one, that the model would have to pass over, and what Linkerd's own
+// validation would refuse. All refusals come at once.
+func check(objs []clusters.Object) error {
+	var all []error
+	for _, o := range objs {
+		all = append(all, checkObject(o)...)
+	}
+	return errors.Join(append(all, checkTogether(objs)...)...)
+}
+
+// report collects what is refused of one object.
+type report struct{ proxy.Report }
+
+func newReport(o clusters.Object) *report { return &report{proxy.Report{Object: proxy.NameOf(o)}} }
+
+func checkObject(o clusters.Object) []error {
+	if proxy.IsNil(o) {
+		return []error{fmt.Errorf("an object is nil: %w", clusters.ErrNotModelled)}
+	}
+	r := newReport(o)
+	known := map[string]bool{}
+	switch o := o.(type) {
+	case *linkerdapi.Server:
+		r.server(o)
+	case *linkerdapi.HTTPRoute:
+		r.route(o.Namespace, &o.Spec)
+	case *gateway.HTTPRoute:
+		r.route(o.Namespace, &o.Spec)
+	case *linkerdapi.AuthorizationPolicy:
+		r.authorizationPolicy(o)
+	case *linkerdapi.MeshTLSAuthentication:
+		r.meshTLS(o)
+	case *linkerdapi.NetworkAuthentication:
+		r.network(o)
+	case *corev1.Namespace:
+		known = injection
+		r.injection("metadata", o.Annotations)
+	case *appsv1.Deployment:
+		const path = "spec.template.metadata"
+		r.Metadata(path, o.Spec.Template.Labels, o.Spec.Template.Annotations, "linkerd.io", injection, useReal)
+		r.injection(path, o.Spec.Template.Annotations)
+		if o.Spec.Template.Spec.HostNetwork {
+			r.Refuse("spec.template.spec.hostNetwork", "such a pod gets no proxy; %s", useReal)
+		}
+	case *corev1.Service:
+		for k := range readers {
+			known[k] = true
+		}
+		_, bad := readSettings(o.Annotations)
+		for _, b := range bad {
+			r.Refuse("metadata.annotations["+b.key+"]", "%v", b.err)
+		}
+	case *corev1.ServiceAccount:
+	default:
+		r.Refuse("kind", "%s", useReal)
+	}
+	r.Metadata("metadata", o.GetLabels(), o.GetAnnotations(), "linkerd.io", known, useReal)
+	return r.Errs
+}
+
+// injection are the annotations of namespaces and pods that the model reads.
+var injection = map[string]bool{injectKey: true, defaultPolicy: true}
+
+func (r *report) injection(path string, annotations map[string]string) {
+	if v, ok := annotations[injectKey]; ok && v != "enabled" && v != "disabled" {
+		r.Refuse(path+".annotations["+injectKey+"]", "%q is neither enabled nor disabled; %s", v, useReal)
+	}
+	if v, ok := annotations[defaultPolicy]; ok && !slices.Contains(policyNames, v) {
+		r.Refuse(path+".annotations["+defaultPolicy+"]", "%q is none of %s", v, strings.Join(policyNames, ", "))
+	}
+}
+
+func (r *report) server(s *linkerdapi.Server) {
+	if s.Spec.ExternalWorkloadSelector != nil {
+		r.Refuse("spec.externalWorkloadSelector", "%s", useReal)
+	}
+	if s.Spec.PodSelector == nil {
+		r.Refuse("spec.podSelector", "it is missing; {} selects every pod of the namespace")
+	} else if _, err := metav1.LabelSelectorAsSelector(s.Spec.PodSelector); err != nil {
+		r.Refuse("spec.podSelector", "%v; %s", err, byController)
+	}
+	if port := s.Spec.Port.IntValue(); port != scenarios.WorkloadPort && port != adminPort {
+		r.Refuse("spec.port", "%s: the model knows the ports %d, the workloads', and %d, the proxies' own, by number",
+			s.Spec.Port.String(), scenarios.WorkloadPort, adminPort)
+	}
+	switch p := s.Spec.ProxyProtocol; p {
+	case "", "unknown", "HTTP/1":
+	case "opaque":
+		if s.Spec.Port.IntValue() == adminPort {
+			r.Refuse("spec.proxyProtocol", "port %d speaks HTTP", adminPort)
+		}
+	default:
+		r.Refuse("spec.proxyProtocol", "%q: the model knows unknown, HTTP/1 and opaque; %s", p, useReal)
+	}
+	if p := s.Spec.AccessPolicy; p != "" && !slices.Contains(policyNames, p) {
+		r.Refuse("spec.accessPolicy", "%q is none of %s; %s", p, strings.Join(policyNames, ", "), byController)
+	}
+}
+
+// routeFields are the fields of an HTTPRoute that the model reads, from spec on.
+var routeFields = []string{
+	"parentRefs[].group", "parentRefs[].kind", "parentRefs[].namespace", "parentRefs[].name",
+	"rules[].name", "rules[].matches[].method", "rules[].matches[].path.type", "rules[].matches[].path.value",
+}
+
+func (r *report) route(namespace string, spec *gateway.HTTPRouteSpec) {
+	r.fields(spec, routeFields)
+	if len(spec.ParentRefs) == 0 {
+		r.Refuse("spec.parentRefs", "there is none: the route holds for nothing")
+	}
+	for i, p := range spec.ParentRefs {
+		at := fmt.Sprintf("spec.parentRefs[%d]", i)
+		if !isServer(p) {
+			r.Refuse(at, "it is no Server of group %s; %s", linkerdapi.Group, useReal)
+		}
+		if p.Namespace != nil && string(*p.Namespace) != namespace {
+			r.Refuse(at+".namespace", "a Server must stand in the route's own namespace; %s", byController)
+		}
+	}
+	if len(spec.Rules) == 0 {
+		r.Refuse("spec.rules", "there is none: write [{matches: []}] for every request")
+	}
+	for i, rule := range spec.Rules {
+		for j, m := range rule.Matches {
+			r.match(fmt.Sprintf("spec.rules[%d].matches[%d]", i, j), m)
+		}
+	}
+}
+
+// methods that the Gateway API knows.
+var methods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
+
+func (r *report) match(path string, m gateway.HTTPRouteMatch) {
+	if m.Method != nil && !slices.Contains(methods, string(*m.Method)) {
+		r.Refuse(path+".method", "%q is none of %s; %s", *m.Method, strings.Join(methods, ", "), byController)
+	}
+	if m.Path == nil {
+		return
+	}
+	if t := m.Path.Type; t != nil && *t != gateway.PathMatchExact && *t != gateway.PathMatchPathPrefix {
+		r.Refuse(path+".path.type", "%q: the model knows Exact and PathPrefix; %s", *t, useReal)
+	}
+	if v := m.Path.Value; v != nil && !strings.HasPrefix(*v, "/") {
+		r.Refuse(path+".path.value", "%q does not begin with a slash; %s", *v, byController)
+	}
+}
+
+func (r *report) authorizationPolicy(p *linkerdapi.AuthorizationPolicy) {
+	t := p.Spec.TargetRef
+	switch {
+	case t.Name == "":
+		r.Refuse("spec.targetRef.name", "it is missing; %s", byController)
+	case t.Namespace != "":
+		r.Refuse("spec.targetRef.namespace", "a target stands in the policy's own namespace; %s", byController)
+	case t.Kind == "Server" && t.Group == linkerdapi.Group:
+	case t.Kind == "HTTPRoute" && (t.Group == linkerdapi.Group || t.Group == gateway.GroupName):
+	case t.Kind == "Namespace" && (t.Group == "" || t.Group == "core"):
+		if t.Name != p.Namespace {
+			r.Refuse("spec.targetRef.name", "%q is not the policy's own namespace; %s", t.Name, byController)
+		}
+	default:
+		r.Refuse("spec.targetRef", "%s of group %q is no Server, HTTPRoute or Namespace; %s", t.Kind, t.Group, useReal)
+	}
+	identities, networks := 0, 0
+	for i, ref := range p.Spec.RequiredAuthenticationRefs {
+		at := fmt.Sprintf("spec.requiredAuthenticationRefs[%d]", i)
+		switch {
+		case ref.Name == "":
+			r.Refuse(at+".name", "it is missing; %s", byController)
+		case ref.Kind == "MeshTLSAuthentication" && ref.Group == linkerdapi.Group, ref.Kind == "ServiceAccount" && (ref.Group == "" || ref.Group == "core"):
+			identities++
+		case ref.Kind == "NetworkAuthentication" && ref.Group == linkerdapi.Group:
+			networks++
+		default:
+			r.Refuse(at, "%s of group %q is no MeshTLSAuthentication, NetworkAuthentication or ServiceAccount; %s", ref.Kind, ref.Group, useReal)
+		}
+	}
+	if identities > 1 || networks > 1 {
+		r.Refuse("spec.requiredAuthenticationRefs", "a policy may ask for one identity and one network at most; %s", byController)
+	}
+}
+
+func (r *report) meshTLS(a *linkerdapi.MeshTLSAuthentication) {
+	if len(a.Spec.Identities)+len(a.Spec.IdentityRefs) == 0 {
+		r.Refuse("spec", "there is no identity; %s", byController)
+	}
+	for i, id := range a.Spec.Identities {
+		if id == "" {
+			r.Refuse(fmt.Sprintf("spec.identities[%d]", i), "it is empty; %s", byController)
+		}
+	}
+	for i, ref := range a.Spec.IdentityRefs {
+		if ref.Group != "" && ref.Group != "core" || ref.Kind != "ServiceAccount" && ref.Kind != "Namespace" || ref.Name == "" {
+			r.Refuse(fmt.Sprintf("spec.identityRefs[%d]", i), "it is no ServiceAccount and no Namespace; %s", byController)
+		}
+	}
+}
+
+// network takes networks of every address alone: all pods have the same one here.
+func (r *report) network(a *linkerdapi.NetworkAuthentication) {
+	for i, n := range a.Spec.Networks {
+		at := fmt.Sprintf("spec.networks[%d]", i)
+		p, err := netip.ParsePrefix(n.CIDR)
+		if err != nil || p.Bits() != 0 || len(n.Except) > 0 {
+			r.Refuse(at, "pods share one address here, so that %s without exceptions is all that can be told apart; %s", "0.0.0.0/0 or ::/0", useReal)
+		}
+	}
+	if !slices.ContainsFunc(a.Spec.Networks, func(n linkerdapi.Network) bool { return n.CIDR == "0.0.0.0/0" }) {
+		r.Refuse("spec.networks", "0.0.0.0/0 is not among them, so that no pod has such an address")
+	}
+}
+
+// fields refuses what is set under spec and not in the list.
+func (r *report) fields(spec any, allowed []string) {
+	data, err := json.Marshal(spec)
+	var m map[string]any
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err != nil {
+		r.Refuse("spec", "%v", err)
+		return
+	}
+	r.walk("spec", "", m, allowed)
+}
+
+func (r *report) walk(at, pattern string, v any, allowed []string) {
+	if slices.Contains(allowed, pattern) {
+		return
+	}
+	switch v := v.(type) {
+	case nil:
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			r.walk(at+"."+k, strings.TrimPrefix(pattern+"."+k, "."), v[k], allowed)
+		}
+	case []any:
+		for i, child := range v {
+			r.walk(fmt.Sprintf("%s[%d]", at, i), pattern+"[]", child, allowed)
+		}
+	default:
+		r.Refuse(at, "%s", useReal)
+	}
+}
+
+// checkTogether refuses what only several objects together make ambiguous: two Servers for one port of a pod.
+func checkTogether(objs []clusters.Object) []error {
+	set := settingsOf(slices.DeleteFunc(slices.Clone(objs), proxy.IsNil))
+	var errs []error
+	for _, o := range objs {
+		d, ok := o.(*appsv1.Deployment)
+		if !ok || proxy.IsNil(o) {
+			continue
+		}
+		taken := map[int]string{}
+		for _, s := range set.servers {
+			port := s.Spec.Port.IntValue()
+			if s.Namespace != d.Namespace || !selectsPod(s.Spec.PodSelector, d.Spec.Template.Labels) {
+				continue
+			}
+			if other, ok := taken[port]; ok {
+				r := newReport(s)
+				r.Refuse("spec.podSelector", "Server %s selects port %d of Deployment %s too, and which of them Linkerd takes is not defined", other, port, d.Name)
+				errs = append(errs, r.Errs...)
+				continue
+			}
+			taken[port] = s.Name
+		}
+	}
+	return errs
+}

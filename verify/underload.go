@@ -1,0 +1,160 @@
+package verify
+
+import (
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// Between the proof windows nobody asks for what is forbidden; what load brings is held against three who saw it.
+
+// loadArrived wants the workloads to have recorded at least as many answers to a service's traffic as the load generator
+// counted. A generator that is answered by somebody else, or by itself, measures nothing.
+func (x *trial) loadArrived(t *tally, to string) {
+	var answered int64
+	var phases []evidence.Ref
+	for i := range x.s.Spec.Traffic {
+		tr := &x.s.Spec.Traffic[i]
+		if tr.To != to {
+			continue
+		}
+		for _, p := range x.phases[tr.Name] {
+			phases = append(phases, p.Ref())
+			for code, n := range p.Codes {
+				if len(code) == 3 && code[0] == '2' {
+					answered += int64(n)
+				}
+			}
+		}
+	}
+	recorded := map[string]bool{}
+	for _, r := range x.received[edgeWindow{window: windowLoad, service: to}] {
+		if r.caller == scenarios.IngressName && r.Status/100 == 2 {
+			recorded[r.ID] = true
+		}
+	}
+	if n := int64(len(recorded)); n < answered {
+		t.invalid("NoRecord", phases, "the load generator counted %d good answers of %s, and its workloads recorded %d: the others came from somebody else, or evidence is lost", answered, to, n)
+	}
+}
+
+// loadAllowed wants everything that a service received under load to have been allowed.
+func (x *trial) loadAllowed(t *tally, to scenarios.Workload) {
+	for _, r := range x.received[edgeWindow{window: windowLoad, service: to.Name}] {
+		switch from, ok := x.s.Workload(r.caller); {
+		case !ok:
+			t.invalid("UnknownRequest", refsOf(r.Request), "%s recorded request %s under load, of %q, whom the scenario does not have", podName(r.At), r.ID, r.Caller)
+		case !from.Meshed || !x.s.Spec.Policy.Allows(r.caller, to.Name, r.Method, r.Path):
+			t.fail(reasonHole, refsOf(r.Request), "%s %s of %s is forbidden, and got through to %s under load: request %s", r.Method, r.Path, r.Caller, podName(r.At), r.ID)
+		}
+	}
+}
+
+// loadCounted holds what every proxy of a callee counted under load against what its workload recorded, which is at least
+// as much: a workload records before it answers, and Istio's proxy counts when it answers. Linkerd's counts when it lets a
+// request in, whatever becomes of it, so that of a pod that was killed it may have counted one more. That more was
+// recorded than counted proves nothing; requests may be on their way when a pod dies or a client gives up.
+func (x *trial) loadCounted(t *tally, e edge) {
+	if len(x.s.Spec.Traffic) == 0 || !x.counted {
+		return
+	}
+	early := x.d.traits().countsEarly
+	recorded := map[string][]*evidence.Request{} // by UID
+	for _, r := range x.arrived(windowLoad, e) {
+		if early || r.Status/100 == 2 {
+			recorded[r.At.UID] = append(recorded[r.At.UID], r)
+		}
+	}
+	for _, pod := range x.loadDeltas(t, e.to) {
+		var n int64
+		for _, c := range pod.requests {
+			switch {
+			case c.n == 0:
+			case !c.secured && (c.allowed || !x.d.traits().readsPlain):
+				t.fail("PlaintextAccepted", pod.used, "the proxy of %s counted at least %d requests with %s under load", podName(pod.PodRef), c.n, c.security)
+			case !c.allowed:
+			case c.principal == x.d.identity(e.from):
+				n += c.n
+			case !x.known(c.client):
+				t.fail("WrongIdentity", pod.used, "the proxy of %s let in at least %d requests of %s under load", podName(pod.PodRef), c.n, c.client)
+			}
+		}
+		if have := recorded[pod.UID]; n > int64(len(have)) && (pod.whole || !early) {
+			t.invalid("MetricsDisagree", append(pod.used, refsOf(have...)...), "the proxy of %s counted %d good answers to %s under load, and its workload recorded %d", podName(pod.PodRef), n, e.from.Name, len(have))
+		}
+	}
+}
+
+// loadCount is what the proxy of one pod counted under load.
+type loadCount struct {
+	podCounts
+	whole bool // until the end of the load; of a pod that ended before, it is a lower bound
+	used  []evidence.Ref
+}
+
+// loadDeltas counts what each proxy of a service gained under load: from the load's start, or from 0 for a pod that came
+// later, until its end, or until the last page of a pod that ended. What cannot be told of a pod is left out.
+func (x *trial) loadDeltas(t *tally, w scenarios.Workload) (out []loadCount) {
+	all := x.loadPages(t, w)
+	for _, uid := range sortedKeys(all) {
+		from, to := all[uid][0], all[uid][1]
+		last, err := x.page(to)
+		if err != nil {
+			continue // the run's own check says so
+		}
+		was, used := &page{start: last.start}, refsOf(to) // of a pod that was born under load
+		if from != nil {
+			used = refsOf(from, to)
+			if was, err = x.page(from); err != nil {
+				continue
+			}
+		}
+		// However long the load was: what was dropped for idleness in its midst lowers the count, and no more is claimed.
+		deltas, err := increase(was, last, x.d.traits().idle > 0)
+		if err != nil {
+			t.invalid("EpochBroken", used, "metrics of pod %s under load: %v", podName(to.At), err)
+			continue
+		}
+		out = append(out, loadCount{podCounts{to.At, x.d.counts(deltas)}, to.Edge == "end", used})
+	}
+	return out
+}
+
+// loadPages finds, for every pod of a service, the page from the start of the load, nil for a pod that came later, and
+// the last page under load. What is missing of those that stood at an edge is noted in t.
+func (x *trial) loadPages(t *tally, w scenarios.Workload) map[string][2]*evidence.Scrape {
+	out := map[string][2]*evidence.Scrape{}
+	old := map[string]bool{}
+	for _, edge := range []string{"start", "end"} {
+		pods := x.inventory[edgeWindow{windowLoad, edge, w.Name}]
+		if edge == "start" && len(pods) != podsOf(w) {
+			t.invalid("NoInventory", refsOf(pods...), "the inventory of the start of the load names %d pods of %s, want %d", len(pods), w.Name, podsOf(w))
+		}
+		if edge == "start" {
+			t.use(refsOf(pods...)...)
+		}
+		for _, p := range pods {
+			old[p.At.UID] = old[p.At.UID] || edge == "start"
+			found := x.scrapes[podWindow{windowLoad, edge, p.At.UID}]
+			if len(found) != 1 || found[0].Error != "" {
+				t.invalid("NoScrape", refsOf(found...), "pod %s was not scraped once at the %s of the load", podName(p.At), edge)
+				continue
+			}
+			t.use(found[0].Ref())
+			pages := out[p.At.UID]
+			pages[map[string]int{"start": 0, "end": 1}[edge]] = found[0]
+			out[p.At.UID] = pages
+		}
+	}
+	for _, s := range x.allScrapes { // in the order of time
+		if pages := out[s.At.UID]; s.At.Service == w.Name && s.Window == "" && s.Error == "" && (pages[1] == nil || pages[1].Edge == "") {
+			pages[1] = s
+			out[s.At.UID] = pages
+		}
+	}
+	for uid, pages := range out {
+		if pages[1] == nil || pages[0] == nil && old[uid] {
+			delete(out, uid)
+		}
+	}
+	return out
+}
