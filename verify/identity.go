@@ -44,6 +44,9 @@ func (x *trial) identity(to scenarios.Workload) (Check, []Cell) {
 	if len(cells) == 0 {
 		tokens.invalid("NotAsked", nil, "the plan asks nothing of %s from outside", to.Name)
 	}
+	if what := unaskedEdge(x.entry); what != "" {
+		tokens.invalid("NotAsked", nil, "%s, which no token of the plan meets: whether it opens %s to somebody cannot be told", what, to.Name)
+	}
 	c.Witnesses = append(c.Witnesses, tokens.witness("tokens", "good tokens are served, and all others refused at the edge"))
 	if forbidden > 0 {
 		c.Witnesses = append(c.Witnesses, claims.witness("claims", "good tokens without the claims that the policy asks for are refused at the edge"))
@@ -276,8 +279,8 @@ func (l accessLine) unauthenticated() bool {
 	return (l.code == 401 || l.code == 403) && strings.HasPrefix(l.details, "jwt_authn_access_denied")
 }
 
-// userTwin checks the twin of a refused request from outside: the same request with a good token, at the same moment,
-// through the same ingress, that was served.
+// userTwin checks the twin of a refused request from outside: one to the same service with a good token, at the same
+// moment, through the same ingress, that was served.
 func (x *trial) userTwin(t *tally, p *evidence.Probe) {
 	found := x.probes[p.Twin]
 	if p.Twin == "" || len(found) != 1 || found[0].Role != roleTwin {
@@ -288,9 +291,9 @@ func (x *trial) userTwin(t *tally, p *evidence.Probe) {
 	used := refsOf(p, w)
 	switch {
 	case w.Token == nil || p.Token == nil || w.Token.Kind != TokenGood || w.Token.SHA256 == "" || w.Token.SHA256 == p.Token.SHA256,
-		w.From != p.From, w.To != p.To, w.Window != p.Window, w.Method != p.Method, w.Path != p.Path,
+		w.From != p.From, w.To != p.To, w.Window != p.Window,
 		!x.s.Spec.Policy.Admits(w.To, w.Method, w.Path, w.Token.Claims):
-		t.invalid("NoTwin", used, "the twin %s of request %s is not the same request with a good token", w.ID, p.ID)
+		t.invalid("NoTwin", used, "the twin %s of request %s is not a request to the same service with a good token", w.ID, p.ID)
 	case apart(p, w) > sameMoment:
 		t.invalid("NoTwin", used, "the twin %s of request %s was sent %s apart from it, want at most %s", w.ID, p.ID, apart(p, w), sameMoment)
 	case w.Status/100 != 2:

@@ -381,3 +381,47 @@ func TestTheProofOfTokensDoesNotStandWithoutAnyPieceOfItsEvidence(t *testing.T) 
 		}
 	}
 }
+
+func TestWhatObjectsSayOfTheEdgeIsAskedOrNamed(t *testing.T) {
+	ap := func(namespace string, rule map[string]any) map[string]any {
+		return map[string]any{
+			"kind": "AuthorizationPolicy", "metadata": map[string]any{"namespace": namespace, "name": "extra"},
+			"spec": map[string]any{"rules": []any{rule}},
+		}
+	}
+	when := func(key string, values ...any) map[string]any {
+		return map[string]any{"when": []any{map[string]any{"key": key, "values": values}}}
+	}
+	for _, c := range []struct {
+		name    string
+		object  map[string]any
+		asked   string // part of a cell
+		unasked string // part of what is named
+	}{
+		{"a claim of another value", ap("edge", when("request.auth.claims[role]", "tester")), "GET / (token wrong-claim role=tester)", ""},
+		{"a claim that the policy does not know", ap("istio-system", when("request.auth.claims[debug]", "on*")), "GET / (token wrong-claim debug=onmeshproof-any)", ""},
+		{"another path", ap("edge", map[string]any{"to": []any{map[string]any{"operation": map[string]any{"methods": []any{"PUT"}, "paths": []any{"/debug/*"}}}}}), "PUT /debug/meshproof-any (token missing-claim)", ""},
+		{"a namespace behind the edge", ap("app", when("request.auth.claims[role]", "tester")), "", ""},
+		{"a header", ap("edge", when("request.headers[x]", "1")), "", "decides by request.headers[x]"},
+		{"one user", ap("edge", map[string]any{"from": []any{map[string]any{"source": map[string]any{"requestPrincipals": []any{"a/b"}}}}}), "", "decides by who the user is"},
+		{"an address", ap("edge", map[string]any{"from": []any{map[string]any{"source": map[string]any{"ipBlocks": []any{"10.0.0.0/8"}}}}}), "", "decides by ipBlocks"},
+		{"other paths than one", ap("edge", map[string]any{"to": []any{map[string]any{"operation": map[string]any{"notPaths": []any{"/"}}}}}), "", "decides by notPaths"},
+		{"another issuer", map[string]any{"kind": "RequestAuthentication", "metadata": map[string]any{"name": "r"}, "spec": map[string]any{"jwtRules": []any{map[string]any{"issuer": "http://evil"}}}}, "", "takes tokens of the issuer http://evil"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			plain := len(edgeRound(edgeScenario(scenarios.MeshIstio), StageBefore).Asks)
+			s := edgeScenario(scenarios.MeshIstio)
+			s.Spec.Meshes[0].Objects = []map[string]any{c.object}
+			asks := edgeRound(s, StageBefore).Asks
+			if c.asked == "" && len(asks) != plain && c.unasked == "" {
+				t.Errorf("%d asks, want %d", len(asks), plain)
+			}
+			if c.asked != "" && !slices.ContainsFunc(asks, func(a Ask) bool { return strings.Contains(a.Cell, c.asked) && a.Twin != nil }) {
+				t.Errorf("nobody asks %s", c.asked)
+			}
+			if got := unaskedEdge(s.Spec.Meshes[0]); (c.unasked == "") != (got == "") || !strings.Contains(got, c.unasked) {
+				t.Errorf("named: %q, want %q", got, c.unasked)
+			}
+		})
+	}
+}

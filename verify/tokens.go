@@ -82,10 +82,17 @@ func doorsOf(p *scenarios.Policy, to string) []door {
 func edgeRound(s *scenarios.Scenario, stage string) Round {
 	r := Round{Name: stage + "/" + windowEdge}
 	ingress, _ := s.Workload(scenarios.IngressName)
+	extra := extraDoors(s)
 	for _, to := range tokenSubjects(s) {
 		for _, cluster := range ingress.Clusters {
 			seen := map[string]bool{}
-			for i, d := range doorsOf(&s.Spec.Policy, to.Name) {
+			doors := doorsOf(&s.Spec.Policy, to.Name)
+			if len(doors) == 0 {
+				continue
+			}
+			twin := outsideAsk(cluster, to.Name, doors[0], Token{Kind: TokenGood, Claims: doors[0].claims, Status: http.StatusOK})
+			twin.Allowed = true
+			for i, d := range doors {
 				good := outsideAsk(cluster, to.Name, d, Token{Kind: TokenGood, Claims: d.claims, Status: http.StatusOK})
 				good.Allowed = true
 				asks := []Ask{good}
@@ -106,8 +113,23 @@ func edgeRound(s *scenarios.Scenario, stage string) Round {
 				for _, t := range refusedClaims(&s.Spec.Policy, to.Name, d) {
 					add(t)
 				}
+				if len(extra) > 0 {
+					for _, t := range extraTokens(&s.Spec.Policy, to.Name, d, extra) {
+						add(t)
+					}
+				}
 				for _, a := range asks {
 					if !seen[a.Cell] { // two rules may open the same door
+						seen[a.Cell] = true
+						r.Asks = append(r.Asks, a)
+					}
+				}
+			}
+			for _, d := range extra {
+				for _, t := range extraTokens(&s.Spec.Policy, to.Name, d, extra) {
+					a := outsideAsk(cluster, to.Name, d, t)
+					a.Twin = &twin
+					if !seen[a.Cell] {
 						seen[a.Cell] = true
 						r.Asks = append(r.Asks, a)
 					}

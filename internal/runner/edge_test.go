@@ -11,6 +11,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/internal/runner"
 	"github.com/meshproof/meshproof/scenarios"
@@ -27,7 +28,7 @@ func TestTheEdgeLetsInGoodTokensAloneAndLeavesNoneInTheRunsFolder(t *testing.T) 
 	}
 	journals := t.TempDir()
 	out, err := runner.Run(t.Context(), runner.Options{
-		Scenario: s, Provider: embedded.New(map[string]proxy.Factory{"istio": istio.Factory()}),
+		Scenario: s, Provider: embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()}),
 		Out: t.TempDir(), Journal: journals, Seed: 1, Version: "test",
 	})
 	if err != nil {
@@ -37,7 +38,7 @@ func TestTheEdgeLetsInGoodTokensAloneAndLeavesNoneInTheRunsFolder(t *testing.T) 
 		t.Errorf("%s: %s", out.Result.Verdict, out.Result.Message)
 	}
 	for _, c := range out.Result.Checks {
-		if want := map[string]verify.Verdict{"none": verify.Gap, "istio": verify.Pass}[c.Trial.Mesh]; c.Kind == verify.KindIdentity && c.Verdict != want {
+		if want := map[string]verify.Verdict{"none": verify.Gap, "istio": verify.Pass, "linkerd": verify.Gap}[c.Trial.Mesh]; c.Kind == verify.KindIdentity && c.Verdict != want {
 			t.Errorf("%s of %s is %s: %s", c.ID, c.Trial.Mesh, c.Verdict, c.Message)
 		}
 	}
@@ -108,6 +109,20 @@ func TestAHoleThatAnObjectOpensAtTheEdgeIsFound(t *testing.T) {
 			"a forgotten policy that lets in any user", istioWith(`{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: debug, namespace: edge}, spec: {rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}}`),
 			verify.Fail, "ClaimsIgnored",
 			[]string{verify.TokenMissingClaim, verify.TokenWrongClaim},
+		},
+		{
+			"a forgotten policy for testers", istioWith(`{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: debug, namespace: edge}, spec: {rules: [{to: [{operation: {paths: [/debug]}}], when: [{key: "request.auth.claims[role]", values: [tester]}]}]}}`),
+			verify.Fail, "ClaimsIgnored",
+			[]string{verify.TokenWrongClaim},
+		},
+		{
+			"a policy that lets in whoever comes", istioWith(`{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: debug, namespace: edge}, spec: {rules: [{}]}}`),
+			verify.Fail, "TokenAccepted",
+			[]string{verify.TokenNone, verify.TokenMissingClaim, verify.TokenWrongClaim},
+		},
+		{
+			"a policy that looks at a header", istioWith(`{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: debug, namespace: edge}, spec: {rules: [{when: [{key: "request.headers[x-debug]", values: ["1"]}]}]}}`),
+			verify.Invalid, "NotAsked", nil,
 		},
 		{
 			"a check without audiences", istioWith(strings.Replace(users, "JWT", `jwksUri: "http://issuer.meshproof.internal/keys", forwardOriginalToken: true`, 1)),
