@@ -127,5 +127,6 @@ func (p *Provider) Models() []string {
 		"A changed pod template brings up all new pods before the old ones end.",
 		"The load enters by a front listener that stands for the cloud's load balancer and ends at the ingress workload: through its sidecar in Istio, past it otherwise.",
 		"The ingress workload is the harness's own gateway, the same before every mesh: it checks tokens as Envoy's jwt_authn does, and wants one. In Istio its sidecar does so before it, from the RequestAuthentication, and applies the AuthorizationPolicies with their claims.",
+		"Tokens are read from the Authorization header alone, not from the query; a sidecar fetches the issuer's keys itself when it first needs them, where istiod would; and an issuer in this process signs them.",
 	}
 }
