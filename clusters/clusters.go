@@ -42,6 +42,9 @@ type Spec struct {
 	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
 	Seed     int64         // for everything that the driver draws: pod names, balancing, workloads' own latency
 	Sink     evidence.Sink // takes what workloads, proxies and pods say
+	// Hosts are names outside of the clusters that gateways and proxies must reach, each with its host:port as this
+	// process reaches it.
+	Hosts map[string]string
 }
 
 // Fleet is a set of clusters with networks between them.

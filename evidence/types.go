@@ -94,6 +94,7 @@ type Request struct {
 	L5dClientID string `json:"l5dClientID,omitempty"` // l5d-client-id as received (Linkerd)
 	Remote      string `json:"remote"`                // remote address of the connection
 	Status      int    `json:"status"`                // what the workload answered
+	Refused     string `json:"refused,omitempty"`     // of an ingress: why it turned the request away itself
 }
 
 // StreamName implements Item.
@@ -117,6 +118,14 @@ type Probe struct {
 	Server     string `json:"server,omitempty"`
 	Body       string `json:"body,omitempty"` // first 256 bytes of a response that is not 2xx
 	Micros     int64  `json:"micros"`         // from sending to the whole response
+	Token      *Token `json:"user,omitempty"` // of a request from outside, where there is an issuer
+}
+
+// Token is what is written down of a user's token; the token itself never is.
+type Token struct {
+	Kind   string            `json:"kind"`             // "good", "expired", …, "none"
+	SHA256 string            `json:"sha256,omitempty"` // of the token, in hexadecimal; empty for "none"
+	Claims map[string]string `json:"claims,omitempty"` // those beside what every token has
 }
 
 // StreamName implements Item.

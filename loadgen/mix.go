@@ -26,6 +26,7 @@ type mix struct {
 	seed   uint64
 	kinds  []kind
 	total  uint64 // of the weights
+	tokens []string
 }
 
 // kind is one request kind, ready to be sent.
@@ -48,6 +49,7 @@ func newMix(a Attack) (*mix, error) {
 	m := &mix{
 		host:   a.Host,
 		prefix: a.IDPrefix + "-" + a.Traffic.Name + "-",
+		tokens: a.Tokens,
 		seed:   splitmix64(uint64(a.Seed)) ^ h.Sum64(),
 	}
 	requests := a.Traffic.Requests
@@ -96,7 +98,11 @@ func (m *mix) id(n uint64) string { return m.prefix + strconv.FormatUint(n, 10) 
 // header is the header of request n.
 func (m *mix) header(n uint64) http.Header {
 	id := m.id(n)
-	h := make(http.Header, 4)
+	h := make(http.Header, 5)
+	if len(m.tokens) > 0 {
+		// A draw of its own: which user asks has nothing to do with what for.
+		h.Set("Authorization", "Bearer "+m.tokens[splitmix64(m.seed^splitmix64(n))%uint64(len(m.tokens))])
+	}
 	h.Set(scenarios.HeaderID, id)
 	h.Set(scenarios.HeaderWindow, WindowLoad)
 	h.Set(headerRequestID, uuid.NewSHA1(uuid.NameSpaceURL, []byte(id)).String())

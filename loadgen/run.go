@@ -30,6 +30,7 @@ type Attack struct {
 	Base     string            // the ingress: http://host:port
 	Host     string            // the service's DNS name, for the Host header
 	Seed     int64             // draws the mix
+	Tokens   []string          // of users, one for each request, drawn by the seed; none: no request carries one
 	IDPrefix string            // request n has the ID <IDPrefix>-<traffic>-<n>
 	// Start is the zero of the schedule: a time.Now(), or one moved by Add, so that it is on the monotonic clock. It
 	// may lie a little ahead. The zero time means now.

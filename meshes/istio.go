@@ -41,7 +41,7 @@ func (istio) Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, 
 	if err != nil {
 		return nil, err
 	}
-	settings := slices.Concat(istioAuthentication(), istioAuthorization(s), istioTraffic(s))
+	settings := slices.Concat(istioAuthentication(), istioTokens(s), istioAuthorization(s), istioTraffic(s))
 	objs = beforeServices(objs, settings)
 	return slices.Insert(objs, 0, clusters.Object(workload.Namespace(istioNamespace, nil))), nil
 }
@@ -65,7 +65,13 @@ func istioAuthentication() []clusters.Object {
 // istioAuthorization translates the portable policy: nothing is allowed in the services' namespaces but what one policy
 // per service says. A policy with default allow needs no object: without any AuthorizationPolicy everything is allowed.
 func istioAuthorization(s *scenarios.Scenario) []clusters.Object {
+	ingress := authorizationPolicy(scenarios.IngressNamespace, "from-outside")
+	ingress.Spec.Selector = selectWorkload(scenarios.IngressName)
+	ingress.Spec.Rules = outsideRules(s)
 	if s.Spec.Policy.Default != scenarios.DefaultDeny {
+		if s.Spec.Identity.Issuer != nil {
+			return []clusters.Object{ingress}
+		}
 		return nil
 	}
 	var nothing, rules []clusters.Object
@@ -90,9 +96,6 @@ func istioAuthorization(s *scenarios.Scenario) []clusters.Object {
 		}
 	}
 	// The ingress is entered from outside, whatever else stands in its namespace.
-	ingress := authorizationPolicy(scenarios.IngressNamespace, "from-outside")
-	ingress.Spec.Selector = selectWorkload(scenarios.IngressName)
-	ingress.Spec.Rules = []*securityapi.Rule{{}}
 	return append(slices.Concat(nothing, rules), ingress)
 }
 

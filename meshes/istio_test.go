@@ -36,13 +36,29 @@ func guarded(def scenarios.PolicyDefault) *scenarios.Scenario {
 	return s
 }
 
+// identified is guarded with an issuer, and with claims where rules count.
+func identified(def scenarios.PolicyDefault) *scenarios.Scenario {
+	s := guarded(def)
+	s.Spec.Identity.Issuer = &scenarios.Issuer{Kind: scenarios.IssuerOIDC, Audience: "shop"}
+	if def == scenarios.DefaultDeny {
+		s.Spec.Policy.Allow[0].Claims = map[string]string{"role": "customer", "country": "at"}
+		s.Spec.Policy.Allow = append(s.Spec.Policy.Allow, scenarios.Rule{From: scenarios.IngressName, To: "stock", Paths: []string{"/health"}})
+	}
+	return s
+}
+
 func TestIstioRendersItsSettings(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		def  scenarios.PolicyDefault
-	}{{"istio-deny", scenarios.DefaultDeny}, {"istio-allow", scenarios.DefaultAllow}} {
+		s    *scenarios.Scenario
+	}{
+		{"istio-deny", guarded(scenarios.DefaultDeny)},
+		{"istio-allow", guarded(scenarios.DefaultAllow)},
+		{"istio-claims", identified(scenarios.DefaultDeny)},
+		{"istio-users", identified(scenarios.DefaultAllow)},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
-			golden(t, istio{}, guarded(tt.def), tt.name)
+			golden(t, istio{}, tt.s, tt.name)
 		})
 	}
 }
@@ -84,12 +100,14 @@ func golden(t *testing.T, mesh Mesh, s *scenarios.Scenario, name string) {
 func TestTheModelTakesEverythingThatIstioRenders(t *testing.T) {
 	for _, def := range []scenarios.PolicyDefault{scenarios.DefaultDeny, scenarios.DefaultAllow} {
 		for _, cluster := range []string{"east", "west"} {
-			objs, err := istio{}.Objects(guarded(def), cluster)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := embedded.Factory().Check(objs); err != nil {
-				t.Errorf("%s, %s: %v", def, cluster, err)
+			for _, s := range []*scenarios.Scenario{guarded(def), identified(def)} {
+				objs, err := istio{}.Objects(s, cluster)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := embedded.Factory().Check(objs); err != nil {
+					t.Errorf("%s, %s: %v", def, cluster, err)
+				}
 			}
 		}
 	}

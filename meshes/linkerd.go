@@ -31,7 +31,7 @@ const (
 func (linkerd) Name() scenarios.MeshName { return scenarios.MeshLinkerd }
 
 // Gaps implements Mesh.
-func (linkerd) Gaps() []scenarios.Gap { return nil }
+func (linkerd) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapEdgeClaims} }
 
 // Objects implements Mesh.
 func (linkerd) Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, error) {

@@ -44,6 +44,7 @@ func Build(rec *evidence.Record, res *verify.Result) *Report {
 		Phases:      phases(res),
 		Series:      series(rec),
 		Cells:       cells(res),
+		Tokens:      tokens(res),
 		Faults:      faultsOf(res),
 		Provenance:  provenance(rec),
 	}
@@ -248,6 +249,23 @@ func cells(res *verify.Result) []Cell {
 			To: clean(c.To), Method: clean(c.Method), Path: clean(c.Path), Connection: clean(c.Connection),
 			Expected: clean(c.Expected), Observed: clean(c.Observed), Status: clean(c.Status),
 			Verdict: known(c.Verdict), Message: clean(c.Message),
+		})
+	}
+	return out
+}
+
+func tokens(res *verify.Result) []TokenCell {
+	out := []TokenCell{}
+	for _, c := range res.Tokens {
+		claims := map[string]string{}
+		for k, v := range c.Claims {
+			claims[clean(k)] = clean(v)
+		}
+		out = append(out, TokenCell{
+			ID: clean(c.ID), Block: c.Trial.Block, Mesh: clean(c.Trial.Mesh), Cluster: clean(c.Cluster), To: clean(c.To),
+			Method: clean(c.Method), Path: clean(c.Path), Kind: clean(c.Token), Claims: claims,
+			Expected: clean(c.Expected), Wanted: clean(c.Wanted), Observed: clean(c.Observed), Status: clean(c.Status),
+			Cause: clean(c.Cause), Verdict: known(c.Verdict), Message: clean(c.Message),
 		})
 	}
 	return out

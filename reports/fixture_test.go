@@ -191,6 +191,7 @@ func result(blocks int) *verify.Result {
 			res.Trials = append(res.Trials, verify.Trial{Trial: tr, Verdict: verdict, Reason: "SeeChecks", Message: message})
 			resultPhases(res, tr, mi)
 			resultCells(res, tr, none)
+			resultTokens(res, tr, none)
 			res.Faults = append(res.Faults,
 				verify.Fault{Trial: tr, Name: "cart-pod-dies", Kind: "pod-kill", Target: "cart-7d4f-x2x9", StartMicros: 5e6, EndMicros: 6.2e6, Effect: "the pod stopped answering after 3 ms; its replacement answered after 1.2 s", Verdict: verify.Pass, RecoveryMicros: 1.2e6},
 				verify.Fault{Trial: tr, Name: "slow-west", Kind: "network-delay", Target: "east|west", StartMicros: 9e6, EndMicros: 11e6, Effect: "round trip 2.1 ms before, 82.3 ms during, 2.2 ms after", Verdict: verify.Pass, RecoveryMicros: 180e3},
@@ -217,6 +218,27 @@ func resultPhases(res *verify.Result, tr evidence.Trial, mesh int) {
 			ph.Verdict = verify.Invalid
 		}
 		res.Phases = append(res.Phases, ph)
+	}
+}
+
+// resultTokens is what came of users' tokens: without a mesh nobody looks at claims.
+func resultTokens(res *verify.Result, tr evidence.Trial, none bool) {
+	role := map[string]string{"role": "customer"}
+	for _, c := range []verify.Cell{
+		{Token: verify.TokenGood, Claims: role, Expected: "allowed", Wanted: "200", Observed: "allowed", Status: "200", Verdict: verify.Pass},
+		{Token: verify.TokenExpired, Claims: role, Expected: "refused", Wanted: "401", Observed: "refused", Status: "401", Cause: "ingress proxy: jwt_authn_access_denied{Jwt_is_expired}", Verdict: verify.Pass},
+		{Token: verify.TokenNone, Expected: "refused", Wanted: "403", Observed: "refused", Status: "403", Cause: "ingress proxy: rbac_access_denied_matched_policy[none]", Verdict: verify.Pass},
+		{Token: verify.TokenWrongClaim, Claims: map[string]string{"role": "guest"}, Expected: "refused", Wanted: "403", Observed: "refused", Status: "403", Cause: "ingress proxy: rbac_access_denied_matched_policy[none]", Verdict: verify.Pass},
+	} {
+		c.Trial, c.From, c.Cluster, c.To, c.Method, c.Path, c.Connection = tr, "outside", "east", "shop", "GET", "/", "fresh"
+		c.ID = fmt.Sprintf("outside@east->shop GET / (token %s)", c.Token)
+		if none && c.Cause != "" {
+			c.Cause = "gateway: Jwt is expired"
+		}
+		if none && c.Token == verify.TokenWrongClaim {
+			c.Observed, c.Status, c.Cause, c.Verdict, c.Message = "allowed", "200", "", verify.Gap, "it got through"
+		}
+		res.Tokens = append(res.Tokens, c)
 	}
 }
 

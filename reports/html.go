@@ -64,6 +64,7 @@ type page struct {
 	Latency  []latencyView
 	Time     []timeView
 	Policy   *policyView
+	Tokens   []tokenLine
 	Faults   []faultView
 	Findings []findingGroup
 	Passed   []passedGroup
@@ -77,7 +78,7 @@ func newPage(r *Report) *page {
 		R: r, Word: r.word(r.Verdict), Meaning: meaning(r.Verdict), Tally: r.tally(),
 		Started: r.Provenance.Started.Format("2 January 2006, 15:04:05 UTC"),
 		Cards:   r.cards(), Matrix: r.matrixGroups(), Latency: r.latencyViews(), Time: r.timeViews(),
-		Policy: r.policyView(), Faults: r.faultViews(), Findings: r.findingGroups(), Passed: r.passedGroups(),
+		Policy: r.policyView(), Tokens: r.tokenLines(), Faults: r.faultViews(), Findings: r.findingGroups(), Passed: r.passedGroups(),
 		NumPass: r.Counts[verify.Pass], Blocks: r.Blocks > 1, Facts: r.facts(),
 	}
 	if r.Partial || r.Interrupted {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -348,6 +349,38 @@ func TestThePolicyMatrixTellsGapsFromHolesAndMarksWhereMeshesDiffer(t *testing.T
 	v = Build(nil, &verify.Result{Cells: []verify.Cell{cell, other}, Trials: []verify.Trial{{Trial: tr}}}).policyView()
 	if a := v.Callers[0].Callees[0].Lines[0]; !a.Off || a.Answers[0].Observed != "mixed" || a.Answers[0].Verdict != verify.Fail {
 		t.Errorf("got %+v", a)
+	}
+}
+
+func TestTokensAtTheEdgeAreShownByKindWithWhatEachMeshMadeOfThem(t *testing.T) {
+	rec, res := fixture(t)
+	r := Build(rec, res)
+	lines := r.tokenLines()
+	var got []string
+	for _, l := range lines {
+		for i, a := range l.Answers {
+			got = append(got, strings.Join([]string{l.Words, l.Claims, l.Expected, l.Wanted, r.Meshes[i], a.Observed, a.Status, a.Cause, string(a.Verdict)}, "|"))
+		}
+	}
+	want := []string{
+		"good|role: customer|allowed|200|none|allowed|200||PASS",
+		"good|role: customer|allowed|200|istio|allowed|200||PASS",
+		"expired|role: customer|refused|401|none|refused|401|gateway: Jwt is expired|PASS",
+		"expired|role: customer|refused|401|istio|refused|401|ingress proxy: jwt_authn_access_denied{Jwt_is_expired}|PASS",
+		"no token||refused|403|none|refused|403|gateway: Jwt is expired|PASS",
+		"no token||refused|403|istio|refused|403|ingress proxy: rbac_access_denied_matched_policy[none]|PASS",
+		"good, but with another claim|role: guest|refused|403|none|allowed|200||GAP",
+		"good, but with another claim|role: guest|refused|403|istio|refused|403|ingress proxy: rbac_access_denied_matched_policy[none]|PASS",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if p := render(t, r); !strings.Contains(p, `<section id="tokens"`) || !strings.Contains(p, `<a href="#tokens">`) || !strings.Contains(p, "jwt_authn_access_denied{Jwt_is_expired}") {
+		t.Error("the page lacks the tokens")
+	}
+	res.Tokens = nil
+	if p := render(t, Build(rec, res)); strings.Contains(p, "#tokens") || strings.Contains(p, `id="tokens"`) {
+		t.Error("the page has a section for tokens that there are not")
 	}
 }
 

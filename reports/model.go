@@ -52,6 +52,8 @@ type Report struct {
 	Series []Series `json:"series"`
 	// The policy matrix: what was asked, what was expected, what came.
 	Cells []Cell `json:"cells"`
+	// Users' tokens at the edge: what was asked with which, what was expected, what came.
+	Tokens []TokenCell `json:"tokens"`
 	// What became of each fault.
 	Faults []Fault `json:"faults"`
 	// Where the report comes from, and how to check it.
@@ -100,7 +102,7 @@ type Trial struct {
 type Row struct {
 	// The check: kind and subject.
 	ID string `json:"id"`
-	// Kind of the check: mtls, policy, latency, errors, recovery, fault, load or run.
+	// Kind of the check: mtls, policy, identity, latency, errors, recovery, fault, load or run.
 	Kind string `json:"kind"`
 	// What is checked.
 	Subject string `json:"subject"`
@@ -264,6 +266,42 @@ type Cell struct {
 	Observed string `json:"observed"`
 	// What the client saw: a status code, or how the connection ended.
 	Status string `json:"status"`
+	// What this cell proves.
+	Verdict verify.Verdict `json:"verdict"`
+	// Why, where it is not PASS.
+	Message string `json:"message"`
+}
+
+// TokenCell is one kind of user's token with which a service was asked from outside in one trial, and the answer.
+type TokenCell struct {
+	// The question: ingress, service, method, path, token.
+	ID string `json:"id"`
+	// Number of the block, from 1.
+	Block int `json:"block"`
+	// Name of the mesh.
+	Mesh string `json:"mesh"`
+	// The cluster whose ingress was asked.
+	Cluster string `json:"cluster"`
+	// The service asked for.
+	To string `json:"to"`
+	// HTTP method.
+	Method string `json:"method"`
+	// Path.
+	Path string `json:"path"`
+	// good, expired, wrong-issuer, wrong-audience, malformed, none, foreign-key, missing-claim or wrong-claim.
+	Kind string `json:"kind"`
+	// Claims of the token beside those that every token has.
+	Claims map[string]string `json:"claims"`
+	// allowed or refused.
+	Expected string `json:"expected"`
+	// The status that Istio answers; only allowed or refused is judged.
+	Wanted string `json:"wanted"`
+	// allowed, refused, mixed or unknown.
+	Observed string `json:"observed"`
+	// What the client saw: a status code, or how the connection ended.
+	Status string `json:"status"`
+	// Who refused it at the edge, and why.
+	Cause string `json:"cause"`
 	// What this cell proves.
 	Verdict verify.Verdict `json:"verdict"`
 	// Why, where it is not PASS.

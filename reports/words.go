@@ -37,6 +37,8 @@ func kindTitle(kind string) (title, asks string) {
 		return "Mutual TLS", "is every edge encrypted, with both identities proved?"
 	case verify.KindPolicy:
 		return "Policy", "does what is allowed pass, and is what is forbidden refused?"
+	case verify.KindIdentity:
+		return "Tokens", "does the edge let in good tokens, and no others?"
 	case verify.KindLatency:
 		return "Latency", "do quantiles from the intended send time keep their budgets?"
 	case verify.KindErrors:

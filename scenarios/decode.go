@@ -133,6 +133,8 @@ func (d *decoder) decode(node ast.Node, path string, v reflect.Value, l limits) 
 		d.decodeDuration(node, path, v)
 	case t == reflect.TypeFor[map[string]any]():
 		d.decodeObject(node, path, v)
+	case t == reflect.TypeFor[map[string]string]():
+		d.decodeTexts(node, path, v)
 	case t.Kind() == reflect.Pointer:
 		v.Set(reflect.New(t.Elem()))
 		d.decode(node, path, v.Elem(), l)
@@ -190,6 +192,26 @@ func (d *decoder) decodeString(node ast.Node, path string, v reflect.Value, l li
 	default:
 		v.SetString(s)
 	}
+}
+
+// decodeTexts reads a mapping of names to texts.
+func (d *decoder) decodeTexts(node ast.Node, path string, v reflect.Value) {
+	m, ok := entries(node)
+	switch {
+	case !ok:
+		d.wrongType(node, path, v.Type())
+		return
+	case len(m) == 0:
+		d.unusable(path, "is an empty mapping", "remove it, or give at least one entry")
+		return
+	}
+	texts := make(map[string]string, len(m))
+	d.each(m, path, func(key, p string, e *ast.MappingValueNode) {
+		value := reflect.New(reflect.TypeFor[string]()).Elem()
+		d.decode(e.Value, p, value, limits{})
+		texts[key] = value.String()
+	})
+	v.Set(reflect.ValueOf(texts))
 }
 
 func (d *decoder) decodeDuration(node ast.Node, path string, v reflect.Value) {

@@ -7,6 +7,9 @@ import "fmt"
 func (s *Scenario) Default() {
 	orElse(&s.Spec.Blocks, 1)
 	s.Spec.Topology.setDefaults()
+	if s.Spec.Identity.Issuer != nil {
+		orElse(&s.Spec.Identity.Issuer.Kind, IssuerOIDC)
+	}
 	if s.Spec.Policy.Default == "" {
 		s.Spec.Policy.Default = DefaultAllow
 		if len(s.Spec.Policy.Allow) > 0 {

@@ -5,8 +5,7 @@ package scenarios
 var laterFields = map[string]string{
 	"metadata.labels":                    "labels of a scenario",
 	"metadata.annotations":               "annotations of a scenario",
-	"spec.identity":                      "choosing trust roots and issuing tokens; every mesh gets one root and an intermediate per cluster",
-	"spec.policy.allow[].claims":         "policy on the claims of a token",
+	"spec.identity.trustRoot":            "choosing trust roots; every mesh gets one root and an intermediate per cluster",
 	"spec.expect.identity":               "checks of identity beyond mutual TLS",
 	"spec.expect.promql":                 "expectations in PromQL",
 	"spec.expect.latency[].overBaseline": "latency over that of another mesh",
@@ -16,7 +15,6 @@ var laterFields = map[string]string{
 var laterValues = map[string]string{
 	"spec.meshes[].name=layered":       "Istio at the edge over Linkerd inside",
 	"spec.meshes[].name=istio-ambient": "Istio's ambient mode",
-	"spec.meshes[].gaps[]=edge-claims": "policy on the claims of a token",
 }
 
 // misplacedFields are fields that one may look for where they are not, and where to find them.

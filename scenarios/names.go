@@ -8,9 +8,20 @@ const (
 	IngressNamespace  = "edge"     //
 	OutsiderName      = "outsider" // a pod without any mesh, to ask what must be refused
 	OutsiderNamespace = "outside"  //
+	OutsideName       = "outside"  // in evidence: a client outside of the clusters
 	TrustDomain       = "cluster.local"
 	ServicePort       = 80   // port of every Service
 	WorkloadPort      = 8080 // port of every workload's container
+)
+
+// IssuerOIDC is the one kind of issuer.
+const IssuerOIDC = "oidc"
+
+// The issuer of users' tokens as clusters know it. Its host name is not one of the Internet's: a driver resolves it.
+const (
+	IssuerHost = "issuer.meshproof.internal"
+	IssuerURL  = "http://" + IssuerHost           // iss of every token
+	IssuerKeys = "http://" + IssuerHost + "/keys" // its JSON Web Key Set
 )
 
 // Headers that tag Meshproof's own requests.
@@ -75,7 +86,8 @@ func (s *Scenario) Workload(name string) (Workload, bool) {
 	return Workload{}, false
 }
 
-// Allows reports whether the policy allows the request.
+// Allows reports whether the policy allows the request between two workloads. Claims play no part: they are judged at
+// the edge, where tokens are.
 func (p *Policy) Allows(from, to, method, path string) bool {
 	if p.Default != DefaultDeny {
 		return true
@@ -86,6 +98,39 @@ func (p *Policy) Allows(from, to, method, path string) bool {
 		}
 	}
 	return false
+}
+
+// Admits reports whether the policy allows a request from outside whose valid token has these claims.
+func (p *Policy) Admits(to, method, path string, claims map[string]string) bool {
+	if p.Default != DefaultDeny {
+		return true
+	}
+	for _, r := range p.Allow {
+		if r.From == IngressName && r.To == to && r.Matches(method, path) && r.satisfied(claims) {
+			return true
+		}
+	}
+	return false
+}
+
+// ClaimsMatter reports whether some rule asks for claims.
+func (p *Policy) ClaimsMatter() bool {
+	for _, r := range p.Allow {
+		if len(r.Claims) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// satisfied reports whether a token has all claims that the rule asks for.
+func (r *Rule) satisfied(claims map[string]string) bool {
+	for name, want := range r.Claims {
+		if have, ok := claims[name]; !ok || have != want {
+			return false
+		}
+	}
+	return true
 }
 
 // Matches reports whether the rule covers method and path.

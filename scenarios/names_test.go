@@ -60,3 +60,31 @@ func TestWorkloadsAreTheIngressTheServicesAndTheOutsider(t *testing.T) {
 		t.Error("found nobody")
 	}
 }
+
+func TestATokenIsAdmittedByTheRuleWhoseClaimsItHas(t *testing.T) {
+	p := Policy{Default: DefaultDeny, Allow: []Rule{
+		{From: IngressName, To: "shop", Methods: []string{"GET"}, Paths: []string{"/"}},
+		{From: IngressName, To: "shop", Claims: map[string]string{"role": "staff", "tier": "gold"}},
+		{From: "shop", To: "cart"},
+	}}
+	staff := map[string]string{"role": "staff", "tier": "gold", "name": "anna"}
+	for _, c := range []struct {
+		to, method, path string
+		claims           map[string]string
+		want             bool
+	}{
+		{"shop", "GET", "/", nil, true},
+		{"shop", "POST", "/", nil, false},
+		{"shop", "POST", "/", staff, true},
+		{"shop", "POST", "/", map[string]string{"role": "staff"}, false},
+		{"shop", "POST", "/", map[string]string{"role": "Staff", "tier": "gold"}, false},
+		{"cart", "GET", "/", staff, false},
+	} {
+		if got := p.Admits(c.to, c.method, c.path, c.claims); got != c.want {
+			t.Errorf("%s %s on %s with %v: %t", c.method, c.path, c.to, c.claims, got)
+		}
+	}
+	if !(&Policy{Default: DefaultAllow}).Admits("shop", "GET", "/", nil) || !p.ClaimsMatter() || (&Policy{}).ClaimsMatter() {
+		t.Error("the default, or whether claims matter, is wrong")
+	}
+}

@@ -22,6 +22,7 @@ spec:
       objects:
         - {apiVersion: v1, kind: ConfigMap, metadata: {name: extra, labels: {app.kubernetes.io/name: x}}, data: {n: 1}}
   blocks: 2
+  identity: {issuer: {kind: oidc, audience: shop}}
   topology:
     clusters: [{name: east}, {name: west}, {name: north}]
     network: {latency: 2ms}
@@ -40,12 +41,14 @@ spec:
     allow:
       - {from: ingress, to: shop}
       - {from: shop, to: cart, methods: [GET, POST], paths: [/carts/*, /]}
+      - {from: ingress, to: cart, claims: {role: staff}}
   traffic:
     - name: buyers
       to: shop
       cluster: west
       timeout: 2s
       maxInFlight: 100
+      token: {claims: {role: customer}}
       requests: [{method: GET, path: /, weight: 2}]
       profile:
         stages:
@@ -108,8 +111,30 @@ func rules() []rule {
 		{"field in the wrong case", []string{"maxInFlight", "maxinflight"}, []string{"spec.traffic[0].maxinflight: is not a field (did you mean maxInFlight?)"}},
 		{"misspelt list that others refer to", []string{"  traffic:\n", "  tarffic:\n"}, []string{"spec.tarffic: is not a field (did you mean traffic?)"}},
 		{"misspelt required field", []string{"p50: 1ms", "p5O: 1ms"}, []string{"spec.topology.services[0].latency.p5O: is not a field (did you mean p50?)"}},
-		{"identity", []string{"  blocks: 2", "  identity: {trustRoot: shared}"}, []string{"spec.identity: is not in this version"}},
-		{"claims", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop, claims: {role: x}}"}, []string{"spec.policy.allow[0].claims: is not in this version"}},
+		{"identity", []string{"{issuer: {kind", "{trustRoot: shared, issuer: {kind"}, []string{"spec.identity.trustRoot: is not in this version"}},
+		{"issuer of another kind", []string{"kind: oidc", "kind: saml"}, []string{`spec.identity.issuer.kind: "saml" is not known (use oidc)`}},
+		{"issuer for nobody", []string{"{kind: oidc, audience: shop}", "{kind: oidc}"}, []string{"spec.identity.issuer.audience: is missing"}},
+		{"audience that is no name", []string{"audience: shop}", "audience: 'the shop'}"}, []string{`spec.identity.issuer.audience: "the shop" is not a name for an audience`}},
+		{"identity that says nothing", []string{"{issuer: {kind: oidc, audience: shop}}", "{}"}, []string{
+			"spec.identity: says nothing", "spec.policy.allow[2].claims: nobody issues tokens", "spec.traffic[0].token: nobody issues tokens",
+		}},
+		{"claims and a token without an issuer", []string{"  identity: {issuer: {kind: oidc, audience: shop}}\n", ""}, []string{
+			"spec.policy.allow[2].claims: nobody issues tokens (add spec.identity: {issuer: {audience: …}}, or remove claims)", "spec.traffic[0].token: nobody issues tokens",
+		}},
+		{"claims of a workload", []string{"{from: ingress, to: cart, claims", "{from: shop, to: cart, claims"}, []string{`spec.policy.allow[2].claims: only requests from outside have a token, and this rule is about "shop" (write from: ingress, or remove claims)`}},
+		{"claims of the issuer", []string{"{role: staff}", "{sub: anna}"}, []string{"spec.policy.allow[2].claims.sub: is a claim that the issuer alone writes"}},
+		{"claim that is no name", []string{"{role: staff}", "{'a.b': staff}"}, []string{`spec.policy.allow[2].claims["a.b"]: "a.b" is not a name for a claim`}},
+		{"claim with a star", []string{"{role: staff}", "{role: 'st*'}"}, []string{`spec.policy.allow[2].claims.role: "st*" has a star`}},
+		{"claim of two words", []string{"{role: staff}", "{role: 'the staff'}"}, []string{`spec.policy.allow[2].claims.role: "the staff" is not a value for a claim`}},
+		{"claim that is no text", []string{"{role: staff}", "{role: 7}"}, []string{"spec.policy.allow[2].claims.role: is the number 7 and not a text (put quotes around it)"}},
+		{"claims without one", []string{"claims: {role: staff}", "claims: {}"}, []string{"spec.policy.allow[2].claims: is an empty mapping"}},
+		{"claims that are none", []string{"claims: {role: staff}", "claims: staff"}, []string{`spec.policy.allow[2].claims: is the text "staff" and not a mapping`}},
+		{"claim twice", []string{"{role: staff}", "{role: staff, role: boss}"}, []string{"spec.policy.allow[2].claims.role: is given twice"}},
+		{"traffic without a token", []string{"      token: {claims: {role: customer}}\n", ""}, []string{"spec.traffic[0].token: is missing: with an issuer the ingress refuses every request without a token (add token: {claims: {…}}, or token: {} where the policy asks for no claims)"}},
+		{"token that the policy refuses", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop, claims: {role: staff}}"}, []string{"spec.traffic[0].token: the policy refuses GET / on shop with this token: every such request would be refused (give it the claims of a rule: {role: staff})"}},
+		{"token with a claim of the issuer", []string{"token: {claims: {role: customer}}", "token: {claims: {exp: never}}"}, []string{"spec.traffic[0].token.claims.exp: is a claim that the issuer alone writes"}},
+		{"gap of claims that nobody asks for", []string{"gaps: [mtls, policy]", "gaps: [edge-claims]", "{from: ingress, to: cart, claims: {role: staff}}", "{from: ingress, to: cart}"}, []string{"spec.meshes[0].gaps[0]: nothing would demonstrate the gap edge-claims: no rule asks for claims"}},
+		{"service named outside", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: shop, to: outside}", "{name: cart, clus", "{name: outside}\n      - {name: cart, clus"}, []string{"spec.topology.services[1].name: \"outside\" is Meshproof's word for clients outside of the clusters"}},
 		{"promql", []string{"    mtls: {ev", "    promql: [{name: x}]\n    mtls: {ev"}, []string{"spec.expect.promql: is not in this version"}},
 		{"overBaseline", []string{"p99: 3s}]", "p99: 3s, overBaseline: {mesh: none}}]"}, []string{"spec.expect.latency[0].overBaseline: is not in this version"}},
 		{"layered", []string{"name: istio", "name: layered"}, []string{`spec.meshes[1].name: "layered" is not in this version`}},
@@ -133,7 +158,7 @@ func rules() []rule {
 		{"duration misspelt", []string{"timeout: 2s", "timeout: 2 s"}, []string{`spec.traffic[0].timeout: "2 s" is not a duration`}},
 		{"no value", []string{"timeout: 2s", "timeout:"}, []string{"spec.traffic[0].timeout: has no value"}},
 		{"null entry", []string{"clusters: [east, west]", "clusters: [east, ~]"}, []string{"spec.topology.services[1].clusters[1]: has no value"}},
-		{"duplicate key", []string{"timeout: 2s", "timeout: 2s\n      timeout: 3s"}, []string{"spec.traffic[0].timeout: is given twice, first in line 33"}},
+		{"duplicate key", []string{"timeout: 2s", "timeout: 2s\n      timeout: 3s"}, []string{"spec.traffic[0].timeout: is given twice, first in line 35"}},
 		{"duplicate key in an object", []string{"data: {n: 1}", "data: {n: 1, n: 2}"}, []string{"spec.meshes[1].objects[0].data.n: is given twice"}},
 		{"number as a key", []string{"data: {n: 1}", "data: {1: 1}"}, []string{"the name \"1\" is not a text"}},
 		{"missing required field", []string{"      to: shop\n", ""}, []string{"spec.traffic[0].to: is missing (give a text)"}},
@@ -197,7 +222,7 @@ func rules() []rule {
 
 		{"traffic to nobody", []string{"to: shop\n", "to: shopp\n"}, []string{`spec.traffic[0].to: there is no service "shopp" (did you mean shop?)`}},
 		{"traffic into no cluster", []string{"cluster: west", "cluster: wests"}, []string{`spec.traffic[0].cluster: there is no cluster "wests"`}},
-		{"traffic name twice", []string{"  faults:\n", "    - {name: buyers, to: shop, profile: {stages: [{rate: 1, for: 1s}]}}\n  faults:\n"}, []string{`spec.traffic[1].name: "buyers" is there twice, first at spec.traffic[0]`}},
+		{"traffic name twice", []string{"  faults:\n", "    - {name: buyers, to: shop, token: {}, profile: {stages: [{rate: 1, for: 1s}]}}\n  faults:\n"}, []string{`spec.traffic[1].name: "buyers" is there twice, first at spec.traffic[0]`}},
 		{"negative rate", []string{"rate: 0, to: 50", "rate: -1, to: 50"}, []string{"spec.traffic[0].profile.stages[0].rate: -1 is out of range"}},
 		{"rate NaN", []string{"rate: 0, to: 50", "rate: .nan, to: 50"}, []string{"spec.traffic[0].profile.stages[0].rate: NaN is not a number to count with"}},
 		{"rate infinite", []string{"rate: 0, to: 50", "rate: 0, to: .inf"}, []string{"spec.traffic[0].profile.stages[0].to: +Inf is not a number to count with"}},
@@ -342,10 +367,10 @@ func TestPositionsPointAtFieldsOrAtWhatIsAroundThem(t *testing.T) {
 		{"spec.meshes[1].name", place{7, 13}},
 		{"spec.meshes[1].objects[0].metadata.name", place{9, 62}},
 		{`spec.meshes[1].objects[0].metadata.labels["app.kubernetes.io/name"]`, place{9, 102}},
-		{"spec.topology.services[0].calls[0].path", place{22, 56}},
-		{"spec.faults[0].target.service", place{42, 54}},
-		{"spec.faults[0].target.nothing", place{42, 44}},
-		{"spec.traffic[0].requests[7].path", place{35, 17}},
+		{"spec.topology.services[0].calls[0].path", place{23, 56}},
+		{"spec.faults[0].target.service", place{45, 54}},
+		{"spec.faults[0].target.nothing", place{45, 44}},
+		{"spec.traffic[0].requests[7].path", place{38, 17}},
 		{"nothing", place{1, 1}},
 	} {
 		if line, column := pos.Position(c.path); (place{line, column}) != c.want {

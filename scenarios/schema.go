@@ -65,6 +65,9 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
+	case reflect.TypeFor[map[string]string]():
+		one := uint64(1)
+		return &jsonschema.Schema{Type: "object", MinProperties: &one, AdditionalProperties: &jsonschema.Schema{Type: "string", MinLength: &one}}
 	case reflect.TypeFor[map[string]any]():
 		one := uint64(1)
 		text := func() *jsonschema.Schema { return &jsonschema.Schema{Type: "string", MinLength: &one} }

@@ -89,7 +89,10 @@ func TestTheSchemaRefusesWhatASchemaCanRefuse(t *testing.T) {
 		change []string
 	}{
 		{"unknown field", []string{"blocks: 2", "bloks: 2"}},
-		{"field of a later version", []string{"  blocks: 2", "  identity: {trustRoot: shared}"}},
+		{"field of a later version", []string{"{issuer: {kind", "{trustRoot: shared, issuer: {kind"}},
+		{"claim that is no text", []string{"{role: staff}", "{role: 7}"}},
+		{"empty claims", []string{"claims: {role: staff}", "claims: {}"}},
+		{"issuer without audience", []string{"{kind: oidc, audience: shop}", "{kind: oidc}"}},
 		{"missing field", []string{"      to: shop\n", ""}},
 		{"unknown mesh", []string{"name: istio", "name: layered"}},
 		{"unknown gap", []string{"gaps: [mtls, policy]", "gaps: [speed]"}},

@@ -36,6 +36,8 @@ type Spec struct {
 	Blocks int `json:"blocks,omitempty" jsonschema:"minimum=1,maximum=100"`
 	// Clusters and the services on them.
 	Topology Topology `json:"topology"`
+	// Who users are. Without it nobody asks for a token.
+	Identity Identity `json:"identity,omitzero"`
 	// Who may call whom. Without it everybody may call everybody.
 	Policy Policy `json:"policy,omitzero"`
 	// Load from outside, through the ingress.
@@ -61,17 +63,18 @@ type Gap string
 
 // The gaps that can be declared.
 const (
-	GapMTLS   Gap = "mtls"
-	GapPolicy Gap = "policy"
+	GapMTLS       Gap = "mtls"
+	GapPolicy     Gap = "policy"      // also policy on claims, which is part of it
+	GapEdgeClaims Gap = "edge-claims" // policy on the claims of a token alone
 )
 
 // MeshEntry is one mesh of the comparison.
 type MeshEntry struct {
 	// The mesh.
 	Name MeshName `json:"name" jsonschema:"enum=none,enum=istio,enum=linkerd"`
-	// What this mesh is known not to do: mtls, policy. A declared gap must be demonstrated by requests that got
+	// What this mesh is known not to do: mtls, policy (policy on claims included), edge-claims (policy on claims alone). A declared gap must be demonstrated by requests that got
 	// through; it is then shown as GAP and does not fail the run. A declared gap that is closed makes the run INVALID.
-	Gaps []Gap `json:"gaps,omitempty" jsonschema:"enum=mtls,enum=policy"`
+	Gaps []Gap `json:"gaps,omitempty" jsonschema:"enum=mtls,enum=policy,enum=edge-claims"`
 	// Kubernetes objects to apply on top of what the portable policy is translated into. Numbers in them are float64,
 	// as in JSON. An object with the kind,
 	// namespace and name of a translated one replaces it. What you expect stays spec.policy: this is what you really have.
@@ -102,7 +105,7 @@ type Network struct {
 
 // Service is one service under test: an HTTP server that waits, fails and calls others as told.
 type Service struct {
-	// Name of the service and of its service account: a DNS label that starts with a letter. "ingress" and "outsider"
+	// Name of the service and of its service account: a DNS label that starts with a letter. "ingress", "outsider" and "outside"
 	// are taken.
 	Name string `json:"name"`
 	// Kubernetes namespace. Default "app".
@@ -139,6 +142,27 @@ type Latency struct {
 	P99 Duration `json:"p99,omitempty"`
 }
 
+// Identity is who users are.
+type Identity struct {
+	// The issuer of users' tokens. With it every request from outside needs a token: the ingress checks its signature,
+	// issuer, audience and expiry before any mesh, and the check is proved with good and bad ones.
+	Issuer *Issuer `json:"issuer,omitempty"`
+}
+
+// Issuer is an OpenID Connect issuer that Meshproof runs itself.
+type Issuer struct {
+	// Kind of the issuer: oidc.
+	Kind string `json:"kind,omitempty" jsonschema:"enum=oidc"`
+	// Whom tokens are for (aud): letters, digits and the signs -._:/, at most 200.
+	Audience string `json:"audience"`
+}
+
+// Token is a user's token.
+type Token struct {
+	// Claims beside those that every token has (iss, sub, aud, exp, iat): name and text.
+	Claims map[string]string `json:"claims,omitempty"`
+}
+
 // PolicyDefault is what happens to a request that no rule allows.
 type PolicyDefault string
 
@@ -166,6 +190,9 @@ type Rule struct {
 	Methods []string `json:"methods,omitempty"`
 	// Paths: exact (/items), or a prefix with a star at its end (/items/*). Default: all.
 	Paths []string `json:"paths,omitempty"`
+	// With from: ingress: claims that the user's token must have, each with exactly this text. It is judged where tokens
+	// are, at the edge.
+	Claims map[string]string `json:"claims,omitempty"`
 }
 
 // Traffic is load from outside on one service, through an ingress.
@@ -178,6 +205,8 @@ type Traffic struct {
 	Cluster string `json:"cluster,omitempty"`
 	// How much is sent when.
 	Profile Profile `json:"profile"`
+	// The token that each request carries, of one of a few users drawn from the seed. Needed where there is an issuer.
+	Token *Token `json:"token,omitempty"`
 	// What is sent, drawn by weight from the seed. Default: GET /.
 	Requests []RequestKind `json:"requests,omitempty"`
 	// Time after which a request has failed. Default 5s.

@@ -53,6 +53,7 @@ func (v *validator) validate() {
 	}
 	v.meshes()
 	v.topology()
+	v.identity()
 	v.policy()
 	v.loads()
 	v.breaks()
@@ -129,6 +130,12 @@ func (v *validator) meshes() {
 		for j, g := range m.Gaps {
 			gaps[j] = string(g)
 			path := fmt.Sprintf("spec.meshes[%d].gaps[%d]", i, j)
+			if g == GapEdgeClaims {
+				if !v.s.Spec.Policy.ClaimsMatter() && v.rulesKnown() {
+					v.problem(path, "nothing would demonstrate the gap edge-claims: no rule asks for claims", "add claims to a rule under "+allowPath+", or remove the gap")
+				}
+				continue
+			}
 			checked := g == GapMTLS && v.s.Spec.Expect.MTLS != nil || g == GapPolicy && v.s.Spec.Expect.Policy != nil
 			if g != "" && !checked && v.d.sound("spec.expect") {
 				v.problem(path, fmt.Sprintf("nothing would demonstrate the gap %s", g), fmt.Sprintf("add spec.expect.%s, or remove the gap", g))

@@ -38,6 +38,7 @@ func (v *validator) policy() {
 			v.urlPath(fmt.Sprintf("%s.paths[%d]", path, j), u, true)
 		}
 		v.unique(path+".paths", "", r.Paths)
+		v.ruleClaims(path, r)
 	}
 	if p.Default != DefaultDeny || !v.rulesKnown() {
 		return
@@ -63,5 +64,5 @@ func (v *validator) allowed(path, request, from, to, method, url string) {
 // rulesKnown reports whether every rule could be read.
 func (v *validator) rulesKnown() bool {
 	const rule = allowPath + "[]"
-	return v.d.known("spec.policy.default", rule+".from", rule+".to", rule+".methods[]", rule+".paths[]")
+	return v.d.known("spec.policy.default", rule+".from", rule+".to", rule+".methods[]", rule+".paths[]", rule+".claims")
 }

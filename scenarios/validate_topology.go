@@ -42,6 +42,8 @@ func (v *validator) service(path string, s *Service) {
 	switch {
 	case s.Name == IngressName || s.Name == OutsiderName:
 		v.problem(path+".name", quote(s.Name)+" is the name of a workload that Meshproof adds itself", "choose another name")
+	case s.Name == OutsideName:
+		v.problem(path+".name", quote(s.Name)+" is Meshproof's word for clients outside of the clusters", "choose another name")
 	case len(validation.IsDNS1035Label(s.Name)) > 0:
 		v.problem(path+".name", quote(s.Name)+" is not a DNS label", "lower-case letters, digits and dashes, starting with a letter, at most 63")
 	}

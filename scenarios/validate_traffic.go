@@ -14,6 +14,7 @@ func (v *validator) loads() {
 		if v.d.positions.has(path + ".cluster") {
 			refers(v, path+".cluster", "cluster", t.Cluster, v.clusters, clustersPath)
 		}
+		v.token(path, t)
 		known := refers(v, path+".to", "service", t.To, v.services, servicesPath)
 		for j, r := range t.Requests {
 			p := fmt.Sprintf("%s.requests[%d]", path, j)
@@ -21,6 +22,7 @@ func (v *validator) loads() {
 			v.urlPath(p+".path", r.Path, false)
 			if known {
 				v.allowed(p, fmt.Sprintf("%s sends %s %s to %s through the ingress", t.Name, r.Method, r.Path, t.To), IngressName, t.To, r.Method, r.Path)
+				v.admitted(path, p, t, r)
 			}
 		}
 		v.profile(path+".profile.stages", &t.Profile)

@@ -72,6 +72,11 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 			res.Cells = append(res.Cells, cells...)
 		}
 	}
+	for _, to := range tokenSubjects(x.s) {
+		c, cells := x.identity(to)
+		checks = append(checks, c)
+		res.Tokens = append(res.Tokens, cells...)
+	}
 	for i := range x.s.Spec.Faults {
 		f := &x.s.Spec.Faults[i]
 		c, st := x.fault(f)

@@ -40,13 +40,18 @@ const (
 
 // NewPlan is what must be asked of a mesh at one stage to prove mutual TLS and policy of the scenario: every caller in
 // every cluster, every service, every method and path that the policy for that service distinguishes, on fresh and on
-// established connections. It is empty where the scenario expects neither. Defaults must be filled in.
+// established connections. Where there is an issuer, good and bad tokens come first. It is empty where the scenario
+// has none and expects neither of the two. Defaults must be filled in.
 //
 // The outsider is asked on fresh connections alone, and only where it must be refused: nothing is claimed about it
 // otherwise, and what is closed at once leaves no connection behind.
 func NewPlan(s *scenarios.Scenario, stage string) Plan {
+	var rounds []Round
+	if edge := edgeRound(s, stage); len(edge.Asks) > 0 {
+		rounds = append(rounds, edge)
+	}
 	if !wantsMTLS(s) && s.Spec.Expect.Policy == nil {
-		return Plan{}
+		return Plan{rounds}
 	}
 	fresh := Round{Name: stage + "/" + connFresh, Handshakes: true}
 	established := Round{Name: stage + "/" + connEstablished}
@@ -62,7 +67,7 @@ func NewPlan(s *scenarios.Scenario, stage string) Plan {
 	for _, r := range []*Round{&fresh, &established} {
 		limitTimes(s, r.Asks)
 	}
-	return Plan{Rounds: []Round{fresh, established}}
+	return Plan{append(rounds, fresh, established)}
 }
 
 func wantsMTLS(s *scenarios.Scenario) bool {

@@ -6,7 +6,7 @@ type Plan struct {
 }
 
 // Round is a stretch of proof traffic between two scrapes of every proxy. Its name is the window's name in evidence:
-// "<before|after>/<fresh|established>".
+// "<before|after>/<edge|fresh|established>".
 type Round struct {
 	Name       string
 	Warmup     []Ask // sent before the round's first scrape, to have connections; no proof of anything
@@ -28,4 +28,28 @@ type Ask struct {
 	// Twin is a request that the policy allows, to the same service, sent at the same moment. Nil where Allowed:
 	// such an ask proves itself.
 	Twin *Ask
+	// Token is what a request from outside carries, where there is an issuer: From is then scenarios.OutsideName, and
+	// Cluster that of the ingress asked. Nil for requests between workloads.
+	Token *Token
+}
+
+// Kinds of Token. The last two are good ones whose claims the policy refuses.
+const (
+	TokenGood          = "good"
+	TokenExpired       = "expired"
+	TokenWrongIssuer   = "wrong-issuer"
+	TokenWrongAudience = "wrong-audience"
+	TokenMalformed     = "malformed"
+	TokenNone          = "none"
+	TokenForeignKey    = "foreign-key"
+	TokenMissingClaim  = "missing-claim"
+	TokenWrongClaim    = "wrong-claim"
+)
+
+// Token is a token to be asked with.
+type Token struct {
+	Kind   string
+	Claim  string            // of missing-claim and wrong-claim: which
+	Claims map[string]string // beside those that every token has
+	Status int               // how Istio answers; only allowed or refused is judged
 }

@@ -30,6 +30,7 @@ type Result struct {
 	Trials      []Trial `json:"trials"`
 	Checks      []Check `json:"checks"`
 	Cells       []Cell  `json:"cells"`
+	Tokens      []Cell  `json:"tokens"` // what came of each kind of token, from outside
 	Phases      []Phase `json:"phases"`
 	Faults      []Fault `json:"faults"`
 }
@@ -46,6 +47,7 @@ type Trial struct {
 const (
 	KindMTLS     = "mtls"
 	KindPolicy   = "policy"
+	KindIdentity = "identity" // users' tokens at the edge
 	KindLatency  = "latency"
 	KindErrors   = "errors"
 	KindRecovery = "recovery"
@@ -94,6 +96,12 @@ type Cell struct {
 	Verdict    Verdict        `json:"verdict"`
 	Message    string         `json:"message,omitempty"`
 	Used       []evidence.Ref `json:"used,omitempty"`
+	// Of a request from outside: which kind of token it carried, which claims, the status that Istio would answer, and
+	// who refused it why.
+	Token  string            `json:"tokenKind,omitempty"`
+	Claims map[string]string `json:"claims,omitempty"`
+	Wanted string            `json:"wanted,omitempty"`
+	Cause  string            `json:"cause,omitempty"`
 }
 
 // Phase is the latency and error rate of one phase of one traffic in one trial. Quantiles are in microseconds.

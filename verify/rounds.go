@@ -17,9 +17,8 @@ type round struct {
 	tally      tally           // whether the window was recorded
 }
 
-// roundsOf lays the plan beside the evidence.
-func roundsOf(x *trial) []*round {
-	var out []*round
+// roundsOf lays the plan beside the evidence: the rounds between workloads, and those from outside.
+func roundsOf(x *trial) (matrix, edge []*round) {
 	for _, stage := range stages {
 		for _, r := range NewPlan(x.s, stage).Rounds {
 			w := &round{Round: r, stage: stage, connection: connFresh}
@@ -28,10 +27,14 @@ func roundsOf(x *trial) []*round {
 			}
 			w.start = x.edgeEvent(w, evidence.EventWindowStart)
 			w.end = x.edgeEvent(w, evidence.EventWindowEnd)
-			out = append(out, w)
+			if r.Name == stage+"/"+windowEdge {
+				edge = append(edge, w)
+			} else {
+				matrix = append(matrix, w)
+			}
 		}
 	}
-	return out
+	return matrix, edge
 }
 
 func (x *trial) edgeEvent(r *round, kind string) *evidence.Event {

@@ -26,7 +26,8 @@ type trial struct {
 	entry  scenarios.MeshEntry
 	d      dialect
 	gaps   map[evidence.Stream][]evidence.Gap
-	rounds []*round
+	rounds []*round // between workloads
+	edge   []*round // from outside, where there is an issuer
 
 	requests   map[string][]*evidence.Request   // by ID
 	received   map[edgeWindow][]evidenceRequest // by window and who received it
@@ -135,7 +136,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 		x.events[i.Kind] = append(x.events[i.Kind], i)
 	})
 	for _, x := range all {
-		x.rounds = roundsOf(x)
+		x.rounds, x.edge = roundsOf(x)
 		x.leaves = leavesOf(x.handshakes)
 	}
 	return all

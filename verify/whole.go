@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"slices"
+
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -103,10 +105,11 @@ func (x *trial) ends(t *tally) {
 			t.invalid("PodEnded", refsOf(e), "pod %s ended, and the run did not do it: %s", podName(e.At), e.Message)
 		}
 	}
-	if len(x.rounds) == 0 {
+	rounds := append(slices.Clone(x.edge), x.rounds...) // of which the last is the last of all: the edge is asked first
+	if len(rounds) == 0 {
 		return
 	}
-	final := x.rounds[len(x.rounds)-1].Name
+	final := rounds[len(rounds)-1].Name
 	for _, uid := range sortedKeys(last) {
 		if p := last[uid]; !killed[uid] && p.Window != final {
 			t.invalid("PodEnded", refsOf(p), "pod %s was there in window %q and is missing at the end, and the run did not do it", podName(p.At), p.Window)

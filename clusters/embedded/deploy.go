@@ -56,6 +56,9 @@ func (d *deployment) template(obj *appsv1.Deployment) error {
 		return err
 	}
 	cfg.Cluster = d.cluster.name
+	if cfg.Tokens != nil {
+		cfg.Tokens.Hosts = d.cluster.f.spec.Hosts
+	}
 	// The same draws for every mesh and block: what a service does by itself must not tell meshes apart.
 	cfg.Seed = int64(draw(d.cluster.f.spec.Seed, "workload"))
 	data, err := json.Marshal(obj.Spec.Template)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/internal/workload"
 )
 
@@ -26,11 +27,15 @@ func (c *cluster) Ingress(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("cluster %s has no ingress: apply the Deployment of one first", c.name)
 }
 
-// ingressAddr is where the ingress workload listens, or nil. The fleet's lock must be held.
+// ingressAddr is where the ingress workload is entered from outside, or nil: at its proxy, where that is for it, else
+// past it. The fleet's lock must be held.
 func (c *cluster) ingressAddr() *string {
 	for _, p := range c.pods() {
 		if p.phase == ready && p.cfg.Role == workload.RoleIngress {
 			addr := p.app.addr()
+			if e, ok := p.proxy.(proxy.Edge); ok {
+				addr = e.Edge()
+			}
 			return &addr
 		}
 	}

@@ -37,7 +37,7 @@ func (f *fleet) notify() {
 
 // build is the configuration of one cluster now.
 func (c *cluster) build(version uint64) *proxy.Snapshot {
-	s := &proxy.Snapshot{Version: version, Cluster: c.name, Services: map[string]proxy.Service{}}
+	s := &proxy.Snapshot{Version: version, Cluster: c.name, Services: map[string]proxy.Service{}, Hosts: c.f.spec.Hosts}
 	for _, key := range slices.Sorted(maps.Keys(c.objects)) {
 		obj := c.objects[key]
 		s.Objects = append(s.Objects, obj)

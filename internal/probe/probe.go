@@ -31,6 +31,8 @@ type Env struct {
 	Scenario *scenarios.Scenario
 	Sink     evidence.Sink
 	Trial    evidence.Trial
+	// Mint makes the token of a request from outside: "" for none. It may be nil where no ask has one.
+	Mint func(verify.Token) (string, error)
 }
 
 // Run executes the rounds of a plan, one after the other.
@@ -189,6 +191,9 @@ func (a *asker) askOnce(ctx context.Context, id string, k verify.Ask, n int, war
 
 // send makes one request and records what its client saw. p brings ID, role and twin.
 func (a *asker) send(ctx context.Context, k verify.Ask, n int, p *evidence.Probe) error {
+	if k.Token != nil {
+		return a.enter(ctx, k, p)
+	}
 	cluster := a.env.Fleet.Cluster(k.Cluster)
 	pods := a.pods[k.From+"@"+k.Cluster]
 	to, ok := a.env.Scenario.Workload(k.To)

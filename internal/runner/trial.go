@@ -68,6 +68,14 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	for _, c := range s.Spec.Topology.Clusters {
 		spec.Clusters = append(spec.Clusters, c.Name)
 	}
+	var users *users
+	if is := s.Spec.Identity.Issuer; is != nil {
+		if users, err = startUsers(is); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, users.close(ctx)) }()
+		spec.Hosts = users.hosts()
+	}
 	settle, err := r.journal.Intend("create clusters "+strings.Join(spec.Clusters, ", "), nil)
 	if err != nil {
 		return err
@@ -91,14 +99,14 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	if err := r.apply(ctx, fleet, entry); err != nil {
 		return err
 	}
-	env := probe.Env{Fleet: fleet, Scenario: s, Sink: r.writer, Trial: t}
+	env := probe.Env{Fleet: fleet, Scenario: s, Sink: r.writer, Trial: t, Mint: users.mint}
 	r.board.step(t, "proving, before the load")
 	if err := probe.Run(ctx, env, verify.NewPlan(s, "before")); err != nil {
 		return err
 	}
 	if len(s.Spec.Traffic) > 0 {
 		r.board.step(t, "load and faults")
-		if err := r.load(ctx, t, fleet, env); err != nil {
+		if err := r.load(ctx, t, fleet, env, users); err != nil {
 			return err
 		}
 		r.board.step(t, "waiting for the clusters to settle")
@@ -136,7 +144,7 @@ func ready(ctx context.Context, fleet clusters.Fleet) error {
 }
 
 // load runs all traffic, all faults and the periodic scrapes side by side against one zero of time.
-func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, env probe.Env) error {
+func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, env probe.Env, users *users) error {
 	if err := probe.Edge(ctx, env, windowLoad, "start"); err != nil {
 		return err
 	}
@@ -148,8 +156,12 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 			return fmt.Errorf("the ingress of cluster %s: %w", tr.Cluster, err)
 		}
 		to, _ := r.Scenario.Workload(tr.To)
+		tokens, err := users.tokensOf(tr)
+		if err != nil {
+			return err
+		}
 		attacks = append(attacks, loadgen.Attack{
-			Traffic: tr, Base: url, Host: to.Host(), Trial: t, Seed: r.Seed,
+			Traffic: tr, Tokens: tokens, Base: url, Host: to.Host(), Trial: t, Seed: r.Seed,
 			IDPrefix: fmt.Sprintf("load-%d-%s", t.Block, t.Mesh),
 		})
 	}

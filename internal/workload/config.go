@@ -33,6 +33,7 @@ type Config struct {
 	Calls     []Call            `json:"calls,omitempty"`
 	Latency   scenarios.Latency `json:"latency,omitzero"`
 	ErrorRate float64           `json:"errorRate,omitempty"` // share of requests answered with 500, 0 to 1
+	Tokens    *TokenCheck       `json:"tokens,omitempty"`    // of an ingress: every request needs a good one
 	Seed      int64             `json:"seed,omitempty"`      // a driver sets it from its own
 }
 
@@ -42,6 +43,15 @@ type Call struct {
 	Method string  `json:"method"`
 	Path   string  `json:"path"`
 	Share  float64 `json:"share"` // of requests that make it, above 0, at most 1
+}
+
+// TokenCheck is what an ingress wants of the tokens of requests from outside.
+type TokenCheck struct {
+	Issuer   string `json:"issuer"`   // iss
+	Audience string `json:"audience"` // one of aud
+	Keys     string `json:"keys"`     // address of the issuer's JSON Web Key Set
+	// Hosts is where the hosts of such addresses really are. A driver sets it; without it no keys are found.
+	Hosts map[string]string `json:"-"`
 }
 
 // ParseConfig reads what Env holds.
@@ -74,6 +84,9 @@ func (c *Config) validate() error {
 	}
 	if c.Latency.P50 < 0 || c.Latency.P99 < 0 || (c.Latency.P99 != 0 && c.Latency.P99 < c.Latency.P50) {
 		errs = append(errs, fmt.Errorf("latency p50 %s, p99 %s: want 0 <= p50 <= p99", c.Latency.P50, c.Latency.P99))
+	}
+	if t := c.Tokens; t != nil && (c.Role != RoleIngress || t.Issuer == "" || t.Audience == "" || t.Keys == "") {
+		errs = append(errs, errors.New("tokens wants role ingress, issuer, audience and keys"))
 	}
 	for i, call := range c.Calls {
 		if call.Host == "" || call.Method == "" || call.Path == "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/oidc"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -30,6 +31,7 @@ type Handler struct {
 	record func(*evidence.Request) error
 	client *Client
 	proxy  *httputil.ReverseProxy // of an ingress
+	tokens []oidc.Rule            // of an ingress that wants tokens
 }
 
 // NewHandler makes the server of the workload in the pod at. record takes every request that arrives, before its
@@ -42,6 +44,9 @@ func NewHandler(cfg Config, at evidence.PodRef, record func(*evidence.Request) e
 	h := &Handler{cfg: cfg, at: at, record: record, client: client}
 	if cfg.Role == RoleIngress {
 		h.proxy = h.ingress()
+		if t := cfg.Tokens; t != nil {
+			h.tokens = []oidc.Rule{{Issuer: t.Issuer, Audiences: []string{t.Audience}, Keys: oidc.NewKeys(t.Keys, t.Hosts)}}
+		}
 	}
 	return h, nil
 }
@@ -50,6 +55,10 @@ func NewHandler(cfg Config, at evidence.PodRef, record func(*evidence.Request) e
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := h.observe(r)
 	if h.proxy != nil {
+		if refused := h.authenticate(r); refused != "" {
+			h.refuse(w, rec, refused)
+			return
+		}
 		h.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)))
 		return
 	}

@@ -8,8 +8,10 @@ import (
 	"net/http/httputil"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/oidc"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -36,6 +38,9 @@ func (h *Handler) ingress() *httputil.ReverseProxy {
 					p.Out.Header.Del(name)
 				}
 			}
+			if len(h.tokens) > 0 {
+				p.Out.Header.Del("Authorization") // it is for the edge
+			}
 			p.Out.Header.Set(scenarios.HeaderCaller, h.caller())
 		},
 		ModifyResponse: func(resp *http.Response) error {
@@ -61,6 +66,29 @@ func (h *Handler) ingress() *httputil.ReverseProxy {
 			http.Error(w, strings.TrimSuffix(body, "\n"), status)
 		},
 	}
+}
+
+// authenticate checks the token of a request; it must have one.
+func (h *Handler) authenticate(r *http.Request) oidc.Status {
+	if len(h.tokens) == 0 {
+		return ""
+	}
+	token, ok := oidc.Bearer(r.Header)
+	if !ok {
+		return oidc.Denied
+	}
+	_, refused := oidc.Verify(r.Context(), h.tokens, token, time.Now())
+	return refused
+}
+
+// refuse turns a request away, and says in its record why.
+func (h *Handler) refuse(w http.ResponseWriter, rec *evidence.Request, why oidc.Status) {
+	rec.Status, rec.Refused = why.Code(), string(why)
+	status, body := rec.Status, rec.Refused
+	if err := h.record(rec); err != nil {
+		status, body = http.StatusInternalServerError, strings.TrimSuffix(notRecorded(err), "\n")
+	}
+	http.Error(w, body, status)
 }
 
 type recordError struct{ err error }

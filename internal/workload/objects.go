@@ -111,6 +111,9 @@ func configOf(s *scenarios.Scenario, w scenarios.Workload, cluster string) (Conf
 	case w.Service != nil:
 	case w.Name == scenarios.IngressName:
 		cfg.Role = RoleIngress
+		if is := s.Spec.Identity.Issuer; is != nil {
+			cfg.Tokens = &TokenCheck{Issuer: scenarios.IssuerURL, Audience: is.Audience, Keys: scenarios.IssuerKeys}
+		}
 		return cfg, nil
 	default:
 		cfg.Role = RoleOutsider

@@ -19,6 +19,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/oidc"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -358,4 +359,86 @@ func TestAWorkloadWhoseClientLeavesStopsWaiting(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Error("the workload still waits")
+}
+
+func TestTheIngressTakesGoodTokensAloneAndKeepsThemToItself(t *testing.T) {
+	issuer, err := oidc.Start("http://issuer.test", "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := issuer.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	w := newWorld(t)
+	var reached []string // Authorization of what reached the service
+	w.serve("shop.app.svc.cluster.local", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		reached = append(reached, r.Header.Get("Authorization"))
+		w.mu.Unlock()
+		_, _ = rw.Write([]byte("welcome"))
+	}))
+	h := w.workload(Config{Name: "ingress", Role: RoleIngress, Tokens: &TokenCheck{
+		Issuer: "http://issuer.test", Audience: "shop", Keys: "http://issuer.test/keys", Hosts: map[string]string{"issuer.test": issuer.Addr()},
+	}})
+	for _, c := range []struct {
+		defect oidc.Defect
+		none   bool
+		status int
+		body   string
+	}{
+		{oidc.Good, false, 200, "welcome"},
+		{oidc.Good, true, 403, "RBAC: access denied"},
+		{oidc.Expired, false, 401, "Jwt is expired"},
+		{oidc.WrongIssuer, false, 401, "Jwt issuer is not configured"},
+		{oidc.WrongAudience, false, 403, "Audiences in Jwt are not allowed"},
+		{oidc.Malformed, false, 401, "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"},
+		{oidc.ForeignKey, false, 401, "Jwt verification fails"},
+	} {
+		w.recs, reached = nil, nil
+		r := httptest.NewRequest(http.MethodGet, "http://shop.app.svc.cluster.local/", nil)
+		if !c.none {
+			token, err := issuer.Mint("anna", nil, time.Minute, c.defect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		if rec.Code != c.status || strings.TrimSpace(rec.Body.String()) != c.body {
+			t.Errorf("%s: %d %q", c.defect, rec.Code, rec.Body)
+		}
+		refused := c.body
+		if c.status == 200 {
+			refused = ""
+			if len(reached) != 1 || reached[0] != "" {
+				t.Errorf("%s: the service saw %q", c.defect, reached)
+			}
+		} else if len(reached) != 0 {
+			t.Errorf("%s reached the service", c.defect)
+		}
+		if len(w.recs) != 1 || w.recs[0].Status != c.status || w.recs[0].Refused != refused {
+			t.Errorf("%s: records %+v", c.defect, w.recs)
+		}
+	}
+	w.fail = errors.New("disk full")
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "http://shop.app.svc.cluster.local/", nil))
+	if rec.Code != 500 {
+		t.Errorf("a refusal that could not be recorded was answered %d", rec.Code)
+	}
+}
+
+func TestOnlyAnIngressChecksTokensAndItNeedsToKnowWhose(t *testing.T) {
+	for _, text := range []string{
+		`{"name":"shop","role":"service","tokens":{"issuer":"a","audience":"b","keys":"c"}}`,
+		`{"name":"ingress","role":"ingress","tokens":{"issuer":"a","audience":"b"}}`,
+		`{"name":"ingress","role":"ingress","tokens":{}}`,
+	} {
+		if _, err := ParseConfig(text); err == nil || !strings.Contains(err.Error(), "tokens wants") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }

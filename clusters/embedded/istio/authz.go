@@ -11,6 +11,7 @@ import (
 	security "istio.io/client-go/pkg/apis/security/v1"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/internal/oidc"
 )
 
 // authzRequest is what an AuthorizationPolicy can see of a request.
@@ -21,6 +22,7 @@ type authzRequest struct {
 	host      string // as in the Host header
 	port      int    // of the workload
 	header    http.Header
+	claims    oidc.Claims // of a token that RequestAuthentication found good, else nil
 }
 
 // authzDecision is the outcome. Envoy runs one filter for DENY policies and one for ALLOW policies, each only where
@@ -119,6 +121,7 @@ func compileRule(name, namespace string, r *securityapi.Rule) authzRule {
 		s := f.GetSource()
 		rule.sources = append(rule.sources, all(
 			onPrincipal(s.GetPrincipals(), s.GetNotPrincipals(), policyPrincipal),
+			onClaim(requestPrincipal, s.GetRequestPrincipals(), s.GetNotRequestPrincipals()),
 			onPrincipal(s.GetNamespaces(), s.GetNotNamespaces(), policyNamespace),
 			onPrincipal(s.GetServiceAccounts(), s.GetNotServiceAccounts(), policyServiceAccount(namespace)),
 		))
@@ -139,7 +142,13 @@ func compileRule(name, namespace string, r *securityapi.Rule) authzRule {
 			when = append(when, onPrincipal(c.GetValues(), c.GetNotValues(), policyPrincipal))
 		case whenNamespace:
 			when = append(when, onPrincipal(c.GetValues(), c.GetNotValues(), policyNamespace))
+		case whenRequestPrincipal:
+			when = append(when, onClaim(requestPrincipal, c.GetValues(), c.GetNotValues()))
 		default:
+			if name, ok := claimKey(key); ok {
+				when = append(when, onClaim(claimTexts(name), c.GetValues(), c.GetNotValues()))
+				continue
+			}
 			header := http.CanonicalHeaderKey(strings.TrimSuffix(strings.TrimPrefix(key, whenHeader), "]"))
 			when = append(when, onHeader(header, c.GetValues(), c.GetNotValues()))
 		}
@@ -153,6 +162,9 @@ const (
 	whenPrincipal = "source.principal"
 	whenNamespace = "source.namespace"
 	whenHeader    = "request.headers[" // and the header's name, and "]"
+
+	whenRequestPrincipal = "request.auth.principal"
+	whenClaim            = "request.auth.claims[" // and the claim's name, and "]"
 )
 
 func exactly(v string) matcher { return func(s string) bool { return s == v } }

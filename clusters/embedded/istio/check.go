@@ -45,6 +45,9 @@ func checkObject(o clusters.Object) []error {
 	case *security.AuthorizationPolicy:
 		r.walk(&o.Spec, authorizationPolicyFields)
 		r.authorizationPolicy(o)
+	case *security.RequestAuthentication:
+		r.walk(&o.Spec, requestAuthenticationFields)
+		r.requestAuthentication(o)
 	case *networking.VirtualService:
 		r.walk(&o.Spec, virtualServiceFields)
 		r.virtualService(o)

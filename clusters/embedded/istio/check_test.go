@@ -18,7 +18,7 @@ import (
 )
 
 func TestCheckTakesWhatTheModelReads(t *testing.T) {
-	for _, objs := range []string{strictMesh, disabledMesh, onlyCartReads, proofRoutes} {
+	for _, objs := range []string{strictMesh, disabledMesh, onlyCartReads, proofRoutes, edgeMesh} {
 		if err := Factory().Check(decode(t, objs)); err != nil {
 			t.Error(err)
 		}
@@ -38,6 +38,9 @@ func TestCheckRefusesByObjectAndField(t *testing.T) {
 	vs := func(http string) string {
 		return "kind: VirtualService\nmetadata: {name: p, namespace: app}\nspec: {hosts: [shop], http: [" + http + "]}"
 	}
+	ra := func(rules string) string {
+		return "kind: RequestAuthentication\nmetadata: {name: p, namespace: app}\nspec: {jwtRules: [" + rules + "]}"
+	}
 	to := "route: [{destination: {host: shop}}]"
 	dr := func(policy string) string {
 		return "kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: shop, trafficPolicy: " + policy + "}"
@@ -52,7 +55,7 @@ func TestCheckRefusesByObjectAndField(t *testing.T) {
 		{ap("{rules: [{}, {from: [{source: {ipBlocks: [10.0.0.0/8]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[1].from[0].source.ipBlocks"},
 		{ap("{rules: [{from: [{source: {notIpBlocks: [10.0.0.0/8]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].from[0].source.notIpBlocks"},
 		{ap("{rules: [{from: [{source: {remoteIpBlocks: [10.0.0.0/8]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].from[0].source.remoteIpBlocks"},
-		{ap("{rules: [{from: [{source: {requestPrincipals: [\"*\"]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].from[0].source.requestPrincipals"},
+		{ap("{rules: [{from: [{source: {requestPrincipals: [\"\"]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].from[0].source.requestPrincipals[0]"},
 		{ap("{rules: [{from: [{source: {trustDomains: [x]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].from[0].source.trustDomains"},
 		{ap("{rules: [{from: [{source: {principals: [\"\"]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].from[0].source.principals[0]"},
 		{ap("{rules: [{from: [{source: {}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].from[0].source"},
@@ -64,7 +67,7 @@ func TestCheckRefusesByObjectAndField(t *testing.T) {
 		{ap("{rules: [{to: [{operation: {ports: [http]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].to[0].operation.ports[0]"},
 		{ap("{rules: [{to: [{operation: {notPorts: [\"65536\"]}}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].to[0].operation.notPorts[0]"},
 		{ap("{rules: [{when: [{key: source.ip, values: [10.0.0.1]}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].when[0].key"},
-		{ap("{rules: [{when: [{key: \"request.auth.claims[role]\", values: [x]}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].when[0].key"},
+		{ap("{rules: [{when: [{key: \"request.auth.claims[a][b]\", values: [x]}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].when[0].key"},
 		{ap("{rules: [{when: [{key: \"request.headers[x\", values: [x]}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].when[0].key"},
 		{ap("{rules: [{when: [{key: source.namespace}]}]}"), "AuthorizationPolicy app/p", "spec.rules[0].when[0]"},
 		{"kind: AuthorizationPolicy\nmetadata: {name: p, namespace: app, annotations: {istio.io/dry-run: \"true\"}}", "AuthorizationPolicy app/p", "metadata.annotations[istio.io/dry-run]"},
@@ -102,6 +105,17 @@ func TestCheckRefusesByObjectAndField(t *testing.T) {
 		{vs("{route: [{destination: {host: shop, port: {number: 80}}}]}"), "VirtualService app/p", "spec.http[0].route[0].destination.port"},
 		{vs("{route: [{destination: {host: example.com}}]}"), "VirtualService app/p", "spec.http[0].route[0].destination.host"},
 		{vs("{route: [{destination: {host: shop}}, {destination: {host: shop}}]}"), "VirtualService app/p", "spec.http[0].route"},
+		// RequestAuthentication
+		{ra("{issuer: a}"), "RequestAuthentication app/p", "spec.jwtRules[0].jwksUri"},
+		{ra("{jwksUri: \"http://a/k\"}"), "RequestAuthentication app/p", "spec.jwtRules[0].issuer"},
+		{ra("{issuer: a, jwksUri: \"https://a/k\"}"), "RequestAuthentication app/p", "spec.jwtRules[0].jwksUri"},
+		{ra("{issuer: a, jwksUri: \"http://a/k\", audiences: [\"\"]}"), "RequestAuthentication app/p", "spec.jwtRules[0].audiences[0]"},
+		{ra("{issuer: a, jwksUri: \"http://a/k\"}, {issuer: a, jwksUri: \"http://a/k\"}"), "RequestAuthentication app/p", "spec.jwtRules[1].issuer"},
+		{ra("{issuer: a, jwks: \"{}\"}"), "RequestAuthentication app/p", "spec.jwtRules[0].jwks"},
+		{ra("{issuer: a, jwksUri: \"http://a/k\", fromHeaders: [{name: x}]}"), "RequestAuthentication app/p", "spec.jwtRules[0].fromHeaders"},
+		{ra("{issuer: a, jwksUri: \"http://a/k\", fromParams: [x]}"), "RequestAuthentication app/p", "spec.jwtRules[0].fromParams"},
+		{ra("{issuer: a, jwksUri: \"http://a/k\", outputPayloadToHeader: x}"), "RequestAuthentication app/p", "spec.jwtRules[0].outputPayloadToHeader"},
+		{"kind: RequestAuthentication\nmetadata: {name: p, namespace: app}\nspec: {targetRefs: [{kind: Gateway, name: x}]}", "RequestAuthentication app/p", "spec.targetRefs"},
 		// DestinationRule
 		{dr("{outlierDetection: {}}"), "DestinationRule app/p", "spec.trafficPolicy.outlierDetection"},
 		{dr("{connectionPool: {tcp: {maxConnections: 1}}}"), "DestinationRule app/p", "spec.trafficPolicy.connectionPool.tcp"},
@@ -167,7 +181,6 @@ func TestCheckRefusesWhatIstioReadsOfWorkloads(t *testing.T) {
 		{"appProtocol grpc", port("http", "grpc"), "spec.ports[0].appProtocol"},
 		{"an EnvoyFilter", &networkingv1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{Name: "f", Namespace: "app"}}, "EnvoyFilter app/f: kind"},
 		{"a ServiceEntry", &networking.ServiceEntry{}, "ServiceEntry"},
-		{"a RequestAuthentication", &security.RequestAuthentication{}, "RequestAuthentication"},
 		{"a ConfigMap", &corev1.ConfigMap{}, "ConfigMap"},
 		{"nil", (*corev1.Service)(nil), "nil"},
 		{"a null rule", &security.AuthorizationPolicy{Spec: securityapi.AuthorizationPolicy{Rules: []*securityapi.Rule{nil}}}, "spec.rules[0]"},

@@ -13,6 +13,7 @@ import (
 type config struct {
 	mode      mtlsMode
 	authz     *authorizer
+	tokens    []tokenRule          // issuers whose tokens are taken; none: tokens are not looked at
 	own       service              // the Service that the pod stands behind
 	hosts     map[string]*virtual  // by every name of a Service, in lower case
 	upstreams map[string]*upstream // by Envoy's name of the cluster: "outbound|80|fresh|shop.app.svc.cluster.local"

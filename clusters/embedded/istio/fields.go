@@ -16,6 +16,7 @@ var (
 
 	authorizationPolicyFields = fieldSet(
 		"selector.matchLabels", "action",
+		"rules.from.source.requestPrincipals", "rules.from.source.notRequestPrincipals",
 		"rules.from.source.principals", "rules.from.source.notPrincipals",
 		"rules.from.source.namespaces", "rules.from.source.notNamespaces",
 		"rules.from.source.serviceAccounts", "rules.from.source.notServiceAccounts",
@@ -24,6 +25,10 @@ var (
 		"rules.to.operation.methods", "rules.to.operation.notMethods",
 		"rules.to.operation.paths", "rules.to.operation.notPaths",
 		"rules.when.key", "rules.when.values", "rules.when.notValues",
+	)
+
+	requestAuthenticationFields = fieldSet(
+		"selector.matchLabels", "jwtRules.issuer", "jwtRules.audiences", "jwtRules.jwksUri", "jwtRules.forwardOriginalToken",
 	)
 
 	virtualServiceFields = fieldSet(

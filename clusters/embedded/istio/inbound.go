@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
+	"github.com/meshproof/meshproof/internal/oidc"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -159,7 +160,14 @@ func (p *sidecar) serveInbound(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusBadRequest, "")
 		return
 	}
-	d := cfg.authz.decide(in.authz())
+	claims, refused := in.authenticate()
+	if refused != "" {
+		in.finish(refused.Code(), "", refused.Details(), "")
+		w.Header()["Www-Authenticate"] = []string{challenge(r)}
+		reply(w, refused.Code(), string(refused))
+		return
+	}
+	d := cfg.authz.decide(in.authz(claims))
 	p.metrics.rbacAllowed.Add(float64(d.passed))
 	if !d.allowed {
 		p.metrics.rbacDenied.Inc()
@@ -203,10 +211,10 @@ func (in *inboundRequest) tag() {
 	h[headXFCC] = []string{strings.Join(append(slices.Clone(h[headXFCC]), in.conn.peer.xfcc), ",")}
 }
 
-func (in *inboundRequest) authz() *authzRequest {
+func (in *inboundRequest) authz(claims oidc.Claims) *authzRequest {
 	a := &authzRequest{
 		method: in.r.Method, path: withoutQuery(in.uri), host: in.r.Host,
-		port: scenarios.WorkloadPort, header: in.header,
+		port: scenarios.WorkloadPort, header: in.header, claims: claims,
 	}
 	if in.conn.peer != nil {
 		a.principal = in.conn.peer.uri

@@ -15,10 +15,11 @@ import (
 // objects are Istio's settings, each kind from the oldest to the newest: where two of them conflict, istiod takes the
 // older one.
 type objects struct {
-	peerAuthentications   []*security.PeerAuthentication
-	authorizationPolicies []*security.AuthorizationPolicy
-	virtualServices       []*networking.VirtualService
-	destinationRules      []*networking.DestinationRule
+	peerAuthentications    []*security.PeerAuthentication
+	authorizationPolicies  []*security.AuthorizationPolicy
+	requestAuthentications []*security.RequestAuthentication
+	virtualServices        []*networking.VirtualService
+	destinationRules       []*networking.DestinationRule
 }
 
 func settingsOf(objs []clusters.Object) objects {
@@ -29,6 +30,8 @@ func settingsOf(objs []clusters.Object) objects {
 			out.peerAuthentications = append(out.peerAuthentications, o)
 		case *security.AuthorizationPolicy:
 			out.authorizationPolicies = append(out.authorizationPolicies, o)
+		case *security.RequestAuthentication:
+			out.requestAuthentications = append(out.requestAuthentications, o)
 		case *networking.VirtualService:
 			out.virtualServices = append(out.virtualServices, o)
 		case *networking.DestinationRule:
@@ -37,6 +40,7 @@ func settingsOf(objs []clusters.Object) objects {
 	}
 	slices.SortStableFunc(out.peerAuthentications, proxy.OldestFirst)
 	slices.SortStableFunc(out.authorizationPolicies, proxy.OldestFirst)
+	slices.SortStableFunc(out.requestAuthentications, proxy.OldestFirst)
 	slices.SortStableFunc(out.virtualServices, proxy.OldestFirst)
 	slices.SortStableFunc(out.destinationRules, proxy.OldestFirst)
 	return out

@@ -42,6 +42,7 @@ type sidecar struct {
 	config   atomic.Pointer[config]
 	updating sync.Mutex // of the fields below
 	hosts    map[hostKey]*host
+	keys     keyring
 	timers   []*time.Timer
 
 	inboundSet inboundSet
@@ -99,11 +100,15 @@ func (p *sidecar) serve() {
 	p.Goroutines.Go(func() { p.id.Keep(p.Context()) })
 }
 
+// Edge implements proxy.Edge: an ingress is entered through its sidecar, which decides who may.
+func (p *sidecar) Edge() string { return p.Inbound() }
+
 // Update implements proxy.Proxy. Connections to endpoints that are still there are kept.
 func (p *sidecar) Update(snap *proxy.Snapshot) {
-	next := compile(snap, p.pod)
 	p.updating.Lock()
 	defer p.updating.Unlock()
+	next := compile(snap, p.pod)
+	next.tokens = p.keys.rules(settingsOf(snap.Objects).requestAuthentications, p.pod, snap.Hosts)
 	if p.Context().Err() != nil {
 		return
 	}

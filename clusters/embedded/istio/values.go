@@ -98,6 +98,7 @@ func (r *report) lists(path string, lists ...list) {
 func (r *report) source(path string, s *securityapi.Source) {
 	r.lists(path,
 		list{"principals", s.GetPrincipals()}, list{"notPrincipals", s.GetNotPrincipals()},
+		list{"requestPrincipals", s.GetRequestPrincipals()}, list{"notRequestPrincipals", s.GetNotRequestPrincipals()},
 		list{"namespaces", s.GetNamespaces()}, list{"notNamespaces", s.GetNotNamespaces()},
 		list{"serviceAccounts", s.GetServiceAccounts()}, list{"notServiceAccounts", s.GetNotServiceAccounts()})
 	accounts := append(append([]string(nil), s.GetServiceAccounts()...), s.GetNotServiceAccounts()...)
@@ -137,12 +138,14 @@ func (r *report) condition(path string, c *securityapi.Condition) {
 	key := c.GetKey()
 	header, isHeader := strings.CutPrefix(key, whenHeader)
 	header, closed := strings.CutSuffix(header, "]")
+	_, isClaim := claimKey(key)
 	switch {
-	case key == whenPrincipal, key == whenNamespace:
+	case key == whenPrincipal, key == whenNamespace, key == whenRequestPrincipal:
+	case isClaim:
 	case isHeader && closed && header != "":
 	default:
-		r.Refuse(path+".key", "%q: the model knows %s, %s and %sname]; leave it out, or run on a driver with real proxies",
-			key, whenPrincipal, whenNamespace, whenHeader)
+		r.Refuse(path+".key", "%q: the model knows %s, %s, %s, %sname] and %sname]; leave it out, or run on a driver with real proxies",
+			key, whenPrincipal, whenNamespace, whenRequestPrincipal, whenHeader, whenClaim)
 	}
 	r.lists(path, list{"values", c.GetValues()}, list{"notValues", c.GetNotValues()})
 }

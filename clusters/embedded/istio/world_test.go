@@ -57,6 +57,7 @@ type testMesh struct {
 	pods    []*testPod
 	extra   []proxy.Endpoint // of service shop
 	version uint64
+	hosts   map[string]string
 }
 
 // testPod is a workload that records what it gets, with or without a sidecar.
@@ -127,7 +128,7 @@ func (m *testMesh) annotated(service, config string, handler http.HandlerFunc) *
 
 func (m *testMesh) snapshot() *proxy.Snapshot {
 	m.version++
-	snap := &proxy.Snapshot{Version: m.version, Cluster: "east", Objects: m.objs, Services: map[string]proxy.Service{}}
+	snap := &proxy.Snapshot{Version: m.version, Cluster: "east", Objects: m.objs, Services: map[string]proxy.Service{}, Hosts: m.hosts}
 	for _, p := range m.pods {
 		host := p.Service + ".app.svc.cluster.local"
 		svc := snap.Services[host]
@@ -263,10 +264,11 @@ func decode(t testing.TB, text string) []clusters.Object {
 			t.Fatal(err)
 		}
 		o := map[string]func() clusters.Object{
-			"PeerAuthentication":  func() clusters.Object { return &security.PeerAuthentication{} },
-			"AuthorizationPolicy": func() clusters.Object { return &security.AuthorizationPolicy{} },
-			"VirtualService":      func() clusters.Object { return &networking.VirtualService{} },
-			"DestinationRule":     func() clusters.Object { return &networking.DestinationRule{} },
+			"PeerAuthentication":    func() clusters.Object { return &security.PeerAuthentication{} },
+			"AuthorizationPolicy":   func() clusters.Object { return &security.AuthorizationPolicy{} },
+			"RequestAuthentication": func() clusters.Object { return &security.RequestAuthentication{} },
+			"VirtualService":        func() clusters.Object { return &networking.VirtualService{} },
+			"DestinationRule":       func() clusters.Object { return &networking.DestinationRule{} },
 		}[kind.Kind]()
 		if err := yaml.Unmarshal([]byte(doc), o); err != nil {
 			t.Fatalf("%v in:\n%s", err, doc)

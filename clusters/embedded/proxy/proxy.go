@@ -51,6 +51,7 @@ type Snapshot struct {
 	Cluster  string
 	Objects  []clusters.Object  // everything applied to this cluster
 	Services map[string]Service // by Host
+	Hosts    map[string]string  // names outside of the clusters, and their host:port
 }
 
 // World is what a proxy can reach.
@@ -78,6 +79,13 @@ type Proxy interface {
 	Update(*Snapshot)
 	// Kill closes every socket at once, as SIGKILL does, and waits for the proxy's goroutines.
 	Kill()
+}
+
+// Edge is implemented by a Proxy that also stands between the outside and an ingress workload. Without it the ingress
+// is entered past its proxy.
+type Edge interface {
+	// Edge is the address where connections from outside of the clusters arrive.
+	Edge() string
 }
 
 // Factory starts the proxy of a pod with a first configuration. Containers names what it adds to the pod.
