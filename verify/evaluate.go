@@ -202,6 +202,12 @@ func (res *Result) conclude(rec *evidence.Record, s *scenarios.Scenario) {
 			res.Verdict, res.Reason, res.Message = Error, "EnvironmentFailed", e.Message
 		}
 	}
+	// A mesh that was asked for and could not run leaves the question unanswered, however well the others did.
+	for _, t := range res.Trials {
+		if res.Verdict == Pass && t.Verdict == Skipped {
+			res.Verdict, res.Reason, res.Message = Invalid, "Skipped", fmt.Sprintf("mesh %s was skipped in block %d: %s", t.Mesh, t.Block, t.Message)
+		}
+	}
 	switch missing := leftOut(s, rec.Manifest.Order); {
 	case res.Verdict == Pass && missing != "":
 		res.Verdict, res.Reason, res.Message = Invalid, "LeftOut", "the scenario asks for trial "+missing+", which is not among those of the run"

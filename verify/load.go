@@ -31,6 +31,7 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	t := &l.tally
 	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
 	x.loadArrived(t, tr.To)
+	x.loadCalled(t)
 	profile := profileMicros(tr.Profile)
 	for _, k := range l.ticks {
 		if k.AtMicros < profile { // what comes after has nothing that was meant for then
