@@ -25,6 +25,7 @@ scenario: build ## run a scenario and leave a report (SCENARIO=two-clusters BLOC
 test: lint ## formatting, vet, linter, all tests under the race detector
 	@hack/needs.sh gcc chromium
 	go test $$(command -v gcc >/dev/null && echo -race) -timeout 15m ./...
+	go test -timeout 15m ./verify # without the race detector: every piece of evidence taken away, not a sample
 
 lint: ## gofumpt, vet, staticcheck
 	@unformatted="$$(go tool gofumpt -l .)"; \

@@ -369,7 +369,7 @@ func TestTheProofOfTokensDoesNotStandWithoutAnyPieceOfItsEvidence(t *testing.T) 
 		streams := map[evidence.Stream]int{}
 		for i, ref := range c.Used {
 			streams[ref.Stream]++
-			if testing.Short() && i%7 != 0 {
+			if hurried() && i%7 != 0 {
 				continue
 			}
 			if after := checkOf(t, Evaluate(without(rec, ref)), "identity/shop"); after.Verdict == c.Verdict {
