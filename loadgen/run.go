@@ -17,8 +17,9 @@ const (
 	// TickWidth is the width of an evidence.Tick, and how often progress is told.
 	TickWidth = 250 * time.Millisecond
 	// Grace is how long after a phase's end its requests may be sent and still count as achieved: the last ones are
-	// meant for just before the end, and no scheduler wakes up to the nanosecond.
-	Grace = 100 * time.Millisecond
+	// meant for just before the end, and no scheduler wakes up to the nanosecond. What they lose by it counts in their
+	// latency.
+	Grace = 250 * time.Millisecond
 	// Patience is the longest that a stopped load waits for answers to what is under way.
 	Patience = 2 * time.Second
 )

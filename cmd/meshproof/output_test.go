@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,6 +61,10 @@ func TestARunGoesOnWhenNobodyReadsItsProgress(t *testing.T) {
 }
 
 func TestAClosedTerminalIsAnInterruption(t *testing.T) {
+	// What this process catches its children get with its default action, even where the tests run under nohup.
+	hups := make(chan os.Signal, 1)
+	signal.Notify(hups, syscall.SIGHUP)
+	defer signal.Stop(hups)
 	s := start(t, "two-clusters")
 	begun := time.Now()
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
