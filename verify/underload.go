@@ -97,14 +97,13 @@ func (x *trial) loadCounted(t *tally, e edge) {
 				t.fail("PlaintextAccepted", pod.used, "the proxy of %s counted at least %d requests with %s under load", podName(pod.PodRef), c.n, c.security)
 			case !c.allowed:
 			case c.principal == x.d.identity(e.from):
-				if early { // let in is not yet answered
-					n = pod.answered[c.client]
-				} else {
-					n += c.n
-				}
+				n += c.n
 			case !x.known(c.client):
 				t.fail("WrongIdentity", pod.used, "the proxy of %s let in at least %d requests of %s under load", podName(pod.PodRef), c.n, c.client)
 			}
+		}
+		if early { // let in is not yet answered
+			n = pod.answered[client{x.d.identity(e.from), true}]
 		}
 		if have := recorded[pod.UID]; n > int64(len(have)) {
 			t.invalid("MetricsDisagree", append(pod.used, refsOf(have...)...), "the proxy of %s counted %d good answers to %s under load, and its workload recorded %d", podName(pod.PodRef), n, e.from.Name, len(have))
