@@ -163,8 +163,11 @@ type Scrape struct {
 	At     PodRef `json:"at"`
 	Window string `json:"window"` // window at whose edge it was taken; "" for a periodic one
 	Edge   string `json:"edge"`   // "start", "end" or ""
-	Body   string `json:"body,omitempty"`
-	Error  string `json:"error,omitempty"`
+	// Proxy is the container whose page it is, in a pod that has more than one proxy, or one with a name of its own:
+	// "gateway". Empty: the mesh's sidecar.
+	Proxy string `json:"proxy,omitempty"`
+	Body  string `json:"body,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 // StreamName implements Item.

@@ -31,7 +31,7 @@ func (istio) Name() scenarios.MeshName { return scenarios.MeshIstio }
 func (istio) Gaps() []scenarios.Gap { return nil }
 
 // Objects implements Mesh.
-func (istio) Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, error) {
+func (istio) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {
 	objs, err := workloadObjects(s, cluster, func(w scenarios.Workload) map[string]string {
 		if w.Meshed {
 			return map[string]string{"istio-injection": "enabled"}

@@ -67,7 +67,7 @@ func TestIstioRendersItsSettings(t *testing.T) {
 // the namespaces.
 func golden(t *testing.T, mesh Mesh, s *scenarios.Scenario, name string) {
 	t.Helper()
-	objs, err := mesh.Objects(s, "east")
+	objs, err := mesh.Objects(s, scenarios.MeshEntry{}, "east")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestTheModelTakesEverythingThatIstioRenders(t *testing.T) {
 	for _, def := range []scenarios.PolicyDefault{scenarios.DefaultDeny, scenarios.DefaultAllow} {
 		for _, cluster := range []string{"east", "west"} {
 			for _, s := range []*scenarios.Scenario{guarded(def), identified(def)} {
-				objs, err := istio{}.Objects(s, cluster)
+				objs, err := istio{}.Objects(s, scenarios.MeshEntry{}, cluster)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -158,7 +158,7 @@ func TestNoServiceNameHidesAllowNothing(t *testing.T) {
 		s := guarded(scenarios.DefaultDeny)
 		s.Spec.Topology.Services[0].Name = name
 		s.Spec.Policy.Allow = []scenarios.Rule{{From: "cart", To: name}}
-		objs, err := istio{}.Objects(s, "east")
+		objs, err := istio{}.Objects(s, scenarios.MeshEntry{}, "east")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,7 +34,7 @@ func (linkerd) Name() scenarios.MeshName { return scenarios.MeshLinkerd }
 func (linkerd) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapEdgeClaims} }
 
 // Objects implements Mesh.
-func (linkerd) Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, error) {
+func (linkerd) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {
 	objs, err := workloadObjects(s, cluster, nil)
 	if err != nil {
 		return nil, err

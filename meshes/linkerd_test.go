@@ -25,7 +25,7 @@ func TestTheModelTakesEverythingThatLinkerdRenders(t *testing.T) {
 	for _, def := range []scenarios.PolicyDefault{scenarios.DefaultDeny, scenarios.DefaultAllow} {
 		s := guarded(def)
 		s.Spec.Expect.MTLS = &scenarios.ExpectMTLS{Everywhere: true}
-		objs, err := linkerd{}.Objects(s, "west")
+		objs, err := linkerd{}.Objects(s, scenarios.MeshEntry{}, "west")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestWhatLinkerdCannotSayIsAnError(t *testing.T) {
 	} {
 		s := guarded(scenarios.DefaultDeny)
 		s.Spec.Policy.Allow = []scenarios.Rule{tt.rule}
-		if _, err := (linkerd{}).Objects(s, "west"); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "stock") {
+		if _, err := (linkerd{}).Objects(s, scenarios.MeshEntry{}, "west"); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "stock") {
 			t.Errorf("%+v: %v", tt.rule, err)
 		}
 	}
@@ -75,7 +75,7 @@ func TestNoServiceNameTakesTheAdminServersPlace(t *testing.T) {
 	s := guarded(scenarios.DefaultDeny)
 	s.Spec.Topology.Services[0].Name = linkerdAdmin
 	s.Spec.Policy.Allow = []scenarios.Rule{{From: "cart", To: linkerdAdmin}}
-	objs, err := linkerd{}.Objects(s, "east")
+	objs, err := linkerd{}.Objects(s, scenarios.MeshEntry{}, "east")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,10 @@ type Mesh interface {
 	Name() scenarios.MeshName
 	// Gaps is what the mesh cannot do.
 	Gaps() []scenarios.Gap
-	// Objects renders all that one cluster needs for the scenario, in the order of application: namespaces, service
+	// Objects renders all that one cluster needs for the scenario under the mesh's entry in it, without the entry's own
+	// objects, in the order of application: namespaces, service
 	// accounts, the mesh's policy and traffic settings, Services, Deployments.
-	Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, error)
+	Objects(s *scenarios.Scenario, entry scenarios.MeshEntry, cluster string) ([]clusters.Object, error)
 }
 
 // All lists the meshes that this version knows.

@@ -15,6 +15,6 @@ func (none) Name() scenarios.MeshName { return scenarios.MeshNone }
 func (none) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapMTLS, scenarios.GapPolicy} }
 
 // Objects implements Mesh.
-func (none) Objects(s *scenarios.Scenario, cluster string) ([]clusters.Object, error) {
+func (none) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {
 	return workloadObjects(s, cluster, nil)
 }

@@ -14,7 +14,7 @@ import (
 // own objects on top, of which one with the kind, namespace and name of a rendered one takes its place. The result is
 // in the order of application. All errors of the entry's objects are reported at once, each with its place in the list.
 func Render(m Mesh, entry scenarios.MeshEntry, s *scenarios.Scenario, cluster string) ([]clusters.Object, error) {
-	objs, err := m.Objects(s, cluster)
+	objs, err := m.Objects(s, entry, cluster)
 	if err != nil {
 		return nil, fmt.Errorf("rendering mesh %s for cluster %s: %w", m.Name(), cluster, err)
 	}

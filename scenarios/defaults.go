@@ -6,6 +6,9 @@ import "fmt"
 // leaves alone what it can't decide, such as the cluster of a traffic to a service that does not exist.
 func (s *Scenario) Default() {
 	orElse(&s.Spec.Blocks, 1)
+	for i := range s.Spec.Meshes {
+		s.Spec.Meshes[i].setDefaults()
+	}
 	s.Spec.Topology.setDefaults()
 	if s.Spec.Identity.Issuer != nil {
 		orElse(&s.Spec.Identity.Issuer.Kind, IssuerOIDC)
@@ -31,6 +34,19 @@ func (s *Scenario) Default() {
 		if t := s.Spec.Faults[i].Target; t != nil {
 			orElse(&t.Cluster, first[t.Service])
 		}
+	}
+}
+
+func (m *MeshEntry) setDefaults() {
+	if m.Name != MeshLayered {
+		return
+	}
+	if m.Layered == nil {
+		m.Layered = new(Layered)
+	}
+	orElse(&m.Layered.Gateway, GatewayMeshed)
+	if m.Layered.Gateway == GatewayMeshed {
+		orElse(&m.Layered.Balancing, BalancingService)
 	}
 }
 

@@ -13,7 +13,6 @@ var laterFields = map[string]string{
 
 // laterValues are values of the language that this version does not have, by field=value.
 var laterValues = map[string]string{
-	"spec.meshes[].name=layered":       "Istio at the edge over Linkerd inside",
 	"spec.meshes[].name=istio-ambient": "Istio's ambient mode",
 }
 

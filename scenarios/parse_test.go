@@ -21,6 +21,7 @@ spec:
     - name: istio
       objects:
         - {apiVersion: v1, kind: ConfigMap, metadata: {name: extra, labels: {app.kubernetes.io/name: x}}, data: {n: 1}}
+    - {name: layered, layered: {gateway: meshed, balancing: service}}
   blocks: 2
   identity: {issuer: {kind: oidc, audience: shop}}
   topology:
@@ -137,11 +138,12 @@ func rules() []rule {
 		{"service named outside", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: shop, to: outside}", "{name: cart, clus", "{name: outside}\n      - {name: cart, clus"}, []string{"spec.topology.services[1].name: \"outside\" is Meshproof's word for clients outside of the clusters"}},
 		{"promql", []string{"    mtls: {ev", "    promql: [{name: x}]\n    mtls: {ev"}, []string{"spec.expect.promql: is not in this version"}},
 		{"overBaseline", []string{"p99: 3s}]", "p99: 3s, overBaseline: {mesh: none}}]"}, []string{"spec.expect.latency[0].overBaseline: is not in this version"}},
-		{"layered", []string{"name: istio", "name: layered"}, []string{`spec.meshes[1].name: "layered" is not in this version`}},
 		{"ambient", []string{"name: istio", "name: istio-ambient"}, []string{`spec.meshes[1].name: "istio-ambient" is not in this version`}},
+		{"balancing of a direct gateway", []string{"gateway: meshed", "gateway: direct"}, []string{"spec.meshes[2].layered.balancing: a direct gateway has no proxy of Linkerd that could balance"}},
+		{"gateway of another mesh", []string{"name: layered,", "name: linkerd,"}, []string{"spec.meshes[2].layered: mesh linkerd has no gateway of another mesh"}},
 		{"labels", []string{"{name: base,", "{name: base, labels: {a: b},"}, []string{"metadata.labels: is not in this version"}},
 		{"seed", []string{"blocks: 2", "seed: 2"}, []string{"spec.seed: is not a field (the seed is given on the command line: --seed)"}},
-		{"unknown mesh", []string{"name: istio", "name: istoi"}, []string{`spec.meshes[1].name: "istoi" is not known (did you mean istio? Known: none, istio, linkerd)`}},
+		{"unknown mesh", []string{"name: istio", "name: istoi"}, []string{`spec.meshes[1].name: "istoi" is not known (did you mean istio? Known: none, istio, linkerd, layered)`}},
 		{"unknown gap", []string{"gaps: [mtls, policy]", "gaps: [mtls, polcy]"}, []string{`spec.meshes[0].gaps[1]: "polcy" is not known (did you mean policy?`}},
 		{"gap twice", []string{"gaps: [mtls, policy]", "gaps: [mtls, mtls]"}, []string{`spec.meshes[0].gaps[1]: "mtls" is there twice, first at spec.meshes[0].gaps[0]`}},
 		{"gap that nothing demonstrates", []string{"    mtls: {everywhere: true}\n", ""}, []string{"spec.meshes[0].gaps[0]: nothing would demonstrate the gap mtls"}},
@@ -158,7 +160,7 @@ func rules() []rule {
 		{"duration misspelt", []string{"timeout: 2s", "timeout: 2 s"}, []string{`spec.traffic[0].timeout: "2 s" is not a duration`}},
 		{"no value", []string{"timeout: 2s", "timeout:"}, []string{"spec.traffic[0].timeout: has no value"}},
 		{"null entry", []string{"clusters: [east, west]", "clusters: [east, ~]"}, []string{"spec.topology.services[1].clusters[1]: has no value"}},
-		{"duplicate key", []string{"timeout: 2s", "timeout: 2s\n      timeout: 3s"}, []string{"spec.traffic[0].timeout: is given twice, first in line 35"}},
+		{"duplicate key", []string{"timeout: 2s", "timeout: 2s\n      timeout: 3s"}, []string{"spec.traffic[0].timeout: is given twice, first in line 36"}},
 		{"duplicate key in an object", []string{"data: {n: 1}", "data: {n: 1, n: 2}"}, []string{"spec.meshes[1].objects[0].data.n: is given twice"}},
 		{"number as a key", []string{"data: {n: 1}", "data: {1: 1}"}, []string{"the name \"1\" is not a text"}},
 		{"missing required field", []string{"      to: shop\n", ""}, []string{"spec.traffic[0].to: is missing (give a text)"}},
@@ -367,10 +369,10 @@ func TestPositionsPointAtFieldsOrAtWhatIsAroundThem(t *testing.T) {
 		{"spec.meshes[1].name", place{7, 13}},
 		{"spec.meshes[1].objects[0].metadata.name", place{9, 62}},
 		{`spec.meshes[1].objects[0].metadata.labels["app.kubernetes.io/name"]`, place{9, 102}},
-		{"spec.topology.services[0].calls[0].path", place{23, 56}},
-		{"spec.faults[0].target.service", place{45, 54}},
-		{"spec.faults[0].target.nothing", place{45, 44}},
-		{"spec.traffic[0].requests[7].path", place{38, 17}},
+		{"spec.topology.services[0].calls[0].path", place{24, 56}},
+		{"spec.faults[0].target.service", place{46, 54}},
+		{"spec.faults[0].target.nothing", place{46, 44}},
+		{"spec.traffic[0].requests[7].path", place{39, 17}},
 		{"nothing", place{1, 1}},
 	} {
 		if line, column := pos.Position(c.path); (place{line, column}) != c.want {

@@ -94,7 +94,7 @@ func TestTheSchemaRefusesWhatASchemaCanRefuse(t *testing.T) {
 		{"empty claims", []string{"claims: {role: staff}", "claims: {}"}},
 		{"issuer without audience", []string{"{kind: oidc, audience: shop}", "{kind: oidc}"}},
 		{"missing field", []string{"      to: shop\n", ""}},
-		{"unknown mesh", []string{"name: istio", "name: layered"}},
+		{"unknown mesh", []string{"name: istio", "name: consul"}},
 		{"unknown gap", []string{"gaps: [mtls, policy]", "gaps: [speed]"}},
 		{"unknown fault", []string{"kind: partition", "kind: fire"}},
 		{"unknown default", []string{"default: deny", "default: perhaps"}},

@@ -56,6 +56,7 @@ const (
 	MeshNone    MeshName = "none"
 	MeshIstio   MeshName = "istio"
 	MeshLinkerd MeshName = "linkerd"
+	MeshLayered MeshName = "layered" // Istio's gateway at the edge, Linkerd behind it
 )
 
 // Gap names something that a mesh is known not to do.
@@ -71,7 +72,9 @@ const (
 // MeshEntry is one mesh of the comparison.
 type MeshEntry struct {
 	// The mesh.
-	Name MeshName `json:"name" jsonschema:"enum=none,enum=istio,enum=linkerd"`
+	Name MeshName `json:"name" jsonschema:"enum=none,enum=istio,enum=linkerd,enum=layered"`
+	// How the gateway of mesh layered reaches the services behind it. With name: layered alone.
+	Layered *Layered `json:"layered,omitempty"`
 	// What this mesh is known not to do: mtls, policy (policy on claims included), edge-claims (policy on claims alone). A declared gap must be demonstrated by requests that got
 	// through; it is then shown as GAP and does not fail the run. A declared gap that is closed makes the run INVALID.
 	Gaps []Gap `json:"gaps,omitempty" jsonschema:"enum=mtls,enum=policy,enum=edge-claims"`
@@ -79,6 +82,37 @@ type MeshEntry struct {
 	// as in JSON. An object with the kind,
 	// namespace and name of a translated one replaces it. What you expect stays spec.policy: this is what you really have.
 	Objects []map[string]any `json:"objects,omitempty"`
+}
+
+// LayeredGateway is how Istio's gateway speaks to the pods that Linkerd protects.
+type LayeredGateway string
+
+// The ways.
+const (
+	// GatewayMeshed is a gateway pod with Linkerd's proxy beside Envoy: the services see the gateway's Linkerd identity.
+	GatewayMeshed LayeredGateway = "meshed"
+	// GatewayDirect is a gateway without Linkerd's proxy: Envoy itself speaks mutual TLS to Linkerd's proxies, with a
+	// certificate that Istio issued under the shared root. The services see the gateway's SPIFFE ID.
+	GatewayDirect LayeredGateway = "direct"
+)
+
+// LayeredBalancing is who balances what a meshed gateway sends.
+type LayeredBalancing string
+
+// Who does.
+const (
+	BalancingService  LayeredBalancing = "service"  // Envoy connects to the Service, and Linkerd chooses the pod
+	BalancingEndpoint LayeredBalancing = "endpoint" // Envoy chooses the pod; Linkerd's balancing, routes and retries are not in use
+)
+
+// Layered is how mesh layered is built.
+type Layered struct {
+	// meshed: the gateway pod has Linkerd's proxy beside Envoy. direct: Envoy speaks Linkerd's mutual TLS itself, with a
+	// certificate that Istio issued under the shared root. Default meshed.
+	Gateway LayeredGateway `json:"gateway,omitempty" jsonschema:"enum=meshed,enum=direct"`
+	// With gateway: meshed: who chooses the pod for a request. service: Linkerd, as Envoy connects to the Service;
+	// endpoint: Envoy, as a gateway does by default, which leaves Linkerd's balancing, routes and retries out. Default service.
+	Balancing LayeredBalancing `json:"balancing,omitempty" jsonschema:"enum=service,enum=endpoint"`
 }
 
 // Topology is what stands.

@@ -142,8 +142,20 @@ func (v *validator) meshes() {
 			}
 		}
 		v.unique(fmt.Sprintf("spec.meshes[%d].gaps", i), "", gaps)
+		v.layered(fmt.Sprintf("spec.meshes[%d].layered", i), m)
 	}
 	v.unique("spec.meshes", ".name", names)
+}
+
+// layered checks how mesh layered is built.
+func (v *validator) layered(path string, m MeshEntry) {
+	switch l := m.Layered; {
+	case l == nil || m.Name == "":
+	case m.Name != MeshLayered:
+		v.problem(path, fmt.Sprintf("mesh %s has no gateway of another mesh", m.Name), "remove it; it goes with name: layered")
+	case l.Gateway == GatewayDirect && l.Balancing != "":
+		v.problem(path+".balancing", "a direct gateway has no proxy of Linkerd that could balance", "remove it; Envoy balances there")
+	}
 }
 
 var (

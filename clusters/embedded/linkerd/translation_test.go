@@ -42,7 +42,7 @@ func TestTheTranslatedPolicyDecidesAsThePortableOne(t *testing.T) {
 			from := []string{"ingress", "cart", "stock"}[rng.IntN(3)]
 			s.Spec.Policy.Allow = append(s.Spec.Policy.Allow, scenarios.Rule{From: from, To: "shop", Methods: some(methods), Paths: some(patterns)})
 		}
-		objs, err := mesh.Objects(s, "east")
+		objs, err := mesh.Objects(s, scenarios.MeshEntry{}, "east")
 		if err != nil {
 			t.Fatal(err)
 		}
