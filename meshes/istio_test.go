@@ -114,7 +114,7 @@ func TestTheModelTakesEverythingThatIstioRenders(t *testing.T) {
 }
 
 func TestIstioSettingsComeBeforeServicesAndPods(t *testing.T) {
-	objs, err := istio{}.Objects(guarded(scenarios.DefaultDeny), "west")
+	objs, err := istio{}.Objects(guarded(scenarios.DefaultDeny), scenarios.MeshEntry{}, "west")
 	if err != nil {
 		t.Fatal(err)
 	}
