@@ -136,7 +136,7 @@ func TestIstioSettingsComeBeforeServicesAndPods(t *testing.T) {
 }
 
 func TestOnlyMeshedNamespacesAreInjected(t *testing.T) {
-	objs, err := istio{}.Objects(guarded(scenarios.DefaultAllow), "east")
+	objs, err := istio{}.Objects(guarded(scenarios.DefaultAllow), scenarios.MeshEntry{}, "east")
 	if err != nil {
 		t.Fatal(err)
 	}
