@@ -52,7 +52,7 @@ func TestWhatLinkerdCannotSayIsAnError(t *testing.T) {
 }
 
 func TestOnlyMeshedNamespacesAreInLinkerd(t *testing.T) {
-	objs, err := linkerd{}.Objects(guarded(scenarios.DefaultDeny), "east")
+	objs, err := linkerd{}.Objects(guarded(scenarios.DefaultDeny), scenarios.MeshEntry{}, "east")
 	if err != nil {
 		t.Fatal(err)
 	}
