@@ -36,9 +36,11 @@ type Part struct {
 	Refs []string `json:"refs,omitempty"`
 	// ImageID is the digest of an image's configuration, "sha256:…": what a Docker engine shows as the image's ID.
 	ImageID string `json:"imageID,omitempty"`
-	File    string `json:"file"`   // relative to the bundle's folder, with slashes
-	SHA256  string `json:"sha256"` // of the file, in hex
-	Size    int64  `json:"size"`   // of the file, in bytes
+	// Inputs is a digest of all that a part was built from; a part that was pulled or added has none.
+	Inputs string `json:"inputs,omitempty"`
+	File   string `json:"file"`   // relative to the bundle's folder, with slashes
+	SHA256 string `json:"sha256"` // of the file, in hex
+	Size   int64  `json:"size"`   // of the file, in bytes
 }
 
 // manifest is manifest.json.
