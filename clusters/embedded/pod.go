@@ -114,7 +114,7 @@ func (p *pod) start(f *fleet, first *proxy.Snapshot) error {
 		}
 	}
 	if p.cfg.Role == workload.RoleOutsider {
-		if p.echo, err = serve("the echo of "+what, echo); err != nil {
+		if p.echo, err = serve("the echo of "+what, func(c *net.TCPConn) { workload.Echo(c) }); err != nil {
 			p.kill()
 			return err
 		}
