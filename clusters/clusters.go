@@ -16,6 +16,10 @@ import (
 // interpret. They are refused, never approximated.
 var ErrNotModelled = errors.New("not modelled")
 
+// ErrNotPossible is wrapped by errors about what cannot be done here, whatever is tried: this kernel or this driver has no
+// means for it. Nothing was changed.
+var ErrNotPossible = errors.New("not possible here")
+
 // Object is a typed Kubernetes object.
 type Object interface {
 	runtime.Object
@@ -36,12 +40,17 @@ type Provider interface {
 
 // Spec is what a Provider makes a Fleet from.
 type Spec struct {
+	// ID names the fleet on its host, where it is the only one of that name: 6 to 20 lower-case letters and digits. What
+	// a driver makes outside of this process carries it.
+	ID       string
 	Trial    evidence.Trial
 	Clusters []string      // names
 	Latency  time.Duration // one way, between two clusters
 	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
 	Seed     int64         // for everything that the driver draws: pod names, balancing, workloads' own latency
-	Sink     evidence.Sink // takes what workloads, proxies and pods say
+	// Sink takes what workloads, proxies and pods say. What a workload recorded arrives soon after the request was
+	// answered, and before Close returns.
+	Sink evidence.Sink
 	// Hosts are names outside of the clusters that gateways and proxies must reach, each with its host:port as this
 	// process reaches it.
 	Hosts map[string]string
@@ -128,7 +137,8 @@ type HandshakeResult struct {
 
 // Link is the network between two clusters, in both directions.
 type Link interface {
-	// Delay adds d to the latency of every packet, in each direction, until revert is called.
+	// Delay adds d to the latency of every packet, in each direction, until revert is called. The error wraps
+	// ErrNotPossible where that is known to be impossible.
 	Delay(ctx context.Context, d time.Duration) (revert func(context.Context) error, err error)
 	// Partition lets no packet pass, on new and on open connections, until revert is called.
 	Partition(ctx context.Context) (revert func(context.Context) error, err error)

@@ -29,7 +29,9 @@ type fakeQueue struct {
 	times []time.Time
 }
 
-func newFakeQueue() *fakeQueue { return &fakeQueue{in: make(chan uint32, 100), stop: make(chan struct{})} }
+func newFakeQueue() *fakeQueue {
+	return &fakeQueue{in: make(chan uint32, 100), stop: make(chan struct{})}
+}
 
 func (f *fakeQueue) receive() ([]uint32, error) {
 	select {
