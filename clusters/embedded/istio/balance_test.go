@@ -100,7 +100,6 @@ func TestASlowHostGetsTheShareThatLeastRequestPredicts(t *testing.T) {
 			if math.Abs(got-want) > 0.01 {
 				t.Errorf("the slow host got %.4f of the requests, want %.4f", got, want)
 			}
-			t.Logf("%.4f, predicted %.4f", got, want)
 		})
 	}
 }
