@@ -58,7 +58,7 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(badFlag)
 	root.AddCommand(
-		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newSchema(), newClean(), newVersion(),
+		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newSchema(), newClean(), newBundle(), newVersion(),
 	)
 	return root
 }

@@ -40,7 +40,7 @@ the other. Each leaves a folder <out>/<scenario>-<UTC time> with report.html, re
 junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 		Example: "  meshproof run two-clusters\n  meshproof run my.yaml --mesh istio --blocks 6 --seed 7",
 		RunE: func(cmd *cobra.Command, names []string) error {
-			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr())
+			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr(), stopRun)
 			defer stop()
 			return run(cmd.OutOrStdout(), f, func(doc *document) error {
 				if err := takes(1, -1)(cmd, names); err != nil {

@@ -9,10 +9,19 @@ import (
 	"syscall"
 )
 
+// stopping is what a user is told at the first and at the second signal.
+type stopping struct{ first, second string }
+
+// stopRun is what stopping a run means.
+var stopRun = stopping{
+	"stopping: reverting faults, removing clusters, writing a partial report (once more to leave at once)",
+	"left at once: run `meshproof clean` to undo what may be left",
+}
+
 // interruptible ends the context at the first SIGINT, SIGTERM or SIGHUP, so that a run stops load, reverts faults and
 // writes a partial report; at the second the process ends at once, and the journal says what is left. Until stop is
 // called, a pipe that nobody reads any more ("| head -1") fails a write and does not kill the run.
-func interruptible(parent context.Context, stderr io.Writer) (ctx context.Context, stop func()) {
+func interruptible(parent context.Context, stderr io.Writer, say stopping) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -26,14 +35,14 @@ func interruptible(parent context.Context, stderr io.Writer) (ctx context.Contex
 		defer close(ended)
 		select {
 		case <-signals:
-			fmt.Fprintln(stderr, "\nmeshproof: stopping: reverting faults, removing clusters, writing a partial report (once more to leave at once)")
+			fmt.Fprintln(stderr, "\nmeshproof:", say.first)
 			cancel()
 		case <-done:
 			return
 		}
 		select {
 		case <-signals:
-			fmt.Fprintln(stderr, "meshproof: left at once: run `meshproof clean` to undo what may be left")
+			fmt.Fprintln(stderr, "meshproof:", say.second)
 			os.Exit(exitInterrupted)
 		case <-done:
 		}

@@ -1,0 +1,205 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/meshproof/meshproof/clusters/bundle"
+)
+
+// runner makes steps.
+type runner struct {
+	cache  string // folder of results, one a key
+	bundle string // folder of the bundle
+	say    func(format string, args ...any)
+	now    func() time.Time
+}
+
+// Ways in which a step ends, for progress.
+const (
+	wasThere = "there already"
+	wasMade  = "done"
+)
+
+// run makes the steps that are not there yet, side by side where they don't need each other. At the first failure the
+// others are stopped; what was finished is kept.
+func (r *runner) run(ctx context.Context, steps []step) error {
+	key, err := keys(steps)
+	if err != nil {
+		return err
+	}
+	done := map[string]chan struct{}{}
+	for _, s := range steps {
+		done[s.name] = make(chan struct{})
+	}
+	compiler := make(chan struct{}, 1)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, s := range steps {
+		group.Go(func() error {
+			for _, n := range s.needs {
+				select {
+				case <-done[n]:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			if s.compiles {
+				select {
+				case compiler <- struct{}{}:
+					defer func() { <-compiler }()
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			from := map[string]string{}
+			for _, n := range s.needs {
+				from[n] = r.result(n, key[n])
+			}
+			if err := r.one(ctx, s, key[s.name], from); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			close(done[s.name])
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// result is the folder of a step's result.
+func (r *runner) result(name, key string) string {
+	return filepath.Join(r.cache, name+"-"+key[:16])
+}
+
+// one makes one step, unless it is there. Of several processes one makes it and the others wait.
+func (r *runner) one(ctx context.Context, s step, key string, from map[string]string) (err error) {
+	result := r.result(s.name, key)
+	unlock, err := lock(ctx, result+".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if r.made(s, key) {
+		r.say("%s: %s", s.name, wasThere)
+		return nil
+	}
+	start := r.now()
+	r.say("%s: %s", s.name, s.about)
+	out := result + ".partial"
+	if err := removeAll(out); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return fmt.Errorf("making a place for the result: %w", err)
+	}
+	logPath := result + ".log"
+	log, err := os.Create(logPath)
+	if err != nil {
+		return fmt.Errorf("making the log: %w", err)
+	}
+	err = s.make(ctx, job{key: key, out: out, from: from, bundle: r.bundle, log: log})
+	if err := errors.Join(err, log.Close()); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err() // a tool that was stopped says nothing of interest
+		}
+		return fmt.Errorf("%w%s", err, tail(logPath))
+	}
+	if len(s.parts) > 0 {
+		err = removeAll(out)
+	} else {
+		err = os.Rename(out, result)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the result: %w", err)
+	}
+	if !r.made(s, key) {
+		return errors.New("the step ended without its result: this is a defect of meshproof")
+	}
+	r.say("%s: %s in %s", s.name, wasMade, r.now().Sub(start).Round(time.Second))
+	return nil
+}
+
+// made says whether a step's result is there: its folder, or its parts, made from the same inputs and of the right size.
+func (r *runner) made(s step, key string) bool {
+	if len(s.parts) == 0 {
+		st, err := os.Stat(r.result(s.name, key))
+		return err == nil && st.IsDir()
+	}
+	b, err := bundle.Open(r.bundle)
+	if err != nil {
+		return false
+	}
+	for _, name := range s.parts {
+		p, err := b.Part(name)
+		if err != nil || p.Inputs != key {
+			return false
+		}
+		if st, err := os.Stat(b.Path(p)); err != nil || st.Size() != p.Size {
+			return false
+		}
+	}
+	return true
+}
+
+// lock waits for a lock that goes with the process.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("making the cache: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("making the cache: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		}
+	}
+}
+
+// removeAll removes a folder that may hold files without write permission, as Go's module cache and root file systems do.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil || os.Geteuid() == 0 {
+		return err
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			return os.Chmod(path, 0o755)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}
+
+// tail is the end of a log, for an error.
+func tail(path string) string {
+	const lines = 15
+	b, err := os.ReadFile(path)
+	if err != nil || len(bytes.TrimSpace(b)) == 0 {
+		return ""
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	if len(all) > lines {
+		all = all[len(all)-lines:]
+	}
+	return fmt.Sprintf("\nthe last lines of %s:\n  %s", path, strings.Join(all, "\n  "))
+}
