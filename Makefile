@@ -15,9 +15,10 @@ DEPS     := gcc libc6-dev chromium
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## bin/meshproof
+build: ## bin/meshproof, and bin/meshproof-agent beside it, which runs inside real clusters
 	@mkdir -p bin
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/meshproof ./cmd/meshproof
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/meshproof-agent ./cmd/meshproof-agent
 
 scenario: build ## run a scenario and leave a report (SCENARIO=two-clusters BLOCKS=1 SEED=1)
 	bin/meshproof run $(SCENARIO) --driver $(DRIVER) $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED))

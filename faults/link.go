@@ -72,6 +72,9 @@ func (f *fault) onLink(ctx context.Context, k linkKind) error {
 		return errors.Join(err, settle()) // nothing was changed
 	}
 	revert, err := k.inject(ctx, link)
+	if errors.Is(err, clusters.ErrNotPossible) {
+		return errors.Join(f.record(evidence.Fault{Action: evidence.FaultSkipped, Message: err.Error()}), settle())
+	}
 	if err != nil {
 		// Whether anything was changed is not known: the journal's entry stays open, for clean to look at.
 		return f.failed(fmt.Errorf("injecting: %w", err))

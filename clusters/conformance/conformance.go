@@ -8,9 +8,11 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"github.com/meshproof/meshproof/clusters"
@@ -81,7 +83,7 @@ func scenario() *scenarios.Scenario {
 
 func spec(mesh scenarios.MeshName, s *sink) clusters.Spec {
 	return clusters.Spec{
-		Trial: evidence.Trial{Block: 1, Mesh: string(mesh)}, Clusters: []string{"east", "west"}, Latency: latency,
+		ID: "conf" + strings.ReplaceAll(uuid.NewString(), "-", "")[:8], Trial: evidence.Trial{Block: 1, Mesh: string(mesh)}, Clusters: []string{"east", "west"}, Latency: latency,
 		Mesh: string(mesh), Seed: 7, Sink: s,
 	}
 }
@@ -175,6 +177,18 @@ func (e *env) proof(from clusters.Pod, to, path string) clusters.Request {
 	req.Header.Set(scenarios.HeaderCaller, from.Service+"@"+from.Cluster)
 	req.Header.Set(scenarios.HeaderProof, "1")
 	return req
+}
+
+// recordLimit is how long a record may take to arrive.
+const recordLimit = 10 * time.Second
+
+// recorded waits for the workloads' records of a request, and returns those that are there when the first ones are.
+func (e *env) recorded(id string) []*evidence.Request {
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		if rs := e.sink.requests(id); len(rs) > 0 || time.Since(began) > recordLimit {
+			return rs
+		}
+	}
 }
 
 // send sends a proof request that must be answered with 200, and returns how long it took.

@@ -21,7 +21,7 @@ func sendAcross(t *testing.T, e *env) {
 	shop := e.pod("east", "shop")
 	for _, to := range []string{"stock", "cart"} {
 		id, _ := e.send(shop, to, "/items/1?q=2")
-		rs := e.sink.requests(id)
+		rs := e.recorded(id)
 		if len(rs) != 1 || rs[0].At.Service != to {
 			t.Errorf("the request to %s was recorded as %+v", to, rs)
 		}
@@ -42,7 +42,7 @@ func sendAcross(t *testing.T, e *env) {
 		if resp := e.fleet.Cluster("east").Send(e.ctx, stock, req); resp.Status != 200 {
 			t.Fatalf("%+v", resp)
 		}
-		for _, r := range e.sink.requests(req.Header.Get(scenarios.HeaderID)) {
+		for _, r := range e.recorded(req.Header.Get(scenarios.HeaderID)) {
 			hit[r.At.UID] = true
 		}
 	}
@@ -60,7 +60,7 @@ func workloadRecord(t *testing.T, e *env) {
 	if resp := e.fleet.Cluster("east").Send(e.ctx, shop, req); resp.Status != 200 {
 		t.Fatalf("%+v", resp)
 	}
-	rs := e.sink.requests(id) // at once: what was answered is recorded already
+	rs := e.recorded(id)
 	if len(rs) != 1 {
 		t.Fatalf("%d records", len(rs))
 	}
@@ -88,7 +88,7 @@ func workloadRecord(t *testing.T, e *env) {
 	if resp := e.fleet.Cluster("east").Send(e.ctx, e.pod("east", "stock"), load); resp.Status != 200 {
 		t.Fatalf("%+v", resp)
 	}
-	child := e.sink.requests(load.Header.Get(scenarios.HeaderID) + ".1")
+	child := e.recorded(load.Header.Get(scenarios.HeaderID) + ".1")
 	if len(child) != 1 || child[0].Caller != "shop@east" || child[0].Window != "load" || child[0].Path != "/items" || child[0].At != cart.PodRef {
 		t.Errorf("the call that shop made was recorded as %+v", child)
 	}
@@ -264,7 +264,10 @@ func ingress(t *testing.T, e *env) {
 		t.Fatalf("status %d, body %q", status, body)
 	}
 	byService := map[string]*evidence.Request{}
-	for _, r := range slices.Concat(e.sink.requests("in-1"), e.sink.requests("in-1.1")) {
+	child := e.recorded("in-1.1")
+	for began := time.Now(); len(e.sink.requests("in-1")) < 2 && time.Since(began) < recordLimit; time.Sleep(5 * time.Millisecond) {
+	}
+	for _, r := range slices.Concat(e.sink.requests("in-1"), child) {
 		byService[r.At.Service] = r
 	}
 	shop, cart := byService["shop"], byService["cart"]

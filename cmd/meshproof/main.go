@@ -15,6 +15,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
 	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/kind"
 )
 
 // Version is the version of this build; the Makefile sets it with -ldflags.
@@ -68,8 +69,10 @@ func provider(driver string) (clusters.Provider, error) {
 	switch driver {
 	case "embedded":
 		return embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()}), nil
-	case "kind", "existing":
-		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded", driver)
+	case kind.Driver:
+		return newKind()
+	case "existing":
+		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded or kind", driver)
 	}
-	return nil, fmt.Errorf("--driver %q is not known: use --driver embedded", driver)
+	return nil, fmt.Errorf("--driver %q is not known: use --driver embedded or kind", driver)
 }
