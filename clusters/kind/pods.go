@@ -219,6 +219,7 @@ func (c *cluster) end(p *pod, why string) {
 	p.ready = false
 	if p.follower != nil {
 		p.follower.gone()
+		c.past = append(c.past, p.follower)
 	}
 	c.podEvent(p, evidence.EventPodEnded, why)
 }
@@ -239,9 +240,6 @@ func (c *cluster) podEvent(p *pod, kind, message string) {
 	_ = c.f.append(&evidence.Event{Header: c.f.header("cluster/" + c.name), Kind: kind, At: p.ref, Message: message}) // kept: broken
 }
 
-// killLimit bounds how long a killed pod's last records may take to arrive.
-const killLimit = 3 * time.Second
-
 // KillPod implements clusters.Cluster. The pod is deleted without grace, so that its Deployment replaces it, and its
 // processes get SIGKILL from the node at the same moment: by itself the kubelet would first let them have SIGTERM.
 func (c *cluster) KillPod(ctx context.Context, uid, reason string) error {
@@ -259,7 +257,7 @@ func (c *cluster) KillPod(ctx context.Context, uid, reason string) error {
 		return fmt.Errorf("no pod with UID %s runs in cluster %s: it may have ended already", uid, c.name)
 	}
 	p.reason = reason
-	obj, follower := p.obj, p.follower
+	obj := p.obj
 	c.f.mu.Unlock()
 
 	now := int64(0)
@@ -278,9 +276,6 @@ func (c *cluster) KillPod(ctx context.Context, uid, reason string) error {
 	c.f.mu.Unlock()
 	if killed != nil {
 		return fmt.Errorf("killing the processes of pod %s in cluster %s: %w", obj.Name, c.name, killed)
-	}
-	if follower != nil {
-		follower.wait(ctx, killLimit)
 	}
 	return ctx.Err()
 }

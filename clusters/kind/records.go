@@ -157,13 +157,10 @@ func (f *follower) isWhole() bool {
 	return f.whole
 }
 
-// wait waits until nothing more will come, or for a time.
-func (f *follower) wait(ctx context.Context, limit time.Duration) {
-	t := time.NewTimer(limit)
-	defer t.Stop()
+// wait waits until nothing more will come.
+func (f *follower) wait(ctx context.Context) {
 	select {
 	case <-f.ended:
-	case <-t.C:
 	case <-ctx.Done():
 	}
 }
@@ -204,6 +201,7 @@ func (c *cluster) drain(ctx context.Context) {
 			all = append(all, p.follower)
 		}
 	}
+	past := c.past
 	c.f.mu.Unlock()
 	var waiting sync.WaitGroup
 	for _, f := range all {
@@ -217,6 +215,9 @@ func (c *cluster) drain(ctx context.Context) {
 				f.lost(n, fmt.Sprintf("the workload's log has not come further than %d lines before its end", n))
 			}
 		})
+	}
+	for _, f := range past {
+		f.wait(ctx) // what a killed workload wrote is read to the end
 	}
 	waiting.Wait()
 }

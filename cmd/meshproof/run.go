@@ -185,7 +185,7 @@ func loadAll(p clusters.Provider, args []string, f runFlags) ([]*scenarios.Scena
 	var list []*scenarios.Scenario
 	var errs []error
 	for _, a := range args {
-		s, err := load(p, a)
+		s, err := load(p, a, f.meshes...)
 		if err == nil {
 			err = narrow(s, f)
 		}
