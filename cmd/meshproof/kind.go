@@ -1,11 +1,7 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/meshproof/meshproof/clusters/bundle"
 	"github.com/meshproof/meshproof/clusters/kind"
@@ -18,7 +14,11 @@ func newKind() (*kind.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kind.New(kind.Config{NodeImage: nodeImage, State: state}), nil
+	dir, err := bundle.DefaultDir()
+	if err != nil {
+		return nil, err
+	}
+	return kind.New(kind.Config{NodeImage: kind.FromBundle(dir), State: state}), nil
 }
 
 // kindState is where the kind driver keeps what must outlive a run that is killed, beside the journals.
@@ -28,33 +28,4 @@ func kindState() (string, error) {
 		return "", err
 	}
 	return filepath.Join(filepath.Dir(dir), kind.Driver), nil
-}
-
-// nodeImage finds the image of nodes in the bundle, and brings it into Docker where it is not there.
-func nodeImage(ctx context.Context) (string, error) {
-	dir, err := bundle.DefaultDir()
-	if err != nil {
-		return "", err
-	}
-	b, err := bundle.Open(dir)
-	if err != nil {
-		return "", err
-	}
-	for _, p := range b.Parts() {
-		if p.Kind != bundle.NodeImage {
-			continue
-		}
-		// By its digest, not by its name, which another version of the bundle may have had.
-		if out, err := kind.Docker(ctx, "image", "inspect", "--format", "{{.ID}}", p.Refs[0]); err == nil && strings.TrimSpace(out) == p.ImageID {
-			return p.Refs[0], nil
-		}
-		if err := b.Check(ctx, p); err != nil {
-			return "", err
-		}
-		if _, err := kind.Docker(ctx, "load", "--quiet", "--input", b.Path(p)); err != nil {
-			return "", fmt.Errorf("loading the image of nodes into Docker: %w", err)
-		}
-		return p.Refs[0], nil
-	}
-	return "", errors.New("the bundle " + dir + " has no image of nodes: run `meshproof bundle build --only node`")
 }
