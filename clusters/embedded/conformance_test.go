@@ -12,13 +12,13 @@ import (
 )
 
 func TestEmbeddedClustersKeepThePromisesOfClustersWithoutAMesh(t *testing.T) {
-	conformance.Run(t, embedded.New(nil), scenarios.MeshNone)
+	conformance.Run(t, embedded.New(nil), scenarios.MeshEntry{Name: scenarios.MeshNone})
 }
 
 func TestEmbeddedClustersKeepThePromisesOfClustersWithIstio(t *testing.T) {
-	conformance.Run(t, embedded.New(map[string]proxy.Factory{"istio": istio.Factory()}), scenarios.MeshIstio)
+	conformance.Run(t, embedded.New(map[string]proxy.Factory{"istio": istio.Factory()}), scenarios.MeshEntry{Name: scenarios.MeshIstio})
 }
 
 func TestEmbeddedClustersKeepThePromisesOfClustersWithLinkerd(t *testing.T) {
-	conformance.Run(t, embedded.New(map[string]proxy.Factory{"linkerd": linkerd.Factory()}), scenarios.MeshLinkerd)
+	conformance.Run(t, embedded.New(map[string]proxy.Factory{"linkerd": linkerd.Factory()}), scenarios.MeshEntry{Name: scenarios.MeshLinkerd})
 }

@@ -32,7 +32,8 @@ func (f fleet) Cluster(name string) clusters.Cluster { return f.c }
 type cluster struct {
 	clusters.Cluster
 	pods   []clusters.Pod
-	scrape error
+	scrape error // of every pod
+	page   error // of the sidecar's page
 	onSend func(clusters.Pod, clusters.Request)
 
 	mu       sync.Mutex
@@ -44,11 +45,18 @@ type cluster struct {
 
 func (c *cluster) Name() string                                 { return "east" }
 func (c *cluster) Pods(context.Context) ([]clusters.Pod, error) { return c.pods, nil }
-func (c *cluster) Scrape(_ context.Context, p clusters.Pod) (string, error) {
+func (c *cluster) Scrape(_ context.Context, p clusters.Pod) ([]clusters.Page, error) {
 	if !p.Meshed() {
-		return "", clusters.ErrNoProxy
+		return nil, clusters.ErrNoProxy
 	}
-	return "m 1\n", c.scrape
+	if c.scrape != nil {
+		return nil, c.scrape
+	}
+	pages := []clusters.Page{{Container: "istio-proxy", Body: "m 1\n", Err: c.page}}
+	if slices.Contains(p.Containers, "gateway") {
+		pages = append(pages, clusters.Page{Container: "gateway", Body: "g 1\n"})
+	}
+	return pages, nil
 }
 
 func (c *cluster) Handshake(_ context.Context, _ clusters.Pod, name string) clusters.HandshakeResult {

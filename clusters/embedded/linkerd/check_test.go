@@ -101,8 +101,8 @@ func TestTheInjectorSelectsByAnnotationAndSkipsSidecars(t *testing.T) {
 		{proxy.Meta{}, proxy.Meta{}, false},
 		{proxy.Meta{Labels: map[string]string{injectKey: "enabled"}}, proxy.Meta{}, false},
 	} {
-		if got := f.Selects(tt.namespace, tt.pod); got != tt.want {
-			t.Errorf("%+v, %+v: %v", tt.namespace, tt.pod, got)
+		if got := f.Inject(tt.namespace, tt.pod, corev1.PodSpec{}); (got.Mesh == meshName) != tt.want {
+			t.Errorf("%+v, %+v: %+v", tt.namespace, tt.pod, got)
 		}
 	}
 	one := func(name, image string) []corev1.Container { return []corev1.Container{{Name: name, Image: image}} }
@@ -117,8 +117,8 @@ func TestTheInjectorSelectsByAnnotationAndSkipsSidecars(t *testing.T) {
 		{corev1.PodSpec{Containers: one("envoy", "envoyproxy/envoy:1.40")}, false},
 		{corev1.PodSpec{InitContainers: one("linkerd-proxy", "x")}, true},
 	} {
-		if got := f.Skips(tt.spec) == "pod has a sidecar injected already"; got != tt.want {
-			t.Errorf("%+v: %v", tt.spec, got)
+		if got := f.Inject(enabled, proxy.Meta{}, tt.spec); (got.Skipped == "pod has a sidecar injected already") != tt.want || (got.Mesh == "") != tt.want {
+			t.Errorf("%+v: %+v", tt.spec, got)
 		}
 	}
 }

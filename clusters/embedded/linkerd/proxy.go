@@ -122,6 +122,11 @@ func (p *linkerdProxy) counted(h http.HandlerFunc) http.Handler {
 	})
 }
 
+// Pages implements proxy.Proxy.
+func (p *linkerdProxy) Pages() []proxy.Page {
+	return []proxy.Page{{Container: proxyContainer, Addr: p.Metrics()}}
+}
+
 // Update implements proxy.Proxy. Connections to endpoints that are still there are kept.
 func (p *linkerdProxy) Update(snap *proxy.Snapshot) {
 	next := compile(snap, p.pod)
