@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -64,8 +65,9 @@ func checkObject(o clusters.Object) []error {
 		r.injection("metadata", o.Annotations)
 	case *appsv1.Deployment:
 		const path = "spec.template.metadata"
-		r.Metadata(path, o.Spec.Template.Labels, o.Spec.Template.Annotations, "linkerd.io", injection, useReal)
+		r.Metadata(path, o.Spec.Template.Labels, o.Spec.Template.Annotations, "linkerd.io", podInjection, useReal)
 		r.injection(path, o.Spec.Template.Annotations)
+		r.skipped(path, o.Spec.Template.Annotations)
 		if o.Spec.Template.Spec.HostNetwork {
 			r.Refuse("spec.template.spec.hostNetwork", "such a pod gets no proxy; %s", useReal)
 		}
@@ -85,8 +87,11 @@ func checkObject(o clusters.Object) []error {
 	return r.Errs
 }
 
-// injection are the annotations of namespaces and pods that the model reads.
-var injection = map[string]bool{injectKey: true, defaultPolicy: true}
+// Annotations that the model reads: of namespaces and pods, and of pods.
+var (
+	injection    = map[string]bool{injectKey: true, defaultPolicy: true}
+	podInjection = map[string]bool{injectKey: true, defaultPolicy: true, SkipInbound: true}
+)
 
 func (r *report) injection(path string, annotations map[string]string) {
 	if v, ok := annotations[injectKey]; ok && v != "enabled" && v != "disabled" {
@@ -95,6 +100,56 @@ func (r *report) injection(path string, annotations map[string]string) {
 	if v, ok := annotations[defaultPolicy]; ok && !slices.Contains(policyNames, v) {
 		r.Refuse(path+".annotations["+defaultPolicy+"]", "%q is none of %s", v, strings.Join(policyNames, ", "))
 	}
+}
+
+// skipped takes ports that are nobody's here: those of a gateway's own listeners, which the driver enters past Linkerd's
+// proxy anyway.
+func (r *report) skipped(path string, annotations map[string]string) {
+	text, ok := annotations[SkipInbound]
+	if !ok {
+		return
+	}
+	path += ".annotations[" + SkipInbound + "]"
+	ports, err := portRanges(text)
+	if err != nil {
+		r.Refuse(path, "%v", err)
+	}
+	for _, p := range []int{scenarios.WorkloadPort, adminPort} {
+		if ports.contain(p) {
+			r.Refuse(path, "port %d would be reached past the proxy; %s", p, useReal)
+		}
+	}
+}
+
+// SkipsInbound reports whether a pod's annotations keep Linkerd's proxy from capturing what comes in at a port.
+func SkipsInbound(annotations map[string]string, port int) bool {
+	ports, err := portRanges(annotations[SkipInbound])
+	return err == nil && ports.contain(port)
+}
+
+// ranges are ranges of ports, both ends included.
+type ranges [][2]int
+
+func (rs ranges) contain(port int) bool {
+	return slices.ContainsFunc(rs, func(r [2]int) bool { return r[0] <= port && port <= r[1] })
+}
+
+// portRanges reads ports and ranges of them, such as 8443,15000-15099.
+func portRanges(text string) (ranges, error) {
+	var out ranges
+	for _, part := range strings.Split(text, ",") {
+		from, to, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		if !ranged {
+			to = from
+		}
+		a, errA := strconv.ParseUint(from, 10, 16)
+		b, errB := strconv.ParseUint(to, 10, 16)
+		if errA != nil || errB != nil || a == 0 || b < a {
+			return nil, fmt.Errorf("%q is neither a port nor a range of ports", part)
+		}
+		out = append(out, [2]int{int(a), int(b)})
+	}
+	return out, nil
 }
 
 func (r *report) server(s *linkerdapi.Server) {

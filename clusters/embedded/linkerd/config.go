@@ -25,12 +25,14 @@ var probePaths = []string{"/live", "/ready"}
 // config is what one proxy does, compiled from a Snapshot. It never changes.
 type config struct {
 	app, admin *portPolicy
-	services   map[string]*service // by every name of a Service, in lower case
+	services   map[string]*service     // by every name of a Service, in lower case
+	pods       map[address]destination // endpoints by their own addresses; where connections are captured
 }
 
-// service is a Service that requests can be sent to.
+// service is what requests can be sent to: a Service, or one address that is none.
 type service struct {
 	proxy.Service
+	fallback  string // "" for a Service; else the name of the default parent that metrics name in its place
 	settings  serviceSettings
 	endpoints []destination
 }
@@ -101,6 +103,7 @@ func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 		app:      set.port(pod, scenarios.WorkloadPort, fallback),
 		admin:    set.port(pod, adminPort, fallback),
 		services: map[string]*service{},
+		pods:     map[address]destination{},
 	}
 	for _, svc := range snap.Services {
 		s := &service{Service: svc}
@@ -115,6 +118,11 @@ func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 				d.opaque = srv != nil && srv.Spec.ProxyProtocol == "opaque"
 			}
 			s.endpoints = append(s.endpoints, d)
+		}
+		if pod.Gateway != nil {
+			for _, d := range s.endpoints {
+				c.pods[address{d.Cluster, d.Addr}] = d
+			}
 		}
 		for _, name := range hostNames(svc, pod.Namespace) {
 			c.services[strings.ToLower(name)] = s

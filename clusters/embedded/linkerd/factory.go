@@ -18,6 +18,9 @@ const (
 	initContainer  = "linkerd-init"
 )
 
+// SkipInbound is the annotation of pods that lists the ports whose connections reach the pod past Linkerd's proxy.
+const SkipInbound = "config.linkerd.io/skip-inbound-ports"
+
 // Factory is the modelled proxy and its injector. The proxy is a native sidecar, which is the default since Linkerd 2.20.
 func Factory() proxy.Factory {
 	return proxy.Factory{

@@ -40,7 +40,7 @@ type linkerdProxy struct {
 	opaques opaqueSet
 
 	updating  sync.Mutex           // of what follows
-	balancers map[string]*balancer // by the Service's host
+	balancers map[string]*balancer // by service.key
 }
 
 var _ proxy.Proxy = (*linkerdProxy)(nil)
@@ -98,8 +98,13 @@ func (p *linkerdProxy) serve() {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // TLS has ended before it; there is no ALPN between Linkerd's proxies
 	server := p.id.serverTLS()
+	var capture func(*relay.Conn)
+	if p.pod.Gateway != nil {
+		capture = p.capture
+	}
 	p.Serve(relay.Handlers{
 		Admit:     func(c *relay.Conn) { p.admit(c, server) },
+		Capture:   capture,
 		Inbound:   p.counted(p.serveInbound),
 		Outbound:  p.counted(p.serveOutbound),
 		Metrics:   p.counted(p.serveAdmin),
@@ -136,11 +141,13 @@ func (p *linkerdProxy) Update(snap *proxy.Snapshot) {
 		return
 	}
 	p.config.Store(next)
-	for host, b := range p.balancers {
-		if s := next.services[host]; s != nil {
+	for key, b := range p.balancers {
+		switch s := next.again(b.svc.Load()); {
+		case s != nil:
 			b.update(s)
-		} else {
-			b.update(&service{Service: b.svc.Load().Service})
+		default: // nobody is at that address any more
+			b.close()
+			delete(p.balancers, key)
 		}
 	}
 	p.opaques.recheck(p, next.app)
@@ -154,10 +161,10 @@ func (p *linkerdProxy) balancer(s *service) *balancer {
 	if p.Context().Err() != nil {
 		return nil
 	}
-	b := p.balancers[s.Host]
+	b := p.balancers[s.key()]
 	if b == nil {
 		b = newBalancer(p, s)
-		p.balancers[s.Host] = b
+		p.balancers[s.key()] = b
 	}
 	return b
 }
