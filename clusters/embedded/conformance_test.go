@@ -6,6 +6,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/conformance"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/layered"
 	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/scenarios"
@@ -21,4 +22,18 @@ func TestEmbeddedClustersKeepThePromisesOfClustersWithIstio(t *testing.T) {
 
 func TestEmbeddedClustersKeepThePromisesOfClustersWithLinkerd(t *testing.T) {
 	conformance.Run(t, embedded.New(map[string]proxy.Factory{"linkerd": linkerd.Factory()}), scenarios.MeshEntry{Name: scenarios.MeshLinkerd})
+}
+
+func TestEmbeddedClustersKeepThePromisesOfClustersWithALayeredMesh(t *testing.T) {
+	for name, how := range map[string]scenarios.Layered{
+		"gateway meshed, Linkerd balances": {Gateway: scenarios.GatewayMeshed, Balancing: scenarios.BalancingService},
+		"gateway meshed, Envoy balances":   {Gateway: scenarios.GatewayMeshed, Balancing: scenarios.BalancingEndpoint},
+		"gateway direct":                   {Gateway: scenarios.GatewayDirect},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conformance.Run(t, embedded.New(map[string]proxy.Factory{"layered": layered.Factory()}), scenarios.MeshEntry{
+				Name: scenarios.MeshLayered, Layered: &how,
+			})
+		})
+	}
 }

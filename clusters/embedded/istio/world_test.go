@@ -269,6 +269,7 @@ func decode(t testing.TB, text string) []clusters.Object {
 			"RequestAuthentication": func() clusters.Object { return &security.RequestAuthentication{} },
 			"VirtualService":        func() clusters.Object { return &networking.VirtualService{} },
 			"DestinationRule":       func() clusters.Object { return &networking.DestinationRule{} },
+			"ServiceEntry":          func() clusters.Object { return &networking.ServiceEntry{} },
 		}[kind.Kind]()
 		if err := yaml.Unmarshal([]byte(doc), o); err != nil {
 			t.Fatalf("%v in:\n%s", err, doc)

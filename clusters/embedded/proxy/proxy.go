@@ -59,7 +59,8 @@ type Snapshot struct {
 
 // World is what a proxy can reach.
 type World interface {
-	// Dial opens a TCP connection to addr in cluster to, through whatever the network between the clusters does.
+	// Dial opens a TCP connection to addr in cluster to, through whatever the network between the clusters does. addr is
+	// an Endpoint's, or <Service's Host>:<Port>, which stands for the Service's ClusterIP: kube-proxy draws a ready endpoint.
 	Dial(ctx context.Context, from, to, addr string) (net.Conn, error)
 	// Sink takes access log lines.
 	Sink() evidence.Sink
