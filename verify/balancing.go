@@ -72,7 +72,6 @@ func (x *trial) balanced(d layeredDialect) Check {
 		all.add(&load)
 		c.Witnesses = append(c.Witnesses, load.witness("load", under))
 	}
-	all.lead(reasonNotMeshed)
 	c.Verdict, c.Reason, c.Message, c.Used = all.judge(ok)
 	switch {
 	case c.Verdict == Pass:
