@@ -94,7 +94,21 @@ func (c *config) at(to address) *service {
 	return &service{fallback: toNobody, endpoints: []destination{d}}
 }
 
-// again is what was configured earlier as it is now: nil where nothing is known of its address.
+// remember takes over the pods of an earlier configuration that are endpoints no longer. They end only after they have left
+// the endpoints, and until then a connection to one is still a connection to that pod.
+func (c *config) remember(last *config) {
+	if last == nil || last.pods == nil {
+		return
+	}
+	for at, d := range last.pods {
+		if _, ok := c.pods[at]; !ok {
+			d.left = true
+			c.pods[at] = d
+		}
+	}
+}
+
+// again is what was configured earlier as it is now: nil for an address where no endpoint is.
 func (c *config) again(last *service) *service {
 	if last.fallback == "" {
 		if s := c.services[strings.ToLower(last.Host)]; s != nil {
@@ -102,9 +116,9 @@ func (c *config) again(last *service) *service {
 		}
 		return &service{Service: last.Service}
 	}
-	d := last.endpoints[0]
-	if s := c.at(address{d.Cluster, d.Addr}); last.fallback == toPod && s.fallback == toPod && s.endpoints[0].UID == d.UID {
-		return s
+	was := last.endpoints[0]
+	if is, ok := c.pods[address{was.Cluster, was.Addr}]; ok && !is.left && is.UID == was.UID {
+		return &service{fallback: toPod, endpoints: []destination{is}}
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ var probePaths = []string{"/live", "/ready"}
 type config struct {
 	app, admin *portPolicy
 	services   map[string]*service     // by every name of a Service, in lower case
-	pods       map[address]destination // endpoints by their own addresses; where connections are captured
+	pods       map[address]destination // endpoints by their own addresses, also earlier ones; where connections are captured
 }
 
 // service is what requests can be sent to: a Service, or one address that is none.
@@ -41,6 +41,7 @@ type service struct {
 type destination struct {
 	proxy.Endpoint
 	identity string // "": no identity, and so no TLS
+	left     bool   // it is no endpoint any more, and remembered
 	opaque   bool   // the port is marked so by a Server: no HTTP/2, and the far proxy reads no HTTP
 }
 

@@ -140,12 +140,13 @@ func (p *linkerdProxy) Update(snap *proxy.Snapshot) {
 	if p.Context().Err() != nil {
 		return
 	}
+	next.remember(p.config.Load())
 	p.config.Store(next)
 	for key, b := range p.balancers {
 		switch s := next.again(b.svc.Load()); {
 		case s != nil:
 			b.update(s)
-		default: // nobody is at that address any more
+		default: // or the connection to a pod that is gone would be tried for ever
 			b.close()
 			delete(p.balancers, key)
 		}

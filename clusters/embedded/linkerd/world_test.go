@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/meshproof/meshproof/clusters"
@@ -124,6 +125,9 @@ func (m *testMesh) pod(service string, handler http.HandlerFunc, policy ...strin
 		ServiceAccount: service, Workload: service,
 		Labels:  map[string]string{"app": service, "pod-template-hash": "6d6dfd858d"},
 		AppAddr: p.app.Listener.Addr().String(), Seed: int64(len(m.pods) + 1),
+	}
+	if service == "gw" { // whose connections are captured
+		p.Gateway = &corev1.Container{Name: "gateway"}
 	}
 	if len(policy) > 0 {
 		p.Annotations = map[string]string{defaultPolicy: policy[0]}
