@@ -158,10 +158,10 @@ func configOf(d *appsv1.Deployment, factory *proxy.Factory) (workload.Config, er
 		switch {
 		case isGateway(factory, cs[i]):
 			gateways++
-		case own != nil:
-			return workload.Config{}, fmt.Errorf("%w: container %q beside the workload's, %q", clusters.ErrNotModelled, cs[i].Name, own.Name)
 		case cs[i].Image != workload.Image:
 			return workload.Config{}, fmt.Errorf("%w: image %q; %s is", clusters.ErrNotModelled, cs[i].Image, workload.Image)
+		case own != nil:
+			return workload.Config{}, fmt.Errorf("%w: container %q beside the workload's, %q", clusters.ErrNotModelled, cs[i].Name, own.Name)
 		default:
 			own = &cs[i]
 		}

@@ -277,6 +277,27 @@ func TestAFailedScrapeIsEvidenceAndNoSilence(t *testing.T) {
 	}
 }
 
+func TestEachProxyOfAPodIsARecordOfItsOwnAndOneThatFailsHidesNoOther(t *testing.T) {
+	env, c, k := setUp()
+	c.pods = []clusters.Pod{{
+		PodRef:     evidence.PodRef{Cluster: "east", Service: "ingress", Pod: "ingress-0", UID: "uid"},
+		Containers: []string{"workload", "gateway"}, InitContainers: []string{"istio-proxy"},
+	}}
+	c.page = errors.New("connection refused")
+	if err := Observe(t.Context(), env, "w", "end"); err != nil {
+		t.Fatal(err)
+	}
+	ss := of[*evidence.Scrape](k)
+	if len(ss) != 2 || ss[0].Proxy != "" || ss[0].Error != "connection refused" || ss[1].Proxy != "gateway" || ss[1].Error != "" || ss[1].Body != "g 1\n" {
+		t.Errorf("scrapes: %+v", ss)
+	}
+	for _, s := range ss {
+		if s.At.UID != "uid" || s.Window != "w" || s.Edge != "end" {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 func TestAMissingCallerIsAnError(t *testing.T) {
 	env, _, _ := setUp()
 	a := ask("fresh", 1)
