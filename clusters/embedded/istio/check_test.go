@@ -214,7 +214,6 @@ func TestCheckRefusesWhatIstioReadsOfWorkloads(t *testing.T) {
 		{"http2", port("http2", ""), "spec.ports[0].name"},
 		{"appProtocol grpc", port("http", "grpc"), "spec.ports[0].appProtocol"},
 		{"an EnvoyFilter", &networkingv1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{Name: "f", Namespace: "app"}}, "EnvoyFilter app/f: kind"},
-		{"a ServiceEntry", &networking.ServiceEntry{}, "ServiceEntry"},
 		{"a ConfigMap", &corev1.ConfigMap{}, "ConfigMap"},
 		{"nil", (*corev1.Service)(nil), "nil"},
 		{"a null rule", &security.AuthorizationPolicy{Spec: securityapi.AuthorizationPolicy{Rules: []*securityapi.Rule{nil}}}, "spec.rules[0]"},

@@ -74,10 +74,14 @@ func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 	if c.own == unknownService {
 		c.own = ownService(snap, pod)
 	}
-	for _, svc := range reg {
+	for host, svc := range reg {
+		_, real := snap.Services[host]
 		v := &virtual{service: service{svc.Host, svc.Name, svc.Namespace}, routes: c.routesOf(reg, set, svc)}
 		for _, name := range svc.names {
-			c.hosts[strings.ToLower(name)] = v
+			name = strings.ToLower(name)
+			if real || c.hosts[name] == nil { // a ServiceEntry takes no name from a Service, such as shop.app
+				c.hosts[name] = v
+			}
 		}
 	}
 	return c

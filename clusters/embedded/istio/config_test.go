@@ -247,6 +247,27 @@ spec:
 	}
 }
 
+func TestAServiceEntryTakesNoNameFromAService(t *testing.T) {
+	const host = "shop.app.svc.cluster.local"
+	snap := &proxy.Snapshot{Cluster: "east", Services: map[string]proxy.Service{host: testService(host)}, Objects: decode(t, `
+kind: ServiceEntry
+metadata: {name: shop, namespace: app}
+spec:
+  hosts: [shop.app, shop.global]
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: shop.app.svc.cluster.local}]
+`)}
+	for range 20 { // the order of a map decides nothing
+		c := compile(snap, proxy.Pod{PodRef: evidence.PodRef{Cluster: "east", Namespace: "web"}})
+		for name, want := range map[string]string{"shop.app": host, host: host, "shop.global": "shop.global"} {
+			if v := c.virtualHost(name); v == nil || v.service.host != want {
+				t.Fatalf("%s leads to %+v, want %s", name, v, want)
+			}
+		}
+	}
+}
+
 func TestASubsetHasTheEndpointsWithItsLabels(t *testing.T) {
 	const host = "shop.app.svc.cluster.local"
 	svc := testService(host, map[string]string{"v": "1"}, map[string]string{"v": "2"})
