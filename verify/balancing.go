@@ -67,6 +67,9 @@ func (x *trial) balanced(d layeredDialect) Check {
 			sent += g.total()
 			g.judge(&load, d.balancing)
 		}
+		if sent == 0 {
+			load.invalid("NothingSent", nil, "no workload recorded anything of the gateway's under load, so nothing is known of who balanced it")
+		}
 		under := fmt.Sprintf("so did all %d that are recorded under load", sent)
 		ok += "; " + under
 		all.add(&load)

@@ -270,7 +270,7 @@ func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
 }
 
 func TestTheOrderOfRecordsMadeAtTheSameTimeMakesNoDifference(t *testing.T) {
-	for _, s := range []*scenarios.Scenario{testScenario(scenarios.MeshIstio), testScenario(scenarios.MeshNone), testScenario(scenarios.MeshLinkerd)} {
+	for _, s := range []*scenarios.Scenario{testScenario(scenarios.MeshIstio), testScenario(scenarios.MeshNone), testScenario(scenarios.MeshLinkerd), layeredEdgeScenario(scenarios.GatewayMeshed, scenarios.BalancingService)} {
 		rec := goodRecord(t, s)
 		first, err := json.Marshal(Evaluate(rec))
 		must(t, err)

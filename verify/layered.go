@@ -80,7 +80,7 @@ func (d layeredDialect) sidecars(p *evidence.Pod) (reason, wrong string) {
 		return reasonNotMeshed, "is a stock gateway of Istio's, which Linkerd's injector skips without a word to its owner, so it has no linkerd-proxy and is outside of the mesh: " +
 			"name its Envoy container otherwise than istio-proxy, and give the pod no injection template of Istio's, the annotation sidecar.istio.io/inject: \"false\", and linkerd.io/inject: enabled"
 	case d.gateway == scenarios.GatewayMeshed && proxies == 0:
-		return reasonNotMeshed, "has no linkerd-proxy, so it is outside of the mesh: give it the annotation linkerd.io/inject: enabled"
+		return reasonNotMeshed, "has no linkerd-proxy, so it is outside of the mesh: give it the annotation linkerd.io/inject: enabled, and an image whose name does not begin with gcr.io/istio-release/proxyv2:, which Linkerd's injector skips"
 	case envoys != 1:
 		return reasonSidecars, fmt.Sprintf("has %d containers named %s, want 1: Istio's policy for the edge is enforced there", envoys, gatewayContainer)
 	case d.gateway == scenarios.GatewayMeshed:

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +79,10 @@ func TestTheClassicMistakesWithALayeredGatewayAreNamed(t *testing.T) {
 			{"one request more than anybody sent", grow("before/fresh", sentTo("Service", "shop"), 1), "balancing/gateway", Invalid, "MetricsDisagree"},
 			{"one request less than was sent", grow("before/fresh", sentTo("Service", "cart"), -1), "balancing/gateway", Invalid, "MetricsDisagree"},
 			{"one request less than arrived under load", grow(windowLoad, sentTo("Service", "shop"), -1), "balancing/gateway", Invalid, "MetricsDisagree"},
+			{"nothing that arrived under load", func(_ *testing.T, rec *evidence.Record) {
+				rec.Requests = slices.DeleteFunc(rec.Requests, func(r *evidence.Request) bool { return r.Window == windowLoad && r.At.Service == "shop" })
+				renumber(rec)
+			}, "balancing/gateway", Invalid, "NothingSent"},
 			{"a series that vanished with what it counted", func(t *testing.T, rec *evidence.Record) {
 				cut(t, rec, scenarios.IngressName, "before/established", "end", sentTo("Service", "shop"))
 			}, "balancing/gateway", Invalid, "MetricsDisagree"},
@@ -229,6 +234,37 @@ func TestTheProofOfWhoBalancesDoesNotStandWithoutAnyPieceOfItsEvidence(t *testin
 			if streams[want] == 0 {
 				t.Errorf("%s: uses no %s: %v", way.name, want, streams)
 			}
+		}
+	}
+}
+
+func TestEachSeriesOfTheGatewayThatMovedInAProofWindowIsNeeded(t *testing.T) {
+	for _, way := range layeredWays[:2] {
+		rec := goodRecord(t, layeredEdgeScenario(way.gateway, way.balancing))
+		tried := 0
+		for _, s := range rec.Scrapes {
+			if s.At.Service != scenarios.IngressName || s.Proxy != "" || s.Edge != "end" {
+				continue
+			}
+			body := s.Body
+			start := slices.IndexFunc(rec.Scrapes, func(o *evidence.Scrape) bool {
+				return o.At.UID == s.At.UID && o.Proxy == "" && o.Window == s.Window && o.Edge == "start"
+			})
+			for _, to := range []string{sentTo("Service", "shop"), sentTo("Service", "cart"), sentTo("default", "endpoint")} {
+				was, is := countIn(t, rec.Scrapes[start].Body, to), countIn(t, body, to)
+				if is == was {
+					continue
+				}
+				tried++
+				s.Body = strings.Replace(body, fmt.Sprintf("%s %d\n", to, is), "", 1)
+				if res := Evaluate(rec); res.Verdict == Pass {
+					t.Errorf("%s: it still passes without, at the end of %s on %s:\n%s", way.name, s.Window, podName(s.At), to)
+				}
+			}
+			s.Body = body
+		}
+		if tried < 12 {
+			t.Errorf("%s: only %d series moved", way.name, tried)
 		}
 	}
 }
