@@ -71,7 +71,7 @@ func TestTheMistakesOfLayeredAreFound(t *testing.T) {
 				c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "ECC_SIGNATURE_ALGORITHM" })
 			}
 			return ok
-		}, verify.Fail},
+		}, verify.Invalid}, // no request gets through, so that nothing is proved
 		{"a star for a SPIFFE ID", direct, func(o clusters.Object) bool {
 			a, ok := o.(*linkerdapi.MeshTLSAuthentication)
 			if ok = ok && strings.HasPrefix(a.Name, "shop."); ok {
