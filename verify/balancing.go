@@ -51,11 +51,12 @@ func (x *trial) balanced(d layeredDialect) Check {
 			g.judge(&proof, d.balancing)
 		}
 	}
-	how, observed := "went out over Services: Linkerd's balancing, routes and retries are in use", balances
+	way, means, observed := "went out over Services", "Linkerd's balancing, routes and retries are in use", balances
 	if d.balancing == scenarios.BalancingEndpoint {
-		how, observed = "went to pods that Envoy chose: Linkerd's balancing, routes and retries are not in use at the gateway, as the scenario asks (balancing: endpoint)", balanceNo
+		way, observed = "went to pods that Envoy chose", balanceNo
+		means = "Linkerd's balancing, routes and retries are not in use at the gateway, as the scenario asks (balancing: endpoint)"
 	}
-	ok := fmt.Sprintf("all %d requests that the gateway sent in proof windows %s", sent, how)
+	ok := fmt.Sprintf("all %d requests that the gateway sent in proof windows %s", sent, way)
 	c.Witnesses = append(c.Witnesses,
 		set.witness("sidecar set", "every gateway pod has Linkerd's proxy beside its Envoy"),
 		proof.witness("proof windows", ok))
@@ -70,12 +71,11 @@ func (x *trial) balanced(d layeredDialect) Check {
 		if sent == 0 {
 			load.invalid("NothingSent", nil, "no workload recorded anything of the gateway's under load, so nothing is known of who balanced it")
 		}
-		under := fmt.Sprintf("so did all %d that are recorded under load", sent)
-		ok += "; " + under
+		ok += fmt.Sprintf(", and all %d that are recorded under load", sent)
 		all.add(&load)
-		c.Witnesses = append(c.Witnesses, load.witness("load", under))
+		c.Witnesses = append(c.Witnesses, load.witness("load", fmt.Sprintf("all %d requests of the gateway's that are recorded under load %s", sent, way)))
 	}
-	c.Verdict, c.Reason, c.Message, c.Used = all.judge(ok)
+	c.Verdict, c.Reason, c.Message, c.Used = all.judge(ok + ": " + means)
 	switch {
 	case c.Verdict == Pass:
 		c.Observed = observed
