@@ -159,7 +159,7 @@ func configOf(d *appsv1.Deployment, factory *proxy.Factory) (workload.Config, er
 		case isGateway(factory, cs[i]):
 			gateways++
 		case cs[i].Image != workload.Image:
-			return workload.Config{}, fmt.Errorf("%w: image %q; %s is", clusters.ErrNotModelled, cs[i].Image, workload.Image)
+			return workload.Config{}, fmt.Errorf("%w: container %q with image %q; %s is", clusters.ErrNotModelled, cs[i].Name, cs[i].Image, workload.Image)
 		case own != nil:
 			return workload.Config{}, fmt.Errorf("%w: container %q beside the workload's, %q", clusters.ErrNotModelled, cs[i].Name, own.Name)
 		default:
