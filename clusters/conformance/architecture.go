@@ -5,6 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/meshproof/meshproof/clusters"
 )
 
 // Modelled is the section of ARCHITECTURE.md that lists what is modelled and where a model deviates, for tests that hold
@@ -35,6 +39,25 @@ func Modelled(t testing.TB) string {
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	return strings.Join(strings.Fields(section), " ")
+}
+
+// Unlike wants ARCHITECTURE.md to have a sentence about what a model does not do, and an object that would need it to be
+// refused by check, if by nobody earlier. Either may be empty.
+func Unlike(t testing.TB, sentence, object string, check func([]clusters.Object) error) {
+	t.Helper()
+	if !strings.Contains(Modelled(t), sentence) {
+		t.Errorf("ARCHITECTURE.md does not say: %s", sentence)
+	}
+	if object == "" {
+		return
+	}
+	var raw map[string]any
+	if err := yaml.Unmarshal([]byte(object), &raw); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := clusters.Decode(raw); err == nil && check([]clusters.Object{o}) == nil {
+		t.Errorf("it is taken:\n%s", object)
+	}
 }
 
 // Lists wants the row of a kind in a table of Modelled to have exactly these fields, in backticks.

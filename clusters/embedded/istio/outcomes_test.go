@@ -5,13 +5,9 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
-	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/conformance"
 	"github.com/meshproof/meshproof/internal/oidc"
 )
@@ -96,18 +92,7 @@ func TestEachRowOfThePolicyTableHoldsOrIsListed(t *testing.T) {
 		},
 	} {
 		t.Run(tt.row, func(t *testing.T) {
-			if tt.unlike != "" && !strings.Contains(conformance.Modelled(t), tt.unlike) {
-				t.Errorf("ARCHITECTURE.md does not say: %s", tt.unlike)
-			}
-			if tt.refused != "" {
-				var raw map[string]any
-				if err := yaml.Unmarshal([]byte(tt.refused), &raw); err != nil {
-					t.Fatal(err)
-				}
-				if o, err := clusters.Decode(raw); err == nil && check([]clusters.Object{o}) == nil {
-					t.Error("it is taken")
-				}
-			}
+			conformance.Unlike(t, tt.unlike, tt.refused, check)
 			if len(tt.asks) > 0 {
 				askAll(t, tt.objs, tt.asks)
 			}

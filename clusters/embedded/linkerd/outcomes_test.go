@@ -10,9 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/yaml"
-
-	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/conformance"
 )
 
@@ -183,18 +180,7 @@ func TestEachRowOfThePolicyTableHoldsOrIsListed(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.row, func(t *testing.T) {
-			if tt.unlike != "" && !strings.Contains(conformance.Modelled(t), tt.unlike) {
-				t.Errorf("ARCHITECTURE.md does not say: %s", tt.unlike)
-			}
-			if tt.refused != "" {
-				var raw map[string]any
-				if err := yaml.Unmarshal([]byte(tt.refused), &raw); err != nil {
-					t.Fatal(err)
-				}
-				if o, err := clusters.Decode(raw); err == nil && check([]clusters.Object{o}) == nil {
-					t.Error("it is taken")
-				}
-			}
+			conformance.Unlike(t, tt.unlike, tt.refused, check)
 			if tt.more != nil {
 				tt.more(t)
 			}

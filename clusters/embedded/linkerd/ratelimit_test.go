@@ -241,4 +241,7 @@ spec:
 			t.Errorf("%s: %+v, want %d", id, a, want)
 		}
 	}
+	if a := shop.plain("GET", "/", "L5d-Client-Id", cartID); a.code != http.StatusNotFound {
+		t.Errorf("in plaintext: %+v", a)
+	}
 }
