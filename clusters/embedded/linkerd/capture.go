@@ -20,7 +20,7 @@ func StartGateway(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (prox
 	if pod.Gateway == nil {
 		return nil, nil, fmt.Errorf("starting the proxy of %s in cluster %s: the pod has no gateway whose connections it would capture", pod.Pod, pod.Cluster)
 	}
-	p, err := start(pod, world, first)
+	p, err := start(pod, world, first, time.Now)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/clusters/linkerdapi"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -60,6 +62,8 @@ func checkObject(o clusters.Object) []error {
 		r.meshTLS(o)
 	case *linkerdapi.NetworkAuthentication:
 		r.network(o)
+	case *linkerdapi.HTTPLocalRateLimitPolicy:
+		r.rateLimit(o)
 	case *corev1.Namespace:
 		known = injection
 		r.injection("metadata", o.Annotations)
@@ -183,6 +187,7 @@ func (r *report) server(s *linkerdapi.Server) {
 var routeFields = []string{
 	"parentRefs[].group", "parentRefs[].kind", "parentRefs[].namespace", "parentRefs[].name",
 	"rules[].name", "rules[].matches[].method", "rules[].matches[].path.type", "rules[].matches[].path.value",
+	"rules[].matches[].headers[].type", "rules[].matches[].headers[].name", "rules[].matches[].headers[].value",
 }
 
 func (r *report) route(namespace string, spec *gateway.HTTPRouteSpec) {
@@ -215,6 +220,22 @@ var methods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIO
 func (r *report) match(path string, m gateway.HTTPRouteMatch) {
 	if m.Method != nil && !slices.Contains(methods, string(*m.Method)) {
 		r.Refuse(path+".method", "%q is none of %s; %s", *m.Method, strings.Join(methods, ", "), byController)
+	}
+	seen := map[string]bool{}
+	for i, h := range m.Headers {
+		at, name := fmt.Sprintf("%s.headers[%d]", path, i), http.CanonicalHeaderKey(string(h.Name))
+		if h.Type != nil && *h.Type != gateway.HeaderMatchExact {
+			r.Refuse(at+".type", "%q: the model knows Exact; %s", *h.Type, useReal)
+		}
+		switch {
+		case h.Name == "" || !isTokens(string(h.Name)):
+			r.Refuse(at+".name", "%q is no name of a header; %s", h.Name, byController)
+		case !relay.Passable(name, nil):
+			r.Refuse(at+".name", "%s ends at the proxy, and what it then sees of it is not modelled", name)
+		case seen[name]:
+			r.Refuse(at+".name", "%s is there already, and the second one would have no effect by the Gateway API's rules", name)
+		}
+		seen[name] = true
 	}
 	if m.Path == nil {
 		return
@@ -292,6 +313,41 @@ func (r *report) network(a *linkerdapi.NetworkAuthentication) {
 	}
 }
 
+func (r *report) rateLimit(p *linkerdapi.HTTPLocalRateLimitPolicy) {
+	spec := p.Spec
+	switch t := spec.TargetRef; {
+	case t.Kind != "Server" || t.Group != linkerdapi.Group:
+		r.Refuse("spec.targetRef", "%s of group %q is no Server of group %s; %s", t.Kind, t.Group, linkerdapi.Group, byController)
+	case t.Name == "":
+		r.Refuse("spec.targetRef.name", "it is missing; %s", byController)
+	case t.Namespace != "":
+		r.Refuse("spec.targetRef.namespace", "a Server stands in the policy's own namespace; %s", byController)
+	}
+	rate := func(at string, n uint32) {
+		switch {
+		case n == 0:
+			r.Refuse(at+".requestsPerSecond", "it must be more than 0; %s", byController)
+		case spec.Total != nil && n > spec.Total.RequestsPerSecond:
+			r.Refuse(at+".requestsPerSecond", "%d is more than the total of %d; %s", n, spec.Total.RequestsPerSecond, byController)
+		}
+	}
+	if spec.Total != nil {
+		rate("spec.total", spec.Total.RequestsPerSecond)
+	}
+	if spec.Identity != nil {
+		rate("spec.identity", spec.Identity.RequestsPerSecond)
+	}
+	for i, o := range spec.Overrides {
+		at := fmt.Sprintf("spec.overrides[%d]", i)
+		rate(at, o.RequestsPerSecond)
+		for j, c := range o.ClientRefs {
+			if c.Kind != "ServiceAccount" || c.Group != "" && c.Group != "core" || c.Name == "" {
+				r.Refuse(fmt.Sprintf("%s.clientRefs[%d]", at, j), "it is no ServiceAccount; %s", byController)
+			}
+		}
+	}
+}
+
 // fields refuses what is set under spec and not in the list.
 func (r *report) fields(spec any, allowed []string) {
 	data, err := json.Marshal(spec)
@@ -325,10 +381,22 @@ func (r *report) walk(at, pattern string, v any, allowed []string) {
 	}
 }
 
-// checkTogether refuses what only several objects together make ambiguous: two Servers for one port of a pod.
+// checkTogether refuses what only several objects together make ambiguous: two Servers for one port of a pod, and two
+// limits on the rate of one Server.
 func checkTogether(objs []clusters.Object) []error {
 	set := settingsOf(slices.DeleteFunc(slices.Clone(objs), proxy.IsNil))
 	var errs []error
+	limited := map[string]string{}
+	for _, l := range set.limits {
+		key := l.Namespace + "/" + l.Spec.TargetRef.Name
+		if other, ok := limited[key]; ok {
+			r := newReport(l)
+			r.Refuse("spec.targetRef", "HTTPLocalRateLimitPolicy %s has Server %s already, and Linkerd accepts the older one alone", other, l.Spec.TargetRef.Name)
+			errs = append(errs, r.Errs...)
+			continue
+		}
+		limited[key] = l.Name
+	}
 	for _, o := range objs {
 		d, ok := o.(*appsv1.Deployment)
 		if !ok || proxy.IsNil(o) {

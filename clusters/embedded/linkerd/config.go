@@ -50,6 +50,7 @@ type settings struct {
 	servers  []*linkerdapi.Server
 	routes   []httpRoute
 	policies []*linkerdapi.AuthorizationPolicy
+	limits   []*linkerdapi.HTTPLocalRateLimitPolicy
 	authns   authentications
 	services map[string]*corev1.Service // by namespace/name
 }
@@ -79,6 +80,8 @@ func settingsOf(objs []clusters.Object) settings {
 			s.routes = append(s.routes, httpRoute{o, gateway.GroupName, &o.Spec})
 		case *linkerdapi.AuthorizationPolicy:
 			s.policies = append(s.policies, o)
+		case *linkerdapi.HTTPLocalRateLimitPolicy:
+			s.limits = append(s.limits, o)
 		case *linkerdapi.MeshTLSAuthentication:
 			s.authns.mesh[key] = o
 		case *linkerdapi.NetworkAuthentication:
@@ -89,6 +92,7 @@ func settingsOf(objs []clusters.Object) settings {
 	}
 	slices.SortStableFunc(s.servers, proxy.OldestFirst)
 	slices.SortStableFunc(s.routes, proxy.OldestFirst)
+	slices.SortStableFunc(s.limits, proxy.OldestFirst)
 	slices.SortStableFunc(s.policies, func(a, b *linkerdapi.AuthorizationPolicy) int { return cmp.Compare(a.Name, b.Name) })
 	return s
 }
@@ -183,6 +187,7 @@ func (s *settings) port(pod proxy.Pod, port int, fallback string) *portPolicy {
 			return ref.Kind == "Namespace" || ref.Kind == "Server" && ref.Name == srv.Name
 		}), defaultAuthorizations(srv.Spec.AccessPolicy)...)
 		p.routes = s.routesOf(srv)
+		p.limits = s.limitsOf(srv)
 	}
 	if len(p.routes) == 0 { // an attached route turns these off, and with them the probes
 		if port == adminPort {
@@ -190,6 +195,7 @@ func (s *settings) port(pod proxy.Pod, port int, fallback string) *portPolicy {
 		}
 		p.routes = append(p.routes, route{meta: byDefault("default"), rules: [][]routeMatch{{}}})
 	}
+	p.limiter = newLimiter(p.limits)
 	return p
 }
 

@@ -2,6 +2,7 @@ package linkerd
 
 import (
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -27,7 +28,7 @@ func Factory() proxy.Factory {
 		Inject: inject,
 		Check:  check,
 		Start: func(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (proxy.Proxy, error) {
-			return start(pod, world, first)
+			return start(pod, world, first, time.Now)
 		},
 	}
 }

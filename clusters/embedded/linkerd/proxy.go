@@ -45,7 +45,7 @@ type linkerdProxy struct {
 
 var _ proxy.Proxy = (*linkerdProxy)(nil)
 
-func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (*linkerdProxy, error) {
+func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot, clock func() time.Time) (*linkerdProxy, error) {
 	failed := func(err error) error {
 		return fmt.Errorf("starting the proxy of %s in cluster %s: %w", pod.Pod, pod.Cluster, err)
 	}
@@ -54,7 +54,7 @@ func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (*linkerdPro
 		return nil, failed(fmt.Errorf("the cluster has no certificate authority"))
 	}
 	p := &linkerdProxy{
-		pod: pod, world: world, metrics: newMetrics(time.Now), dice: relay.NewDice(pod.Seed), clock: time.Now,
+		pod: pod, world: world, metrics: newMetrics(clock), dice: relay.NewDice(pod.Seed), clock: clock,
 		balancers: map[string]*balancer{},
 	}
 	var err error
@@ -141,6 +141,9 @@ func (p *linkerdProxy) Update(snap *proxy.Snapshot) {
 		return
 	}
 	next.remember(p.config.Load())
+	if old := p.config.Load(); old != nil {
+		next.app, next.admin = next.app.unlessEqual(old.app), next.admin.unlessEqual(old.admin)
+	}
 	p.config.Store(next)
 	for key, b := range p.balancers {
 		switch s := next.again(b.svc.Load()); {
