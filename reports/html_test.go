@@ -69,6 +69,7 @@ func pages(t *testing.T) map[string]string {
 	return map[string]string{
 		"full":     render(t, Build(rec, res)),
 		"blocks":   render(t, Build(record(t, 2), result(2))),
+		"four":     render(t, Build(recordOf(t, fourMeshes, 1), resultOf(fourMeshes, 1))),
 		"partial":  render(t, Build(rec, &partial)),
 		"empty":    render(t, Build(nil, nil)),
 		"hostile":  render(t, Build(hostileRecord(t), hostileResult())),
@@ -77,7 +78,7 @@ func pages(t *testing.T) map[string]string {
 }
 
 func TestEachPageIsBalancedNamesItsPartsOnceAndLoadsNothing(t *testing.T) {
-	void := map[string]bool{"meta": true, "link": true, "br": true}
+	void := map[string]bool{"meta": true, "link": true, "br": true, "input": true}
 	for name, page := range pages(t) {
 		t.Run(name, func(t *testing.T) {
 			balanced(t, page, void)
@@ -107,7 +108,7 @@ func TestEachPageIsBalancedNamesItsPartsOnceAndLoadsNothing(t *testing.T) {
 					t.Errorf("the page has a <%s>", n.Data)
 				case "main":
 					mains++
-				case "h1", "h2", "h3":
+				case "h1", "h2", "h3", "h4":
 					l := int(n.Data[1] - '0')
 					if l > level+1 {
 						t.Errorf("heading %q goes from level %d to %d", text(n), level, l)
@@ -183,8 +184,8 @@ func balanced(t *testing.T, page string, void map[string]bool) {
 func TestEachChartIsThereIsXMLAndShowsSomething(t *testing.T) {
 	page := pages(t)["full"]
 	charts := regexp.MustCompile(`(?s)<svg xmlns.*?</svg>`).FindAllString(page, -1)
-	if len(charts) != 3 { // one of latency, two over time
-		t.Fatalf("%d charts, want 3", len(charts))
+	if len(charts) != 4 { // one of latency, three over time: both meshes, then each
+		t.Fatalf("%d charts, want 4", len(charts))
 	}
 	for i, c := range charts {
 		d := xml.NewDecoder(strings.NewReader(c))
@@ -243,7 +244,7 @@ func TestAnEmptyPartOfThePageSaysWhy(t *testing.T) {
 			seen = append(seen, text(n))
 		}
 	}
-	if len(seen) != 7 { // checks, latency, time, policy, faults, findings, passed
+	if len(seen) != 8 { // meshes, checks, latency, time, policy, faults, findings, passed
 		t.Errorf("%d parts say why they are empty: %q", len(seen), seen)
 	}
 }
@@ -347,7 +348,7 @@ func TestThePolicyMatrixTellsGapsFromHolesAndMarksWhereMeshesDiffer(t *testing.T
 	other := cell
 	other.Cluster, other.Observed, other.Verdict = "west", "refused", verify.Fail
 	v = Build(nil, &verify.Result{Cells: []verify.Cell{cell, other}, Trials: []verify.Trial{{Trial: tr}}}).policyView()
-	if a := v.Callers[0].Callees[0].Lines[0]; !a.Off || a.Answers[0].Observed != "mixed" || a.Answers[0].Verdict != verify.Fail {
+	if a := v.Callers[0].Lines[0]; !a.Off || a.Answers[0].Observed != "mixed" || a.Answers[0].Verdict != verify.Fail {
 		t.Errorf("got %+v", a)
 	}
 }
@@ -359,7 +360,7 @@ func TestTokensAtTheEdgeAreShownByKindWithWhatEachMeshMadeOfThem(t *testing.T) {
 	var got []string
 	for _, l := range lines {
 		for i, a := range l.Answers {
-			got = append(got, strings.Join([]string{l.Words, l.Claims, l.Expected, l.Wanted, r.Meshes[i], a.Observed, a.Status, a.Cause, string(a.Verdict)}, "|"))
+			got = append(got, strings.Join([]string{l.Words, l.Claims, l.Expected, l.Wanted, r.Meshes[i], a.Observed, a.Status(), a.Cause(), string(a.Verdict)}, "|"))
 		}
 	}
 	want := []string{
@@ -409,7 +410,7 @@ func TestOnlyADemonstratedGapIsNoDifferenceBetweenMeshes(t *testing.T) {
 		for _, x := range c.cells {
 			res.Trials = append(res.Trials, verify.Trial{Trial: x.Trial})
 		}
-		l := Build(nil, res).policyView().Callers[0].Callees[0].Lines[0]
+		l := Build(nil, res).policyView().Callers[0].Lines[0]
 		if l.Gap != c.gap || l.Off != c.off || l.Between != c.between {
 			t.Errorf("%s: gap %v, off %v, differ %v; want %v, %v, %v", c.name, l.Gap, l.Off, l.Between, c.gap, c.off, c.between)
 		}

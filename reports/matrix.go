@@ -40,6 +40,7 @@ func matrix(r *Report) []Row {
 		for _, m := range r.Meshes {
 			row.Cells = append(row.Cells, aggregate(r, m, places[id][m], owed[m]))
 		}
+		row.compare()
 		rows = append(rows, *row)
 	}
 	slices.SortStableFunc(rows, func(a, b Row) int { return kindPlace(a.Kind) - kindPlace(b.Kind) })
@@ -53,19 +54,27 @@ func kindPlace(kind string) int {
 	return len(kindOrder)
 }
 
+// allBlocks says that a check belongs to a mesh and not to one of its trials: it takes all blocks together.
+func (c *Check) allBlocks() bool { return c.Block < 1 }
+
 // aggregate gives the worst verdict of one check and mesh. A PASS in some blocks does not stand for blocks that lack
 // the check.
 func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell {
 	cell := RowCell{Mesh: mesh, Of: len(owed), Check: -1}
-	judged := map[int]bool{}
+	judged, whole := map[int]bool{}, false
 	for _, i := range places {
 		c := r.Checks[i]
 		judged[c.Block] = true
+		whole = whole || c.allBlocks()
 		if cell.Check < 0 || rank(c.Verdict) > rank(cell.Verdict) {
 			cell.Verdict, cell.Observed, cell.Limit, cell.Check = c.Verdict, c.Observed, c.Limit, i
 		}
 	}
 	if cell.Check < 0 {
+		return cell
+	}
+	if whole {
+		cell.Of = 0
 		return cell
 	}
 	cell.Of = max(cell.Of, len(judged))
@@ -84,5 +93,25 @@ func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell 
 			cell.Blocks++
 		}
 	}
+	cell.spread(r, places)
 	return cell
+}
+
+// spread fills in what the figures of several blocks come to, where each block has one.
+func (c *RowCell) spread(r *Report, places []int) {
+	if len(places) < 2 {
+		return
+	}
+	var values []float64
+	unit := ""
+	for _, i := range places {
+		q, ok := quantityOf(r.Checks[i].Observed)
+		if !ok || (unit != "" && unit != q.unit) {
+			return
+		}
+		unit = q.unit
+		values = append(values, q.value)
+	}
+	c.Median = quantity{median(values), unit}.String()
+	c.Lowest, c.Highest = quantity{slices.Min(values), unit}.String(), quantity{slices.Max(values), unit}.String()
 }

@@ -228,7 +228,7 @@ func TestFiguresAreWrittenWithThreeDigitsAndTheirUnit(t *testing.T) {
 
 func TestLabelsOfBandsDoNotTouchEachOther(t *testing.T) {
 	x := scale{min: 0, max: 10, from: marginLeft, to: width - marginRight}
-	lanes := packLanes([]Span{{1, 2, "first"}, {1.5, 3, "second, which is long"}, {4.9, 5, "third"}, {9.9, 10, "at the end of the axis"}}, x)
+	lanes, _ := packLanes([]Span{{1, 2, "first"}, {1.5, 3, "second, which is long"}, {4.9, 5, "third"}, {9.9, 10, "at the end of the axis"}}, x)
 	type box struct{ l, r float64 }
 	rows := map[int][]box{}
 	for _, l := range lanes {
