@@ -20,7 +20,7 @@ const micros = "µs"
 
 // quantityOf reads a figure as checks write it: a duration ("47.679ms") or a percentage, with or without words after it.
 func quantityOf(s string) (quantity, bool) {
-	if d, err := time.ParseDuration(strings.ReplaceAll(s, " ", "")); err == nil {
+	if d, err := time.ParseDuration(strings.ReplaceAll(s, " ", "")); err == nil && strings.HasSuffix(s, "s") { // not "0", a count
 		return quantity{float64(d) / float64(time.Microsecond), micros}, true
 	}
 	number, words, ok := strings.Cut(s, "%")

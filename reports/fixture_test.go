@@ -202,6 +202,13 @@ func resultOf(meshes []string, blocks int) *verify.Result {
 					verify.Witness{Name: "client record", Verdict: verify.Fail, Message: "the client saw 200", Used: ref(evidence.Probes, first, first+1, first+2, first+3, 9999)},
 					verify.Witness{Name: "access log", Verdict: verify.Pass, Message: "agrees with the workload"})
 			}
+			if len(meshes) > 2 {
+				v := verify.Pass
+				if none || mesh == "linkerd" {
+					v = verify.Gap
+				}
+				check(verify.KindIdentity, "shop", v, "Claims", "what came of users' tokens at shop", "", "")
+			}
 			check(verify.KindLatency, "buyers warm p99", verify.Pass, "WithinBudget", "p99 stayed within its budget.", "24.1 ms", "100 ms")
 			if mesh != "none" && mesh != "istio" {
 				check(verify.KindLatency, "buyers spike p99", verify.Pass, "WithinBudget", "p99 stayed within its budget.", fmt.Sprintf("%dms", 120+60*mi-7*b), "250 ms")

@@ -103,10 +103,13 @@ func (r *Report) figureOf(c RowCell) (figure, note string) {
 	if c.Of == 1 {
 		return figure, ""
 	}
-	note = fmt.Sprintf("%s in %d of %d blocks", c.Verdict, c.Blocks, c.Of)
+	note = fmt.Sprintf("all %d blocks", c.Of)
+	if c.Blocks < c.Of {
+		note = fmt.Sprintf("%s in %d of %d blocks", c.Verdict, c.Blocks, c.Of)
+	}
 	if c.Median != "" {
 		figure = "median " + readable(c.Median)
-		note = fmt.Sprintf("%s to %s; %s", readable(c.Lowest), readable(c.Highest), note)
+		note = fmt.Sprintf("%s to %s, %s", readable(c.Lowest), readable(c.Highest), note)
 	}
 	return figure, note
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/meshproof/meshproof/reports/chart"
 	"github.com/meshproof/meshproof/verify"
 )
 
@@ -26,9 +25,9 @@ type card struct {
 
 // kindLine is one kind of check over all meshes.
 type kindLine struct {
-	Kind, Title, Asks string
-	Differ            bool // verdicts differ between meshes
-	Cells             []kindCell
+	Title  string
+	Differ bool // verdicts differ between meshes
+	Cells  []kindCell
 }
 
 // kindCell is all checks of one kind of one mesh.
@@ -56,8 +55,8 @@ func (r *Report) overview() *overview {
 		byKind[row.Kind] = append(byKind[row.Kind], row)
 	}
 	for _, k := range kinds {
-		l := kindLine{Kind: k}
-		l.Title, l.Asks = kindTitle(k)
+		title, _ := kindTitle(k)
+		l := kindLine{Title: title}
 		sum := Row{Kind: k}
 		for i, m := range r.Meshes {
 			cell, merged := r.kindCell(byKind[k], i)
@@ -77,16 +76,16 @@ func (r *Report) overview() *overview {
 // kindCell takes the rows of one kind together for the mesh in a column.
 func (r *Report) kindCell(rows []Row, column int) (kindCell, RowCell) {
 	worst := RowCell{Check: -1}
-	count := map[verify.Verdict]int{}
+	tally := map[verify.Verdict]int{}
 	checks := 0
-	used, figure := -1.0, ""
+	used, figure := 0.0, ""
 	for _, row := range rows {
 		c := row.Cells[column]
 		if c.Check < 0 {
 			continue
 		}
 		checks++
-		count[c.Verdict]++
+		tally[c.Verdict]++
 		if worst.Check < 0 || rank(c.Verdict) > rank(worst.Verdict) {
 			worst = c
 		}
@@ -94,7 +93,8 @@ func (r *Report) kindCell(rows []Row, column int) (kindCell, RowCell) {
 		limit, okL := quantityOf(c.Limit)
 		if okQ && okL && q.unit == limit.unit && limit.value > 0 && q.value/limit.value > used {
 			used = q.value / limit.value
-			figure = fmt.Sprintf("up to %s of the limit (%s)", chart.Percent(used), subject(row.Kind, row.Subject))
+			observed, most := figures(q.String(), c.Limit)
+			figure = fmt.Sprintf("nearest its limit: %s of %s (%s)", observed, most, subject(row.Kind, row.Subject))
 		}
 	}
 	if checks == 0 {
@@ -102,21 +102,45 @@ func (r *Report) kindCell(rows []Row, column int) (kindCell, RowCell) {
 	}
 	var rest []string
 	for _, v := range []verify.Verdict{verify.Error, verify.Fail, verify.Invalid, verify.Gap, verify.Skipped} {
-		if n := count[v]; n > 0 {
+		if n := tally[v]; n > 0 {
 			rest = append(rest, fmt.Sprintf("%d %s", n, v))
 		}
 	}
-	words := fmt.Sprintf("%d of %s", count[verify.Pass], countOf(checks, rows[0].Kind))
+	words := fmt.Sprintf("%d of %s", tally[verify.Pass], countOf(checks, rows[0].Kind))
+	if good, asked := r.answered(rows[0].Kind, r.Meshes[column]); asked > 0 {
+		words = fmt.Sprintf("%d of %s as expected", good, count(asked, "answer"))
+	}
 	if len(rest) > 0 {
 		words += "; " + strings.Join(rest, ", ")
 	}
 	verdict := worst.Verdict
-	if verdict == verify.Skipped && count[verify.Pass] > 0 {
+	if verdict == verify.Skipped && tally[verify.Pass] > 0 {
 		// What cannot be judged here takes nothing from what was; the count beside says how many there are.
 		verdict = verify.Pass
 		worst.Verdict = verify.Pass
 	}
 	return kindCell{Verdict: verdict, Count: words, Figure: figure}, worst
+}
+
+// answered counts the answers of a mesh to questions of one kind, and those that are as expected.
+func (r *Report) answered(kind, mesh string) (good, asked int) {
+	switch kind {
+	case verify.KindPolicy:
+		for _, c := range r.Cells {
+			if c.Mesh == mesh {
+				asked++
+				good += oneIf(c.Observed == c.Expected)
+			}
+		}
+	case verify.KindIdentity:
+		for _, c := range r.Tokens {
+			if c.Mesh == mesh {
+				asked++
+				good += oneIf(c.Observed == c.Expected)
+			}
+		}
+	}
+	return good, asked
 }
 
 // countOf counts checks in the words of their kind.
@@ -157,7 +181,10 @@ func (r *Report) cards() []card {
 			c.Verdict, c.Message = verify.Invalid, "The mesh was to run and left no trial."
 		}
 		if ran > 1 {
-			c.Blocks = fmt.Sprintf("%s in %d of %d blocks", c.Verdict, same, ran)
+			c.Blocks = fmt.Sprintf("all %d blocks", ran)
+			if same < ran {
+				c.Blocks = fmt.Sprintf("%s in %d of %d blocks", c.Verdict, same, ran)
+			}
 		}
 		var kinds []string
 		for i := range r.Checks {
