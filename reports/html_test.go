@@ -69,6 +69,7 @@ func pages(t *testing.T) map[string]string {
 	return map[string]string{
 		"full":     render(t, Build(rec, res)),
 		"blocks":   render(t, Build(record(t, 2), result(2))),
+		"one":      render(t, Build(recordOf(t, twoMeshes[1:], 1), resultOf(twoMeshes[1:], 1))),
 		"four":     render(t, Build(recordOf(t, fourMeshes, 1), resultOf(fourMeshes, 1))),
 		"partial":  render(t, Build(rec, &partial)),
 		"empty":    render(t, Build(nil, nil)),
