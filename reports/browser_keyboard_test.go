@@ -41,7 +41,7 @@ func TestEverythingThatCanBeOperatedIsReachedByTabAndShowsIt(t *testing.T) {
 			t.Run(name+", "+scheme, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 				defer cancel()
-				open(t, ctx, name, pages(t)[name], scheme, 1200)
+				open(t, ctx, name, pageOf(t, name), scheme, 1200)
 				n := ask[int](t, ctx, watchFocus)
 				if n < 20 {
 					t.Fatalf("only %d things to operate are found", n)
@@ -83,7 +83,7 @@ func press(t *testing.T, ctx context.Context, focus, key string) {
 
 func TestTheSkipLinkLeadsToTheComparison(t *testing.T) {
 	ctx := browser(t)
-	open(t, ctx, "four", pages(t)["four"], "light", 1200)
+	open(t, ctx, "four", pageOf(t, "four"), "light", 1200)
 	press(t, ctx, ".skip", kb.Enter)
 	if top := ask[float64](t, ctx, `document.querySelector('#meshes').getBoundingClientRect().top`); top < -5 || top > 40 {
 		t.Errorf("the comparison stands at %v px", top)
@@ -92,7 +92,7 @@ func TestTheSkipLinkLeadsToTheComparison(t *testing.T) {
 
 func TestDetailsOpenAndCloseByEnterAndBySpace(t *testing.T) {
 	ctx := browser(t)
-	open(t, ctx, "four", pages(t)["four"], "light", 1200)
+	open(t, ctx, "four", pageOf(t, "four"), "light", 1200)
 	n := ask[int](t, ctx, `(() => { const all = [...document.querySelectorAll('details')]; all.forEach((d, i) => { for (let p = d; p; p = p.parentElement.closest('details')) p.open = p !== d || p.open; d.querySelector('summary').id = 'sum-' + i }); return all.length })()`)
 	if n < 8 {
 		t.Fatalf("%d details", n)
@@ -115,7 +115,7 @@ func TestDetailsOpenAndCloseByEnterAndBySpace(t *testing.T) {
 func TestAVerdictLeadsToItsCheckEvenInAFold(t *testing.T) {
 	ctx := browser(t)
 	for _, class := range []string{"pass", "fail", "gap", "skipped"} {
-		open(t, ctx, "four", pages(t)["four"], "light", 1200)
+		open(t, ctx, "four", pageOf(t, "four"), "light", 1200)
 		ask[bool](t, ctx, fmt.Sprintf("(() => { document.querySelector('.matrix a.cell:has(.v-%s)').id = 'the-cell'; return true })()", class))
 		press(t, ctx, "#the-cell", kb.Enter)
 		seen, err := chromedp.Run(ctx, chromedp.Poll[bool](`(() => { const e = document.querySelector(':target'); if (!e) return false; const r = e.getBoundingClientRect(); return e.checkVisibility({contentVisibilityAuto: true}) && r.top > -5 && r.top < 800 })()`, chromedp.WithPollingTimeout(10*time.Second)))
@@ -130,7 +130,7 @@ const shown = `(table => { const n = {}; for (const tr of document.querySelector
 
 func TestFiltersLeaveOnlyWhatDiffersAndWorkByKeyboard(t *testing.T) {
 	ctx := browser(t)
-	open(t, ctx, "four", pages(t)["four"], "light", 1200)
+	open(t, ctx, "four", pageOf(t, "four"), "light", 1200)
 	count := func(table string) map[string]int { return ask[map[string]int](t, ctx, shown+"('"+table+"')") }
 	number := func(label string) int {
 		return ask[int](t, ctx, fmt.Sprintf(`Number(document.querySelector('label[for=%s]').textContent.match(/\((\d+)/)[1])`, label))

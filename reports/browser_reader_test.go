@@ -102,7 +102,7 @@ func TestAScreenReaderFindsLandmarksHeadingsTablesAndChartsByName(t *testing.T) 
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
-			open(t, ctx, name, pages(t)[name], "light", 1200)
+			open(t, ctx, name, pageOf(t, name), "light", 1200)
 			ask[bool](t, ctx, `(() => { for (const d of document.querySelectorAll('details')) d.open = true; return true })()`)
 			root := tree(t, ctx)
 			if root.name == "" || ask[string](t, ctx, "document.documentElement.lang") != "en" {
@@ -124,7 +124,7 @@ func TestAScreenReaderFindsLandmarksHeadingsTablesAndChartsByName(t *testing.T) 
 				t.Errorf("%d tables are read as layout", n)
 			}
 			charts := root.all("image")
-			if want := strings.Count(pages(t)[name], `role="img"`); len(charts) != want {
+			if want := strings.Count(pageOf(t, name), `role="img"`); len(charts) != want {
 				t.Errorf("%d charts are read, want %d", len(charts), want)
 			}
 			for _, c := range charts {
@@ -174,7 +174,7 @@ func names(t *testing.T, root *heardNode) {
 
 func TestAScreenReaderHearsEachVerdictAndWhatDiffers(t *testing.T) {
 	ctx := browser(t)
-	open(t, ctx, "four", pages(t)["four"], "light", 1200)
+	open(t, ctx, "four", pageOf(t, "four"), "light", 1200)
 	root := tree(t, ctx)
 	i := slices.IndexFunc(root.all("table"), func(h *heardNode) bool { return strings.HasPrefix(h.name, "Verdict of every check") })
 	if i < 0 {
@@ -217,7 +217,7 @@ func TestAPrintedPageHoldsEverythingWithinThePaper(t *testing.T) {
 	ctx := browser(t)
 	for _, name := range []string{"one", "four", "blocks"} {
 		// A filter that is set on the screen must not leave rows out on paper.
-		open(t, ctx, name, strings.Replace(pages(t)[name], `id="checks-differ"`, `id="checks-differ" checked`, 1), "dark", 688)
+		open(t, ctx, name, strings.Replace(pageOf(t, name), `id="checks-differ"`, `id="checks-differ" checked`, 1), "dark", 688)
 		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}); err != nil {
 			t.Fatal(err)
 		}
