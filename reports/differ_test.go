@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/verify"
 )
 
@@ -82,36 +81,6 @@ func TestAnswersThatAreNotAsMostAreAreMarkedAndOfEqualsThoseNotExpected(t *testi
 		if marks != c.marks {
 			t.Errorf("%s: marked %q, want %q", c.name, marks, c.marks)
 		}
-	}
-}
-
-// TestACheckOverAllBlocksCountsForItsMesh: it belongs to no trial, and must not be lost for that.
-func TestACheckOverAllBlocksCountsForItsMesh(t *testing.T) {
-	tr := func(block int) evidence.Trial { return evidence.Trial{Block: block, Mesh: "istio"} }
-	res := &verify.Result{Verdict: verify.Fail}
-	for b := range 2 {
-		res.Trials = append(res.Trials, verify.Trial{Trial: tr(b + 1), Verdict: verify.Pass, Message: "fine"})
-		res.Checks = append(res.Checks, verify.Check{ID: "run/whole", Kind: verify.KindRun, Subject: "whole", Trial: tr(b + 1), Verdict: verify.Pass})
-	}
-	res.Checks = append(res.Checks, verify.Check{ID: "errors/x", Kind: verify.KindErrors, Subject: "x", Trial: tr(0), Verdict: verify.Fail, Message: "worse than the baseline"})
-	r := Build(nil, res)
-	if c := r.cards()[0]; c.Verdict != verify.Fail || c.Message != "worse than the baseline" || c.Blocks != "over all blocks" {
-		t.Errorf("the mesh's column is headed %+v", c)
-	}
-	junitDoc, err := junit(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`name="unnamed run / istio / all blocks"`, "worse than the baseline"} {
-		if !strings.Contains(string(junitDoc), want) {
-			t.Errorf("JUnit lacks %q", want)
-		}
-	}
-	if got := string(summary(r)); !strings.Contains(got, "errors/x (istio, all blocks): worse than the baseline") {
-		t.Errorf("the summary lacks it:\n%s", got)
-	}
-	if got := render(t, r); !strings.Contains(got, "istio, all blocks") {
-		t.Error("the page lacks it")
 	}
 }
 

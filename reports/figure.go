@@ -25,7 +25,7 @@ func quantityOf(s string) (quantity, bool) {
 	}
 	number, words, ok := strings.Cut(s, "%")
 	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	if !ok || err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+	if !ok || err != nil || math.IsNaN(v) || math.IsInf(v, 0) || strings.ContainsAny(words, "0123456789") { // a range is no figure
 		return quantity{}, false
 	}
 	return quantity{v, "%" + words}, true

@@ -40,7 +40,7 @@ func TestAQuantityIsReadWithItsUnitAndWrittenAsItWas(t *testing.T) {
 			t.Errorf("%q is %+v (%v), written %q", c.in, q, ok, q)
 		}
 	}
-	for _, no := range []string{"", "0", "12", "24 of 24", "not judged", "NaN%", "Inf%", "%", "half a %"} {
+	for _, no := range []string{"", "0", "12", "24 of 24", "not judged", "NaN%", "Inf%", "%", "half a %", "-0.1% to 0.4%", "1ms to 3ms"} {
 		if q, ok := quantityOf(no); ok {
 			t.Errorf("%q is read as %+v", no, q)
 		}

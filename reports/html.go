@@ -110,12 +110,12 @@ func (r *Report) class(mesh string) string {
 	return "s5"
 }
 
-// trialName names a trial: its mesh, and its block where there are several; and what takes all blocks of a mesh together.
+// trialName names a trial: its mesh, and its block where there are several.
 func (r *Report) trialName(mesh string, block int) string {
-	if block < 1 {
-		return mesh + ", all blocks"
-	}
-	if r.Blocks > 1 {
+	switch {
+	case block == overAllBlocks:
+		return mesh + ", over all blocks"
+	case r.Blocks > 1:
 		return fmt.Sprintf("%s, block %d", mesh, block)
 	}
 	return mesh

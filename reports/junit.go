@@ -9,8 +9,8 @@ import (
 	"github.com/meshproof/meshproof/verify"
 )
 
-// The JUnit form that CI systems read: Jenkins' schema, with one suite a trial, and one for what takes all blocks of a
-// mesh together.
+// The JUnit form that CI systems read: Jenkins' schema, with one suite a trial, and one a mesh for what is judged over all
+// its blocks.
 type junitSuites struct {
 	XMLName  xml.Name     `xml:"testsuites"`
 	Name     string       `xml:"name,attr"`
@@ -91,7 +91,7 @@ func junit(r *Report) ([]byte, error) {
 		tell(&s, class, func(c *Check) bool { return c.Mesh == t.Mesh && c.Block == t.Block })
 		doc.add(s)
 	}
-	// Checks that take all blocks of a mesh together belong to no trial; nor may any other be left out.
+	// Checks over all blocks belong to no trial; nor may any other be left out.
 	for i := range r.Checks {
 		if first := r.Checks[i]; !told[i] {
 			s := junitSuite{Name: r.suite(first.Mesh, first.Block), Time: "0"}
@@ -141,8 +141,8 @@ func (s *junitSuite) add(class, name string, v verify.Verdict, reason, message, 
 
 func (r *Report) suite(mesh string, block int) string {
 	switch {
-	case block < 1:
-		return r.Scenario.Name + " / " + mesh + " / all blocks"
+	case block == overAllBlocks:
+		return r.Scenario.Name + " / " + mesh + " / over all blocks"
 	case r.Blocks > 1:
 		return fmt.Sprintf("%s / %s / block %d", r.Scenario.Name, mesh, block)
 	}

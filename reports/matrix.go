@@ -54,18 +54,14 @@ func kindPlace(kind string) int {
 	return len(kindOrder)
 }
 
-// allBlocks says that a check belongs to a mesh and not to one of its trials: it takes all blocks together.
-func (c *Check) allBlocks() bool { return c.Block < 1 }
-
 // aggregate gives the worst verdict of one check and mesh. A PASS in some blocks does not stand for blocks that lack
-// the check.
+// the check, unless it is about all blocks at once.
 func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell {
 	cell := RowCell{Mesh: mesh, Of: len(owed), Check: -1}
-	judged, whole := map[int]bool{}, false
+	judged := map[int]bool{}
 	for _, i := range places {
 		c := r.Checks[i]
 		judged[c.Block] = true
-		whole = whole || c.allBlocks()
 		if cell.Check < 0 || rank(c.Verdict) > rank(cell.Verdict) {
 			cell.Verdict, cell.Observed, cell.Limit, cell.Check = c.Verdict, c.Observed, c.Limit, i
 		}
@@ -73,9 +69,8 @@ func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell 
 	if cell.Check < 0 {
 		return cell
 	}
-	if whole {
-		cell.Of = 0
-		return cell
+	if judged[overAllBlocks] {
+		owed, cell.Of = nil, 1
 	}
 	cell.Of = max(cell.Of, len(judged))
 	missing := 0

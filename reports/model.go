@@ -130,9 +130,9 @@ type RowCell struct {
 	Lowest string `json:"lowest"`
 	// Highest of these figures.
 	Highest string `json:"highest"`
-	// In how many blocks the verdict was this one; 0 for a check that takes all blocks together.
+	// In how many blocks the verdict was this one; 1 for a check over all blocks.
 	Blocks int `json:"blocks"`
-	// How many blocks the mesh ran in; 0 for a check that takes all blocks together.
+	// How many blocks the mesh ran in; 1 for a check over all blocks.
 	Of int `json:"of"`
 	// What sets the cell apart in its row: other (its verdict is not the one that most meshes have), lowest or highest
 	// (figure). Empty where nothing does.
@@ -141,7 +141,10 @@ type RowCell struct {
 	Check int `json:"check"`
 }
 
-// Check is one thing that had to be proved about one trial.
+// overAllBlocks is the block of a check that is about a mesh over all its blocks.
+const overAllBlocks = 0
+
+// Check is one thing that had to be proved about one trial, or about one mesh over all its blocks.
 type Check struct {
 	// Kind and subject, the same for every trial.
 	ID string `json:"id"`
@@ -149,7 +152,7 @@ type Check struct {
 	Kind string `json:"kind"`
 	// What is checked.
 	Subject string `json:"subject"`
-	// Number of the block, from 1; 0 for a check that takes all blocks of its mesh together.
+	// Number of the block, from 1; 0 for a check over all blocks.
 	Block int `json:"block"`
 	// Name of the mesh.
 	Mesh string `json:"mesh"`

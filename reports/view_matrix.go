@@ -97,7 +97,7 @@ func (r *Report) figureOf(c RowCell) (figure, note string) {
 		return "", ""
 	}
 	figure, _ = figures(c.Observed, c.Limit)
-	if c.Of == 0 {
+	if r.Checks[c.Check].Block == overAllBlocks {
 		return figure, "over all blocks"
 	}
 	if c.Of == 1 {

@@ -181,10 +181,7 @@ func (r *Report) cards() []card {
 			c.Verdict, c.Message = verify.Invalid, "The mesh was to run and left no trial."
 		}
 		if ran > 1 {
-			c.Blocks = fmt.Sprintf("all %d blocks", ran)
-			if same < ran {
-				c.Blocks = fmt.Sprintf("%s in %d of %d blocks", c.Verdict, same, ran)
-			}
+			c.Blocks = fmt.Sprintf("in %d of %d blocks", same, ran)
 		}
 		var kinds []string
 		for i := range r.Checks {
@@ -192,9 +189,9 @@ func (r *Report) cards() []card {
 			if k.Mesh != m {
 				continue
 			}
-			// What takes all blocks together belongs to no trial.
-			if k.allBlocks() && rank(k.Verdict) >= rank(verify.Invalid) && rank(k.Verdict) > rank(c.Verdict) {
-				c.Verdict, c.Message, c.Blocks = k.Verdict, orElse(k.Message, k.Reason), "over all blocks"
+			// What is judged over all blocks belongs to no trial.
+			if k.Block == overAllBlocks && rank(k.Verdict) >= rank(verify.Invalid) && rank(k.Verdict) > rank(c.Verdict) {
+				c.Verdict, c.Message, c.Blocks = k.Verdict, k.ID+": "+orElse(k.Message, k.Reason), "over all blocks"
 			}
 			kind := k.Kind
 			if kind == verify.KindIdentity {
