@@ -78,7 +78,7 @@ func (r *Report) kindCell(rows []Row, column int) (kindCell, RowCell) {
 	worst := RowCell{Check: -1}
 	tally := map[verify.Verdict]int{}
 	checks := 0
-	used, figure := 0.0, ""
+	used, figure := -1.0, ""
 	for _, row := range rows {
 		c := row.Cells[column]
 		if c.Check < 0 {
@@ -94,6 +94,10 @@ func (r *Report) kindCell(rows []Row, column int) (kindCell, RowCell) {
 		if okQ && okL && q.unit == limit.unit && limit.value > 0 && q.value/limit.value > used {
 			used = q.value / limit.value
 			observed, most := figures(q.String(), c.Limit)
+			if used == 0 {
+				figure = "highest: " + observed
+				continue
+			}
 			figure = fmt.Sprintf("nearest its limit: %s of %s (%s)", observed, most, subject(row.Kind, row.Subject))
 		}
 	}

@@ -76,7 +76,11 @@ func (c Columns) SVG() string {
 		}
 		for _, v := range timeTicks(c.End, max(2, int(wide/50))) {
 			s.line(x.at(v), plotEnd, x.at(v), plotEnd+4, "axis")
-			s.text(x.at(v), plotEnd+17, "tick", "middle", Clock(v))
+			anchor, label := "middle", Clock(v)
+			if x.at(v)+textWidth(label)/2 > x.to+columnGap/4 {
+				anchor = "end" // or it would touch the next column's first
+			}
+			s.text(x.at(v), plotEnd+17, "tick", anchor, label)
 		}
 	}
 	s.text(width-marginRight, plotEnd+31, "tick", "end", "since the start of the load")
