@@ -104,7 +104,10 @@ func (r *Report) class(mesh string) string {
 
 // trialName names a trial: its mesh, and its block where there are several.
 func (r *Report) trialName(mesh string, block int) string {
-	if r.Blocks > 1 {
+	switch {
+	case block == overAllBlocks:
+		return mesh + ", over all blocks"
+	case r.Blocks > 1:
 		return fmt.Sprintf("%s, block %d", mesh, block)
 	}
 	return mesh

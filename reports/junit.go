@@ -9,7 +9,8 @@ import (
 	"github.com/meshproof/meshproof/verify"
 )
 
-// The JUnit form that CI systems read: Jenkins' schema, with one suite a trial.
+// The JUnit form that CI systems read: Jenkins' schema, with one suite a trial, and one a mesh for what is judged over all
+// its blocks.
 type junitSuites struct {
 	XMLName  xml.Name     `xml:"testsuites"`
 	Name     string       `xml:"name,attr"`
@@ -75,15 +76,16 @@ func junit(r *Report) ([]byte, error) {
 	doc.add(run)
 	for _, t := range r.Trials {
 		s := junitSuite{Name: t.suite(r), Time: strconv.FormatFloat(t.Seconds, 'f', 3, 64)}
-		class := "meshproof." + r.Scenario.Name + "." + t.Mesh
 		// A trial may be worse than its checks, or have none.
-		s.add(class, "verdict of the trial", t.Verdict, t.Reason, t.Message, "")
-		for i := range r.Checks {
-			if c := &r.Checks[i]; c.Mesh == t.Mesh && c.Block == t.Block {
-				s.add(class, c.ID, c.Verdict, c.Reason, c.Message, c.details())
-			}
-		}
+		s.add(r.junitClass(t.Mesh), "verdict of the trial", t.Verdict, t.Reason, t.Message, "")
+		s.checks(r, t.Mesh, t.Block)
 		doc.add(s)
+	}
+	for _, m := range r.Meshes {
+		s := junitSuite{Name: r.Scenario.Name + " / " + m + " / over all blocks", Time: "0"}
+		if s.checks(r, m, overAllBlocks); s.Tests > 0 {
+			doc.add(s)
+		}
 	}
 	b, err := xml.MarshalIndent(doc, "", "  ")
 	if err != nil {
@@ -124,6 +126,17 @@ func (s *junitSuite) add(class, name string, v verify.Verdict, reason, message, 
 	s.Tests++
 	s.Cases = append(s.Cases, c)
 }
+
+// checks adds the checks of a mesh in a block.
+func (s *junitSuite) checks(r *Report, mesh string, block int) {
+	for i := range r.Checks {
+		if c := &r.Checks[i]; c.Mesh == mesh && c.Block == block {
+			s.add(r.junitClass(mesh), c.ID, c.Verdict, c.Reason, c.Message, c.details())
+		}
+	}
+}
+
+func (r *Report) junitClass(mesh string) string { return "meshproof." + r.Scenario.Name + "." + mesh }
 
 func (t *Trial) suite(r *Report) string {
 	if r.Blocks > 1 {

@@ -54,7 +54,7 @@ func kindPlace(kind string) int {
 }
 
 // aggregate gives the worst verdict of one check and mesh. A PASS in some blocks does not stand for blocks that lack
-// the check.
+// the check, unless it is about all blocks at once.
 func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell {
 	cell := RowCell{Mesh: mesh, Of: len(owed), Check: -1}
 	judged := map[int]bool{}
@@ -67,6 +67,9 @@ func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell 
 	}
 	if cell.Check < 0 {
 		return cell
+	}
+	if judged[overAllBlocks] {
+		owed, cell.Of = nil, 1
 	}
 	cell.Of = max(cell.Of, len(judged))
 	missing := 0

@@ -122,13 +122,16 @@ type RowCell struct {
 	Limit string `json:"limit"`
 	// In how many blocks the verdict was this one.
 	Blocks int `json:"blocks"`
-	// How many blocks the mesh ran in.
+	// How many blocks the mesh ran in; 1 for a check over all blocks.
 	Of int `json:"of"`
 	// Place in checks of the check that gave the verdict; -1 where there is none.
 	Check int `json:"check"`
 }
 
-// Check is one thing that had to be proved about one trial.
+// overAllBlocks is the block of a check that is about a mesh over all its blocks.
+const overAllBlocks = 0
+
+// Check is one thing that had to be proved about one trial, or about one mesh over all its blocks.
 type Check struct {
 	// Kind and subject, the same for every trial.
 	ID string `json:"id"`
@@ -136,7 +139,7 @@ type Check struct {
 	Kind string `json:"kind"`
 	// What is checked.
 	Subject string `json:"subject"`
-	// Number of the block, from 1.
+	// Number of the block, from 1; 0 for a check over all blocks.
 	Block int `json:"block"`
 	// Name of the mesh.
 	Mesh string `json:"mesh"`

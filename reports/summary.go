@@ -126,11 +126,7 @@ func summaryFindings(b *strings.Builder, r *Report) {
 			fmt.Fprintf(b, "- and %d more, in the report\n", len(found)-i)
 			break
 		}
-		where := md(c.Mesh)
-		if r.Blocks > 1 {
-			where += fmt.Sprintf(", block %d", c.Block)
-		}
-		fmt.Fprintf(b, "- **%s** %s (%s): %s\n", c.Verdict, md(c.ID), where, md(orElse(c.Message, c.Reason)))
+		fmt.Fprintf(b, "- **%s** %s (%s): %s\n", c.Verdict, md(c.ID), r.trialName(md(c.Mesh), c.Block), md(orElse(c.Message, c.Reason)))
 	}
 	if len(found) > 0 {
 		b.WriteString("\n")

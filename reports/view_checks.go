@@ -34,11 +34,23 @@ func (r *Report) cards() []card {
 				same++
 			}
 		}
+		overall := "" // what a check over all blocks says that no trial does
+		for _, k := range r.Checks {
+			if k.Mesh == m && k.Block == overAllBlocks && rank(k.Verdict) >= rank(verify.Invalid) && rank(k.Verdict) > rank(c.Verdict) {
+				c.Verdict, overall = k.Verdict, k.ID+": "+orElse(k.Message, k.Reason)
+			}
+		}
+		if overall != "" {
+			c.Message = overall
+		}
 		if ran == 0 {
 			c.Verdict, c.Message = verify.Invalid, "The mesh was to run and left no trial."
 		}
 		c.Word = r.word(c.Verdict)
-		if ran > 1 {
+		switch {
+		case overall != "":
+			c.Blocks = "over all blocks"
+		case ran > 1:
 			c.Blocks = fmt.Sprintf("in %d of %d blocks", same, ran)
 		}
 		var kinds []string
