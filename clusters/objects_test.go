@@ -84,6 +84,9 @@ func TestWhatDecodeReadsEncodeWritesUnchanged(t *testing.T) {
 		"virtual service": virtualService,
 		"destination rule": "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: cart\n  namespace: app\nspec:\n" +
 			"  host: cart\n  subsets:\n  - name: fresh\n    trafficPolicy:\n      connectionPool:\n        http:\n          maxRequestsPerConnection: 1\n",
+		"service entry": "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata:\n  name: cart\n  namespace: edge\nspec:\n" +
+			"  endpoints:\n  - address: cart.app.svc.cluster.local\n    ports:\n      http: 80\n  hosts:\n  - cart.linkerd\n" +
+			"  ports:\n  - name: http\n    number: 80\n    protocol: HTTP\n  resolution: DNS\n",
 		"server of every pod": "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  podSelector: {}\n  port: 8080\n",
 		"linkerd's authorization": "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata:\n  name: cart\n  namespace: app\nspec:\n" +
 			"  requiredAuthenticationRefs: []\n  targetRef:\n    group: policy.linkerd.io\n    kind: Server\n    name: cart\n",

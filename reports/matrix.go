@@ -9,7 +9,7 @@ import (
 // kindOrder is the order in which kinds of checks are read: what a mesh is for, what it costs, what breaks, and whether
 // the run itself can be trusted.
 var kindOrder = []string{
-	verify.KindMTLS, verify.KindPolicy, verify.KindIdentity, verify.KindLatency, verify.KindErrors,
+	verify.KindMTLS, verify.KindPolicy, verify.KindIdentity, verify.KindBalancing, verify.KindLatency, verify.KindErrors,
 	verify.KindRecovery, verify.KindFault, verify.KindLoad, verify.KindRun,
 }
 

@@ -43,6 +43,7 @@ type simPod struct {
 	// clients are the proxies that hold a connection to this pod's, by UID: Linkerd's keep theirs.
 	clients map[string]bool
 	scrapes int64 // of the pod's page so far
+	envoy   int64 // requests of the gateway's Envoy, where the pod has one beside Linkerd's proxy or alone
 }
 
 var testEpoch = time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
@@ -131,7 +132,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func (b *builder) linkerd() bool { return b.trial.Mesh == "linkerd" }
+// linkerd reports whether the services are in Linkerd's mesh.
+func (b *builder) linkerd() bool { return b.trial.Mesh == "linkerd" || b.layered() }
 
 func (b *builder) meshed() bool { return b.trial.Mesh != "none" }
 
@@ -188,7 +190,7 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 	}
 	if b.meshed() && w.Meshed {
 		of := trust.Leaf{URI: w.SPIFFEID(), Backdate: 2 * time.Minute, Lifetime: time.Hour}
-		if b.linkerd() {
+		if b.linkerd() && !b.directGateway(w) {
 			of = trust.Leaf{DNS: l5dID(w), Backdate: 20 * time.Second, Lifetime: time.Hour}
 		}
 		leaf, err := b.cas[cluster].Issue(of)
@@ -280,11 +282,13 @@ func (b *builder) edge(window, edge string) {
 			if b.linkerd() {
 				inv.InitContainers = []string{"linkerd-init", "linkerd-proxy"}
 			}
+			b.gatewayPod(inv, p)
 		}
 		b.put(inv)
-		if b.meshed() && p.w.Meshed {
+		if b.meshed() && p.w.Meshed && !b.directGateway(p.w) {
 			b.put(&evidence.Scrape{Header: b.head("probe"), At: p.PodRef, Window: window, Edge: edge, Body: b.page(p)})
 		}
+		b.gatewayPage(window, edge, p)
 	}
 }
 
@@ -399,8 +403,9 @@ func (b *builder) loadHop(from, to *simPod, id, path string) {
 	identity := ""
 	switch {
 	case b.linkerd():
-		identity = l5dID(from.w)
+		identity = b.l5dID(from.w)
 		to.counts[l5dAllowed(identity)]++
+		b.departs(from, to.w.Name)
 	case b.meshed():
 		identity = xfcc(from, to)
 		if !b.upstream {

@@ -75,6 +75,9 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 		checks = append(checks, c)
 		res.Tokens = append(res.Tokens, cells...)
 	}
+	if d, ok := x.d.(layeredDialect); ok && len(x.rounds)+len(x.edge) > 0 {
+		checks = append(checks, x.balanced(d))
+	}
 	for i := range x.s.Spec.Faults {
 		f := &x.s.Spec.Faults[i]
 		c, st := x.fault(f)

@@ -33,9 +33,9 @@ const (
 	linkerdAnswered = "response_total"
 	linkerdSent     = "outbound_http_route_backend_requests_total"
 
-	// linkerdControlPlane is the namespace that is part of every identity.
-	linkerdControlPlane = "linkerd"
-	linkerdProxy        = "linkerd-proxy"
+	linkerdProxy     = "linkerd-proxy"
+	linkerdInit      = "linkerd-init"
+	linkerdValidator = "linkerd-network-validator" // takes its place where the CNI plug-in sets up the capture
 )
 
 func (linkerdDialect) proxied() bool { return true }
@@ -48,9 +48,7 @@ func (linkerdDialect) traits() traits {
 	}
 }
 
-func (linkerdDialect) identity(w scenarios.Workload) string {
-	return fmt.Sprintf("%s.%s.serviceaccount.identity.%s.%s", w.ServiceAccount, w.Namespace, linkerdControlPlane, scenarios.TrustDomain)
-}
+func (linkerdDialect) identity(w scenarios.Workload) string { return w.LinkerdID() }
 
 // serverName is the workload's identity: the proxy terminates TLS for no other name, and passes the rest through.
 func (d linkerdDialect) serverName(w scenarios.Workload) string { return d.identity(w) }
@@ -143,6 +141,6 @@ func (linkerdDialect) access(json.RawMessage) (accessLine, error) {
 
 // sidecars wants one linkerd-proxy, as a native sidecar or as a container, and the init container that sets up the
 // capture: linkerd-init, or linkerd-network-validator where the CNI plug-in does it.
-func (linkerdDialect) sidecars(p *evidence.Pod) string {
-	return wantSidecar(p, linkerdProxy, "linkerd-init", "linkerd-network-validator")
+func (linkerdDialect) sidecars(p *evidence.Pod) (reason, wrong string) {
+	return wantSidecar(p, linkerdProxy, linkerdInit, linkerdValidator)
 }

@@ -117,10 +117,15 @@ type mutation struct {
 // spoil applies each mutation to a good record of a mesh.
 func spoil(t *testing.T, mesh scenarios.MeshName, mutations []mutation) {
 	t.Helper()
+	spoilScenario(t, func() *scenarios.Scenario { return testScenario(mesh) }, mutations)
+}
+
+func spoilScenario(t *testing.T, scenario func() *scenarios.Scenario, mutations []mutation) {
+	t.Helper()
 	for _, c := range mutations {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			rec := goodRecord(t, testScenario(mesh))
+			rec := goodRecord(t, scenario())
 			c.change(t, rec)
 			res := Evaluate(rec)
 			found := false

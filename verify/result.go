@@ -48,12 +48,14 @@ const (
 	KindMTLS     = "mtls"
 	KindPolicy   = "policy"
 	KindIdentity = "identity" // users' tokens at the edge
-	KindLatency  = "latency"
-	KindErrors   = "errors"
-	KindRecovery = "recovery"
-	KindFault    = "fault"
-	KindLoad     = "load"
-	KindRun      = "run" // the trial went all its way, and its record is whole
+	// KindBalancing is, of mesh layered, whether Linkerd balances what the gateway sends.
+	KindBalancing = "balancing"
+	KindLatency   = "latency"
+	KindErrors    = "errors"
+	KindRecovery  = "recovery"
+	KindFault     = "fault"
+	KindLoad      = "load"
+	KindRun       = "run" // the trial went all its way, and its record is whole
 )
 
 // Check is one thing that had to be proved about one trial, or about one mesh over all its blocks, in the form of a

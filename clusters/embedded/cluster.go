@@ -36,6 +36,7 @@ type cluster struct {
 
 	snapshot atomic.Pointer[proxy.Snapshot] // what proxies and kube-proxy go by
 	gateway  atomic.Pointer[string]         // address of the ingress workload; nil while there is none
+	draws    atomic.Uint64                  // of kube-proxy, for proxies
 
 	// Guarded by the fleet's lock.
 	objects     map[string]clusters.Object // by clusters.Key; objects are not changed, only replaced
@@ -307,9 +308,9 @@ func (c *cluster) Scrape(ctx context.Context, pod clusters.Pod) (string, error) 
 	return string(body), nil
 }
 
-// dialService is the cluster's DNS and kube-proxy, for a pod without a sidecar: each connection goes to a ready pod of
-// the Service, drawn from the pod's seed.
-func (c *cluster) dialService(ctx context.Context, p *pod, addr string) (net.Conn, error) {
+// dialService is the cluster's DNS and kube-proxy, for whatever dials a ClusterIP from a cluster: each connection goes to
+// the ready pod of the Service that drawn chooses.
+func (c *cluster) dialService(ctx context.Context, from string, drawn uint64, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -321,9 +322,8 @@ func (c *cluster) dialService(ctx context.Context, p *pod, addr string) (net.Con
 	if len(svc.Endpoints) == 0 || port != strconv.Itoa(svc.Port) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	}
-	n := p.draws.Add(1)
-	ep := svc.Endpoints[draw(c.f.spec.Seed, "kube-proxy", p.ref.Pod, strconv.FormatUint(n, 10))%uint64(len(svc.Endpoints))]
-	return c.f.net.dial(ctx, c.name, ep.Cluster, ep.Addr)
+	ep := svc.Endpoints[drawn%uint64(len(svc.Endpoints))]
+	return c.f.net.dial(ctx, from, ep.Cluster, ep.Addr)
 }
 
 // outsider is the cluster's outsider, where it is ready.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,7 +118,18 @@ func (f *fleet) Link(a, b string) clusters.Link {
 
 // Dial implements proxy.World.
 func (f *fleet) Dial(ctx context.Context, from, to, addr string) (net.Conn, error) {
-	return f.net.dial(ctx, from, to, addr)
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return f.net.dial(ctx, from, to, addr)
+	}
+	c := f.cluster(to)
+	if c == nil {
+		return nil, fmt.Errorf("no cluster is called %q", to)
+	}
+	return c.dialService(ctx, from, draw(f.spec.Seed, "kube-proxy of proxies", to, strconv.FormatUint(c.draws.Add(1), 10)), addr)
 }
 
 // Sink implements proxy.World.

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +87,7 @@ func (p *pod) start(f *fleet, first *proxy.Snapshot) error {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", p.proxy.Outbound())
 		}
-		return c.dialService(ctx, p, addr)
+		return c.dialService(ctx, c.name, draw(f.spec.Seed, "kube-proxy", p.ref.Pod, strconv.FormatUint(p.draws.Add(1), 10)), addr)
 	})
 	what := fmt.Sprintf("pod %s in cluster %s", p.ref.Pod, p.ref.Cluster)
 	handler, err := workload.NewHandler(p.cfg, p.ref, func(r *evidence.Request) error {

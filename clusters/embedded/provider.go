@@ -120,7 +120,7 @@ func (p *Provider) Models() []string {
 		"Linkerd's proxies keep one HTTP/2 connection to each endpoint, whatever the workload asks for; an opaque port takes meshed TLS itself, without a transport header on port 4143, and policy about addresses is refused.",
 		"The kubelet's probes of Linkerd's proxies come from the proxies themselves; a proxy's own port takes no TLS.",
 		"A Service reaches the ready pods of the same namespace and name in every cluster, as in an Istio multi-primary mesh on a flat network; without a mesh the harness does the same, as a multi-cluster Service (KEP-1645) would.",
-		"Without a mesh, kube-proxy is a model: each new connection goes to a ready pod drawn from the seed; without one it is refused.",
+		"Where a ClusterIP is dialled, without a mesh or by way of a ServiceEntry, kube-proxy is a model: each new connection goes to a ready pod drawn from the seed; without one it is refused.",
 		"Latency between clusters holds back every piece of data and every handshake, in each direction; there is no loss, no jitter and no limit of bandwidth, and within a cluster there is no latency.",
 		"A partition holds data and handshakes back until it ends; they then go on at once, where TCP would wait for its next retransmission.",
 		fmt.Sprintf("A killed pod leaves the endpoints after %s, and its replacement begins to start after %s; no kubelet, image or scheduler takes time.", t.propagate, t.restart),

@@ -1,5 +1,6 @@
-// Package istio models Istio's sidecar, and the parts of istiod that decide
-// what it does, as Istio 1.31 with its default mesh configuration behaves.
+// Package istio models Istio's sidecar and gateway, and the parts of istiod
+// that decide what they do, as Istio 1.31 with its default mesh configuration
+// behaves.
 //
 // Real are the sockets, TLS handshakes, certificates, HTTP/1.1, retries,
 // balancing decisions, counters and access log lines; and the objects are
@@ -9,8 +10,8 @@
 //
 // Where the model chooses:
 //
-//   - outboundTrafficPolicy is REGISTRY_ONLY: a Host that is no Service gets
-//     502. Pod IPs are no Hosts here.
+//   - outboundTrafficPolicy is REGISTRY_ONLY: a Host that is neither a
+//     Service nor in a ServiceEntry gets 502. Pod IPs are no Hosts here.
 //   - Authorization is decided for each request by the newest configuration,
 //     also on connections that are older than it.
 //   - A change of the mutual TLS mode holds for new connections. Older ones
@@ -18,5 +19,13 @@
 //     response, and are closed after drainTime.
 //   - HTTP/1.1 only, as between stock sidecars; no upgrades, no trailers
 //     (Envoy drops HTTP/1 trailers unless told otherwise).
+//   - A gateway (StartGateway) is the same proxy with a plaintext listener that
+//     no PeerAuthentication is about. VirtualServices for "mesh" hold for it;
+//     Gateway objects are not modelled. Its metrics have the sidecar's names.
+//   - A ServiceEntry has resolution DNS and the names of Services as endpoints;
+//     connections to it go to their ClusterIPs.
+//   - A proxy with an RSA leaf ends the handshake with a server of Linkerd's,
+//     which it knows by the name in its certificate: crypto/tls cannot announce,
+//     as linkerd2-proxy does, that ECDSA alone is taken.
 //   - All pods share one IP address, so policy about addresses is refused.
 package istio

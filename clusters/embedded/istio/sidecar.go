@@ -54,6 +54,7 @@ type hostKey struct {
 	cluster     string
 	uid, addr   string
 	secure      bool
+	sni         string
 	identities  string
 	maxRequests int
 }
@@ -117,7 +118,7 @@ func (p *sidecar) Update(snap *proxy.Snapshot) {
 		u.stats = p.metrics.upstream(u.name)
 		var hosts []*host
 		for _, ep := range u.endpoints {
-			key := hostKey{u.name, ep.Cluster, ep.UID, ep.Addr, ep.secure, strings.Join(u.identities, " "), u.dest.maxRequests}
+			key := hostKey{u.name, ep.Cluster, ep.UID, ep.Addr, ep.secure, u.sni, strings.Join(u.identities, " "), u.dest.maxRequests}
 			h := p.hosts[key]
 			if h == nil {
 				h = p.newHost(u, ep)

@@ -24,6 +24,9 @@ type Pod struct {
 	Annotations    map[string]string
 	AppAddr        string // host:port of the workload's own listener, inside the pod
 	Seed           int64  // for what the proxy draws
+	// Gateway is the container of the pod's own template that is Istio's gateway; nil where there is none, and for the
+	// other proxy of a pod that has both.
+	Gateway *corev1.Container
 }
 
 // Endpoint is one ready pod behind a Service.
@@ -56,7 +59,8 @@ type Snapshot struct {
 
 // World is what a proxy can reach.
 type World interface {
-	// Dial opens a TCP connection to addr in cluster to, through whatever the network between the clusters does.
+	// Dial opens a TCP connection to addr in cluster to, through whatever the network between the clusters does. addr is
+	// an Endpoint's, or <Service's Host>:<Port>, which stands for the Service's ClusterIP: kube-proxy draws a ready endpoint.
 	Dial(ctx context.Context, from, to, addr string) (net.Conn, error)
 	// Sink takes access log lines.
 	Sink() evidence.Sink
