@@ -378,7 +378,7 @@ func refusedMeshed(d dialect, c counts, counted bool) int64 {
 // Refusals is how many requests of workloads of the mesh a pod's proxy has refused by its policy, by its metric page. It
 // says whom else to ask, and proves nothing.
 func Refusals(mesh scenarios.MeshName, body string) (int64, error) {
-	d, err := dialectOf(mesh)
+	d, err := dialectOf(scenarios.MeshEntry{Name: mesh})
 	if err != nil {
 		return 0, err
 	}
