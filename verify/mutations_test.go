@@ -407,7 +407,7 @@ func TestWhatSpoilsOrDisprovesARecordOfIstio(t *testing.T) {
 		{"a kill that killed nobody", func(_ *testing.T, rec *evidence.Record) {
 			for _, f := range rec.Faults {
 				if f.Probe != nil && f.Name == "cart-dies" {
-					f.Probe.UID, f.Probe.OK = "uid-3", true
+					f.Probe.UID, f.Probe.OK = "uid-1/istio-3", true
 				}
 			}
 		}, "fault/cart-dies", Invalid, "NoEffect"},

@@ -58,12 +58,13 @@ const (
 	KindRun       = "run" // the trial went all its way, and its record is whole
 )
 
-// Check is one thing that had to be proved about one trial, in the form of a Kubernetes condition.
+// Check is one thing that had to be proved about one trial, or about one mesh over all its blocks, in the form of a
+// Kubernetes condition.
 type Check struct {
 	ID        string         `json:"id"` // kind/subject, the same for every trial: "mtls/shop->cart"
 	Kind      string         `json:"kind"`
 	Subject   string         `json:"subject"`
-	Trial     evidence.Trial `json:"trial"`
+	Trial     evidence.Trial `json:"trial"` // block 0: over all blocks
 	Verdict   Verdict        `json:"verdict"`
 	Reason    string         `json:"reason"`  // CamelCase
 	Message   string         `json:"message"` // what was expected, what was seen

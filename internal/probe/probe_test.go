@@ -35,6 +35,7 @@ type cluster struct {
 	scrape error // of every pod
 	page   error // of the sidecar's page
 	onSend func(clusters.Pod, clusters.Request)
+	body   func(clusters.Pod) string // of the sidecar's page
 
 	mu       sync.Mutex
 	underWay map[string]int // by UID
@@ -52,7 +53,11 @@ func (c *cluster) Scrape(_ context.Context, p clusters.Pod) ([]clusters.Page, er
 	if c.scrape != nil {
 		return nil, c.scrape
 	}
-	pages := []clusters.Page{{Container: "istio-proxy", Body: "m 1\n", Err: c.page}}
+	body := "m 1\n"
+	if c.body != nil {
+		body = c.body(p)
+	}
+	pages := []clusters.Page{{Container: "istio-proxy", Body: body, Err: c.page}}
 	if slices.Contains(p.Containers, "gateway") {
 		pages = append(pages, clusters.Page{Container: "gateway", Body: "g 1\n"})
 	}
