@@ -10,7 +10,7 @@ DRIVER   ?= embedded
 # Packages that deps installs on Debian: gcc for the race detector, Chromium for the browser tests and screenshots.
 DEPS     := gcc libc6-dev chromium
 
-.PHONY: help build scenario test lint bench deps clean screenshots update
+.PHONY: help build scenario test test-kind lint bench deps clean screenshots update
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: lint ## formatting, vet, linter, all tests under the race detector
 	@hack/needs.sh gcc chromium
 	go test $$(command -v gcc >/dev/null && echo -race) -timeout 15m ./...
 	go test -timeout 15m ./verify # without the race detector: every piece of evidence taken away, not a sample
+
+test-kind: build ## tests on real clusters (Docker, and a bundle: bin/meshproof bundle build --only node), some 15 minutes
+	MESHPROOF_TEST_KIND=1 MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go test -count=1 -p 1 -v -timeout 40m ./test/e2e ./clusters/kind
 
 lint: ## gofumpt, vet, staticcheck
 	@unformatted="$$(go tool gofumpt -l .)"; \

@@ -3,11 +3,13 @@ package faults
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -251,6 +253,23 @@ func TestAnInjectionThatFailsIsRecordedAndLeavesTheJournalOpen(t *testing.T) {
 			if strings.HasPrefix(s, "settle") || strings.HasPrefix(s, "active") {
 				t.Errorf("log %v", w.log)
 			}
+		}
+	})
+}
+
+func TestAFaultThatIsNotPossibleHereIsSkippedAndSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.link.injectFails = fmt.Errorf("%w: the kernel has no packet queue", clusters.ErrNotPossible)
+		if _, err := run(t, w, slow(time.Second, time.Second, 40*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		skipped := w.of(evidence.FaultSkipped)
+		if len(skipped) != 1 || !strings.Contains(skipped[0].Message, "no packet queue") || len(w.of(evidence.FaultFailed)) != 0 {
+			t.Errorf("skipped %v, log %v", skipped, w.log)
+		}
+		if last := w.log[len(w.log)-1]; !strings.HasPrefix(last, "settle") {
+			t.Errorf("log %v", w.log)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // labelFleet marks the Docker network of a fleet with its ID.
@@ -55,6 +56,25 @@ func Clean(ctx context.Context, state, id string) error {
 		return fmt.Errorf("removing the kubeconfigs of fleet %s: %w", id, err)
 	}
 	return nil
+}
+
+const (
+	// killedSweeps is how often what a killed run left is looked for.
+	killedSweeps = 3
+	// killedPause lies between two of them.
+	killedPause = 2 * time.Second
+)
+
+// CleanKilled is Clean after a run that was killed: docker commands that it had started go on without it, and may make a
+// container when others are gone already.
+func CleanKilled(ctx context.Context, state, id string) error {
+	for range killedSweeps {
+		if err := Clean(ctx, state, id); err != nil {
+			return err
+		}
+		sleep(ctx, killedPause)
+	}
+	return Clean(ctx, state, id)
 }
 
 // nodesOf lists the containers of a fleet: those with kind's label and one of the fleet's names in it.

@@ -50,7 +50,7 @@ type cluster struct {
 	// Guarded by the fleet's lock.
 	pods     map[types.UID]*pod // that live
 	ended    map[types.UID]bool
-	past     []*follower // of pods that have ended
+	past     []*follower                // of pods that have ended
 	created  int                        // pods seen so far
 	services map[string]*corev1.Service // applied, by namespace/name
 	ingress  string                     // URL; "" where none was applied

@@ -83,7 +83,8 @@ func (c *cluster) systemReady(ctx context.Context) error {
 	return nil
 }
 
-// WaitReady implements clusters.Cluster.
+// WaitReady implements clusters.Cluster. What becomes ready here is known to the other clusters' kube-proxies, too, when
+// it returns.
 func (c *cluster) WaitReady(ctx context.Context) error {
 	return c.until(ctx, func(ctx context.Context) ([]string, error) {
 		lacking, err := c.lackingDeployments(ctx, metav1.NamespaceAll)
@@ -93,7 +94,14 @@ func (c *cluster) WaitReady(ctx context.Context) error {
 		if lacking = c.leaving(); len(lacking) > 0 {
 			return lacking, nil
 		}
-		return c.lackingEndpoints(ctx)
+		for _, o := range c.f.list {
+			more, err := o.lackingEndpoints(ctx)
+			if err != nil {
+				return nil, err
+			}
+			lacking = append(lacking, more...)
+		}
+		return lacking, nil
 	})
 }
 

@@ -14,7 +14,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/utils/ptr"
 )
 
 // endpoint is a ready pod behind a Service.
@@ -124,13 +123,13 @@ func slice(svc *corev1.Service, of string, eps []endpoint) *discoveryv1.Endpoint
 	}
 	for _, p := range svc.Spec.Ports {
 		s.Ports = append(s.Ports, discoveryv1.EndpointPort{
-			Name: ptr.To(p.Name), Port: ptr.To(targetPort(p)), Protocol: ptr.To(cmp.Or(p.Protocol, corev1.ProtocolTCP)), AppProtocol: p.AppProtocol,
+			Name: new(p.Name), Port: new(targetPort(p)), Protocol: new(cmp.Or(p.Protocol, corev1.ProtocolTCP)), AppProtocol: p.AppProtocol,
 		})
 	}
 	for _, ep := range eps {
 		if ep.cluster == of {
 			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
-				Addresses: []string{ep.ip}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)},
+				Addresses: []string{ep.ip}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)},
 			})
 		}
 	}

@@ -73,7 +73,7 @@ func undo(ctx context.Context, l journal.Leftover) error {
 	}
 	for _, i := range l.Intents {
 		if id := i.Undo["fleet"]; id != "" {
-			if err := kind.Clean(ctx, state, id); err != nil {
+			if err := kind.CleanKilled(ctx, state, id); err != nil {
 				return fmt.Errorf("%s: undoing %q: %w (journal: %s)", l.Run, i.What, err, l.Path)
 			}
 		}

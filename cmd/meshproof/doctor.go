@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -93,7 +92,7 @@ func examine(ctx context.Context, needs doctor.Needs) ([]doctor.Finding, error) 
 		Journals: journals,
 		Bundle: func(ctx context.Context) (string, error) {
 			b, err := bundle.Open(dir)
-			if errors.Is(err, fs.ErrNotExist) {
+			if errors.Is(err, bundle.ErrNoBundle) {
 				return "", fmt.Errorf("%w in %s", doctor.ErrNoBundle, dir)
 			}
 			if err != nil {
