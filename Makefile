@@ -39,10 +39,10 @@ bench: ## benchmarks, as ratios side by side in one run (docs/benchmarks.md)
 deps: ## install what the tests need beside Go (Debian, as root)
 	@hack/deps.sh $(DEPS)
 
-screenshots: build ## the README's pictures, from a real run
-	bin/meshproof run two-clusters --out out
+screenshots: build ## the README's pictures, from a real run (SCENARIO=two-clusters)
+	bin/meshproof run $(SCENARIO) --out out
 	go run ./hack/screenshots -height 1000 out/latest/report.html docs/images
-	go run ./hack/screenshots -section time out/latest/report.html docs/images
+	go run ./hack/screenshots -height 1300 out/latest/report.html docs/images meshes time policy
 
 update: ## rewrite the golden files of the tests
 	go test ./meshes ./reports ./reports/chart ./scenarios -update

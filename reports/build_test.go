@@ -70,8 +70,8 @@ func TestTheMatrixShowsTheWorstBlockAndNeverPassesForABlockThatLacksTheCheck(t *
 		checks []verify.Check
 		want   RowCell
 	}{
-		"all pass":             {trials(p, p), []verify.Check{check(1, p, "1 ms"), check(2, p, "2 ms")}, RowCell{Verdict: p, Observed: "1 ms", Blocks: 2, Of: 2}},
-		"one fails":            {trials(p, f, p), []verify.Check{check(1, p, "1 ms"), check(2, f, "9 ms"), check(3, p, "2 ms")}, RowCell{Verdict: f, Observed: "9 ms", Blocks: 1, Of: 3, Check: 1}},
+		"all pass":             {trials(p, p), []verify.Check{check(1, p, "1 ms"), check(2, p, "2 ms")}, RowCell{Verdict: p, Observed: "1 ms", Median: "1.5ms", Lowest: "1ms", Highest: "2ms", Blocks: 2, Of: 2}},
+		"one fails":            {trials(p, f, p), []verify.Check{check(1, p, "1 ms"), check(2, f, "9 ms"), check(3, p, "2 ms")}, RowCell{Verdict: f, Observed: "9 ms", Median: "2ms", Lowest: "1ms", Highest: "9ms", Blocks: 1, Of: 3, Check: 1}},
 		"one block lacks it":   {trials(p, p), []verify.Check{check(1, p, "1 ms")}, RowCell{Verdict: verify.Invalid, Observed: "not judged", Blocks: 1, Of: 2}},
 		"a fail beats lacking": {trials(f, p), []verify.Check{check(1, f, "9 ms")}, RowCell{Verdict: f, Observed: "9 ms", Blocks: 1, Of: 2}},
 		"a skipped block":      {trials(p, s), []verify.Check{check(1, p, "1 ms")}, RowCell{Verdict: p, Observed: "1 ms", Blocks: 1, Of: 2}},
@@ -234,7 +234,7 @@ func TestLongSeriesAreMergedWithoutLosingCountsOrPeaks(t *testing.T) {
 		offered, errs, peak = offered+s.Offered, errs+s.Errors, max(peak, s.P99Micros)
 		in = append(in, s)
 	}
-	out := merge(in)
+	out := mergeTo(in, maxSlices)
 	if len(out) > maxSlices {
 		t.Errorf("%d slices are left", len(out))
 	}

@@ -40,6 +40,7 @@ func matrix(r *Report) []Row {
 		for _, m := range r.Meshes {
 			row.Cells = append(row.Cells, aggregate(r, m, places[id][m], owed[m]))
 		}
+		row.compare()
 		rows = append(rows, *row)
 	}
 	slices.SortStableFunc(rows, func(a, b Row) int { return kindPlace(a.Kind) - kindPlace(b.Kind) })
@@ -87,5 +88,25 @@ func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell 
 			cell.Blocks++
 		}
 	}
+	cell.spread(r, places)
 	return cell
+}
+
+// spread fills in what the figures of several blocks come to, where each block has one.
+func (c *RowCell) spread(r *Report, places []int) {
+	if len(places) < 2 {
+		return
+	}
+	var values []float64
+	unit := ""
+	for _, i := range places {
+		q, ok := quantityOf(r.Checks[i].Observed)
+		if !ok || (unit != "" && unit != q.unit) {
+			return
+		}
+		unit = q.unit
+		values = append(values, q.value)
+	}
+	c.Median = quantity{median(values), unit}.String()
+	c.Lowest, c.Highest = quantity{slices.Min(values), unit}.String(), quantity{slices.Max(values), unit}.String()
 }

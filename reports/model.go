@@ -106,6 +106,10 @@ type Row struct {
 	Kind string `json:"kind"`
 	// What is checked.
 	Subject string `json:"subject"`
+	// How the meshes differ: verdicts; or figures, where all verdicts are the same and the highest and lowest figure are
+	// apart by a tenth of the budget or more (of several blocks: and no block of one lies among those of the other).
+	// Empty where they do not.
+	Differ string `json:"differ" jsonschema:"enum=,enum=verdicts,enum=figures"`
 	// One for each of the report's meshes, in that order.
 	Cells []RowCell `json:"cells"`
 }
@@ -120,10 +124,19 @@ type RowCell struct {
 	Observed string `json:"observed"`
 	// The figure that it was held against.
 	Limit string `json:"limit"`
-	// In how many blocks the verdict was this one.
+	// Median of the figures of all blocks; empty where there is one block, or a block without a figure.
+	Median string `json:"median"`
+	// Lowest of these figures.
+	Lowest string `json:"lowest"`
+	// Highest of these figures.
+	Highest string `json:"highest"`
+	// In how many blocks the verdict was this one; 1 for a check over all blocks.
 	Blocks int `json:"blocks"`
 	// How many blocks the mesh ran in; 1 for a check over all blocks.
 	Of int `json:"of"`
+	// What sets the cell apart in its row: other (its verdict is not the one that most meshes have), lowest or highest
+	// (figure). Empty where nothing does.
+	Mark string `json:"mark" jsonschema:"enum=,enum=other,enum=lowest,enum=highest"`
 	// Place in checks of the check that gave the verdict; -1 where there is none.
 	Check int `json:"check"`
 }

@@ -20,8 +20,9 @@ import (
 type linkerdDialect struct{}
 
 const (
-	// linkerdAllow, linkerdDeny, linkerdNoRoute and linkerdLimited count together every request that arrived.
-	// request_total does not: it leaves out what was refused. These are never dropped for idleness, as request_total is.
+	// linkerdAllow, linkerdDeny and linkerdNoRoute count together every request that arrived. request_total does not: it
+	// leaves out what was refused. linkerdLimited counts those of linkerdAllow that were then turned away for their rate.
+	// These are never dropped for idleness, as request_total is.
 	linkerdAllow   = "inbound_http_authz_allow_total"
 	linkerdDeny    = "inbound_http_authz_deny_total"
 	linkerdNoRoute = "inbound_http_route_not_found_total"

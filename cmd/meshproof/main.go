@@ -13,6 +13,7 @@ import (
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/layered"
 	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 )
@@ -67,7 +68,9 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 func provider(driver string) (clusters.Provider, error) {
 	switch driver {
 	case "embedded":
-		return embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()}), nil
+		return embedded.New(map[string]proxy.Factory{
+			"istio": istio.Factory(), "linkerd": linkerd.Factory(), "layered": layered.Factory(),
+		}), nil
 	case "kind", "existing":
 		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded", driver)
 	}

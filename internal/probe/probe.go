@@ -114,22 +114,37 @@ func Observe(ctx context.Context, env Env, window, edge string) error {
 				}); err != nil {
 					return err
 				}
-				body, err := c.Scrape(ctx, p)
-				if errors.Is(err, clusters.ErrNoProxy) {
-					return nil
-				}
-				s := &evidence.Scrape{Header: head(env.Trial, "probe"), At: p.PodRef, Window: window, Edge: edge, Body: body}
-				if err != nil {
-					if ctx.Err() != nil {
-						return ctx.Err()
-					}
-					s.Error = err.Error()
-				}
-				return env.Sink.Append(s)
+				return scrape(ctx, env, c, p, window, edge)
 			})
 		}
 	}
 	return g.Wait()
+}
+
+// scrape records every metric page of a pod.
+func scrape(ctx context.Context, env Env, c clusters.Cluster, p clusters.Pod, window, edge string) error {
+	pages, err := c.Scrape(ctx, p)
+	switch {
+	case errors.Is(err, clusters.ErrNoProxy):
+		return nil
+	case err != nil:
+		pages = []clusters.Page{{Err: err}}
+	}
+	for _, page := range pages {
+		s := &evidence.Scrape{
+			Header: head(env.Trial, "probe"), At: p.PodRef, Window: window, Edge: edge, Proxy: page.Proxy(), Body: page.Body,
+		}
+		if page.Err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			s.Error = page.Err.Error()
+		}
+		if err := env.Sink.Append(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // asker sends the requests of one window.
