@@ -37,7 +37,7 @@ func TestTheLibraryLoadsAndStaysSmallEnoughForALaptop(t *testing.T) {
 		}
 		roundTrip(t, s)
 	}
-	if want := []string{"edge-tokens", "overdriven", "policy-hole", "smoke", "two-clusters"}; !slices.Equal(names, want) {
+	if want := []string{"checkout-spike", "edge-tokens", "overdriven", "policy-hole", "smoke", "two-clusters"}; !slices.Equal(names, want) {
 		t.Errorf("want %v, got %v", want, names)
 	}
 }
@@ -78,7 +78,7 @@ func TestResolvePrefersAFileOverTheLibrary(t *testing.T) {
 	for path, want := range map[string]string{
 		"two-cluster":     "two-cluster: no such file, and no scenario of the library (did you mean two-clusters?",
 		"":                `"": is no name`,
-		"missing.yaml":    "missing.yaml: no such file, and no scenario of the library (the library has edge-tokens, overdriven,",
+		"missing.yaml":    "missing.yaml: no such file, and no scenario of the library (the library has checkout-spike, edge-tokens,",
 		"../library/nope": "../library/nope: no such file",
 		".":               ".: is a directory",
 	} {

@@ -28,9 +28,10 @@ type builder struct {
 	turn  map[string]int // requests received by a service so far, to spread each kind over its pods
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
-	onPod    func(*simPod) // may change a pod before it stands
-	slower   int64         // µs that every request under load takes longer
-	errors   int64         // requests that fail when the pod is killed
+	onPod    func(*simPod)     // may change a pod before it stands
+	again    func(Round) []Ask // what is asked once more in a round
+	slower   int64             // µs that every request under load takes longer
+	errors   int64             // requests that fail when the pod is killed
 }
 
 // simPod is one pod with what its proxy counts.
@@ -256,6 +257,9 @@ func (b *builder) proof(stage string) {
 		b.event(evidence.EventWindowStart, r.Name)
 		b.edge(r.Name, "start")
 		send(r.Asks, false)
+		if b.again != nil {
+			send(b.again(r), false)
+		}
 		b.edge(r.Name, "end")
 		b.event(evidence.EventWindowEnd, r.Name)
 	}

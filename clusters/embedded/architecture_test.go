@@ -13,7 +13,7 @@ import (
 func TestArchitectureHasEverySentenceOfWhatIsModelled(t *testing.T) {
 	section := conformance.Modelled(t)
 	sentences := New(nil).Models()
-	for _, model := range []string{"istio", "linkerd"} {
+	for _, model := range []string{"istio", "linkerd", "layered"} {
 		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(model, "doc.go"), nil, parser.ParseComments|parser.PackageClauseOnly)
 		if err != nil {
 			t.Fatal(err)

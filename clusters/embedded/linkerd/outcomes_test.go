@@ -241,5 +241,6 @@ func TestArchitectureListsWhatTheModelReads(t *testing.T) {
 	}
 	conformance.Lists(t, section, "HTTPRoute", route)
 	conformance.Lists(t, section, "Service's annotations", slices.Collect(maps.Keys(readers)))
-	conformance.Lists(t, section, "Namespace's and pods' annotations", slices.Collect(maps.Keys(injection)))
+	conformance.Lists(t, section, "Namespace's annotations", slices.Collect(maps.Keys(injection)))
+	conformance.Lists(t, section, "Pods' annotations", slices.Collect(maps.Keys(podInjection)))
 }
