@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/internal/agent"
@@ -109,40 +111,60 @@ func (l *link) Partition(ctx context.Context) (revert func(context.Context) erro
 		return nil, err
 	}
 	id := "meshproof-" + uuid.NewString()
-	type cut struct{ node, from string }
-	var cuts []cut
-	for _, from := range l.b.addresses() {
-		cuts = append(cuts, cut{l.a.node, from})
-	}
-	for _, from := range l.a.addresses() {
-		cuts = append(cuts, cut{l.b.node, from})
-	}
-	var mu sync.Mutex
-	made := 0
-	undo := func(ctx context.Context) error {
-		mu.Lock()
-		defer mu.Unlock()
-		for made > 0 {
-			c := cuts[made-1]
-			if _, err := onNode(ctx, c.node, drop("-D", c.from, id)...); err != nil {
-				return err
-			}
-			made--
-		}
-		return nil
-	}
-	for _, c := range cuts {
-		if _, err := onNode(ctx, c.node, drop("-I", c.from, id)...); err != nil {
-			return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
-		}
-		made++
+	cuts := []*cut{{node: l.a.node, from: l.b.addresses(), id: id}, {node: l.b.node, from: l.a.addresses(), id: id}}
+	undo := func(ctx context.Context) error { return both(cuts, func(c *cut) error { return c.set(ctx, false) }) }
+	if err := both(cuts, func(c *cut) error { return c.set(ctx, true) }); err != nil {
+		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
 	}
 	return undo, nil
 }
 
-// drop is the rule that drops what comes from somewhere.
-func drop(how, from, id string) []string {
-	return []string{"iptables", "-w", "-t", "raw", how, "PREROUTING", "-s", from, "-m", "comment", "--comment", id, "-j", "DROP"}
+// cut is one node's side of a partition.
+type cut struct {
+	node string
+	from []string // what is dropped comes from there
+	id   string
+
+	mu   sync.Mutex
+	made bool
+}
+
+// set makes or removes the rules of one side, all at once.
+func (c *cut) set(ctx context.Context, made bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.made == made {
+		return nil
+	}
+	if _, err := dockerIn(ctx, strings.NewReader(dropRules(c.from, c.id, made)), "exec", "--interactive", c.node, "iptables-restore", "--wait", "--noflush"); err != nil {
+		return fmt.Errorf("changing what node %s drops: %w", c.node, err)
+	}
+	c.made = made
+	return nil
+}
+
+// both does something with both sides at once.
+func both(cuts []*cut, do func(*cut) error) error {
+	var g errgroup.Group
+	for _, c := range cuts {
+		g.Go(func() error { return do(c) })
+	}
+	return g.Wait()
+}
+
+// dropRules is what iptables-restore needs to drop what comes from these addresses, or to stop that.
+func dropRules(from []string, id string, made bool) string {
+	how := "-D PREROUTING"
+	if made {
+		how = "-I PREROUTING 1"
+	}
+	var b strings.Builder
+	b.WriteString("*raw\n")
+	for _, f := range from {
+		fmt.Fprintf(&b, "%s -s %s -m comment --comment %s -j DROP\n", how, f, id)
+	}
+	b.WriteString("COMMIT\n")
+	return b.String()
 }
 
 // Delay implements clusters.Link.
