@@ -21,7 +21,7 @@ const (
 
 // cover repeats forbidden asks of workloads of the mesh for services of which some pod has refused none since start, as
 // the metric pages say, until each has, or the largest burst was sent.
-func (a *asker) cover(ctx context.Context, asks []verify.Ask, start *pages) error {
+func (a *asker) cover(ctx context.Context, window string, asks []verify.Ask, start *pages) error {
 	forbidden := map[string][]verify.Ask{}
 	for _, k := range asks {
 		if w, ok := a.env.Scenario.Workload(k.From); ok && w.Meshed && !k.Allowed {
@@ -31,7 +31,8 @@ func (a *asker) cover(ctx context.Context, asks []verify.Ask, start *pages) erro
 	turn := 0
 	for size := firstBurst; size <= lastBurst; size *= 2 {
 		now := newPages(a.env)
-		if err := Observe(ctx, now.env(), "", ""); err != nil {
+		// The window's name keeps these pages from being taken for some of the load's, which have none.
+		if err := Observe(ctx, now.env(), window, ""); err != nil {
 			return err
 		}
 		var more []verify.Ask

@@ -66,6 +66,11 @@ func covered(t *testing.T, env Env, k *sink, cover bool) (asks int) {
 			t.Errorf("request %s is of window %s", p.ID, p.Window)
 		}
 	}
+	for _, s := range of[*evidence.Scrape](k) {
+		if s.Window != "before/fresh" { // without a window it would be taken for one of the load's
+			t.Errorf("a page has the window %q and the edge %q", s.Window, s.Edge)
+		}
+	}
 	if asks != twins {
 		t.Errorf("%d asks and %d twins", asks, twins)
 	}

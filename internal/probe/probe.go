@@ -75,7 +75,7 @@ func runRound(ctx context.Context, env Env, r verify.Round) error {
 		return err
 	}
 	if r.Cover {
-		if err := a.cover(ctx, r.Asks, start); err != nil {
+		if err := a.cover(ctx, r.Name, r.Asks, start); err != nil {
 			return err
 		}
 	}

@@ -150,6 +150,7 @@ func TestArchitectureListsWhatTheModelReads(t *testing.T) {
 	for kind, set := range map[string]map[string]bool{
 		"PeerAuthentication": peerAuthenticationFields, "AuthorizationPolicy": authorizationPolicyFields,
 		"RequestAuthentication": requestAuthenticationFields, "VirtualService": virtualServiceFields, "DestinationRule": destinationRuleFields,
+		"ServiceEntry": serviceEntryFields,
 	} {
 		var fields []string
 		for f, read := range set {
