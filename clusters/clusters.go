@@ -3,7 +3,9 @@ package clusters
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,6 +56,24 @@ type Spec struct {
 	// Hosts are names outside of the clusters that gateways and proxies must reach, each with its host:port as this
 	// process reaches it.
 	Hosts map[string]string
+}
+
+// Validate says what of a Spec no driver can make.
+func (s Spec) Validate() error {
+	switch {
+	case len(s.Clusters) == 0:
+		return errors.New("no clusters were asked for")
+	case s.Latency < 0:
+		return fmt.Errorf("a latency of %s between clusters is not possible", s.Latency)
+	case s.Sink == nil:
+		return errors.New("clusters without a sink for evidence prove nothing")
+	}
+	for i, name := range s.Clusters {
+		if name == "" || slices.Contains(s.Clusters[:i], name) {
+			return fmt.Errorf("clusters[%d] is named %q: each wants a name of its own", i, name)
+		}
+	}
+	return nil
 }
 
 // Fleet is a set of clusters with networks between them.

@@ -48,7 +48,6 @@ func newFleet(spec clusters.Spec, t timing, factory *proxy.Factory) *fleet {
 	f := &fleet{
 		spec: spec, timing: t, factory: factory,
 		net:      newNetwork(spec.Clusters, spec.Latency),
-		issuers:  map[string]*trust.Issuer{},
 		starting: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		gone:     make(chan struct{}),
 		changed:  make(chan struct{}),
@@ -59,19 +58,11 @@ func newFleet(spec clusters.Spec, t timing, factory *proxy.Factory) *fleet {
 
 // trust makes the certificate authorities, and says so in evidence.
 func (f *fleet) trust() error {
-	root, err := trust.NewRoot("Meshproof root")
+	issuers, data, err := trust.Issuers(f.spec.Clusters)
 	if err != nil {
 		return err
 	}
-	data := map[string]string{"root": root.PEM()}
-	for _, name := range f.spec.Clusters {
-		issuer, err := root.Issuer("Meshproof intermediate of " + name)
-		if err != nil {
-			return err
-		}
-		f.issuers[name] = issuer
-		data["intermediate/"+name] = issuer.PEM()
-	}
+	f.issuers = issuers
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 

@@ -60,7 +60,7 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSpec(spec); err != nil {
+	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
 	if err := checkFiles(); err != nil {
@@ -72,23 +72,6 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 		return nil, errors.Join(fmt.Errorf("creating the embedded clusters: %w", err), f.Close(context.WithoutCancel(ctx)))
 	}
 	return f, nil
-}
-
-func checkSpec(spec clusters.Spec) error {
-	switch {
-	case len(spec.Clusters) == 0:
-		return errors.New("no clusters were asked for")
-	case spec.Latency < 0:
-		return fmt.Errorf("a latency of %s between clusters is not possible", spec.Latency)
-	case spec.Sink == nil:
-		return errors.New("clusters without a sink for evidence prove nothing")
-	}
-	for i, name := range spec.Clusters {
-		if name == "" || slices.Contains(spec.Clusters[:i], name) {
-			return fmt.Errorf("clusters[%d] is named %q: each wants a name of its own", i, name)
-		}
-	}
-	return nil
 }
 
 func (f *fleet) create(ctx context.Context) error {

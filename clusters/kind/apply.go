@@ -99,7 +99,7 @@ func (c *cluster) patches(objs []clusters.Object) ([]patch, error) {
 		if d, ok := obj.(*appsv1.Deployment); ok {
 			d, err := c.withAgent(d)
 			if err != nil {
-				return nil, fmt.Errorf("Deployment %s: %w", nameOf(obj), err)
+				return nil, fmt.Errorf("%s %s: %w", clusters.KindName(obj), nameOf(obj), err)
 			}
 			obj = d
 		}
@@ -237,7 +237,7 @@ const ingressService = "meshproof-ingress"
 // openIngress gives the ingress the node's port that Docker maps to the host.
 func (c *cluster) openIngress(ctx context.Context, d *appsv1.Deployment, ct *corev1.Container) error {
 	if len(ct.Ports) == 0 {
-		return fmt.Errorf("Deployment %s: an ingress wants a port", nameOf(d))
+		return fmt.Errorf("%s %s: an ingress wants a port", clusters.KindName(d), nameOf(d))
 	}
 	svc := &corev1.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},

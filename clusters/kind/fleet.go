@@ -46,7 +46,7 @@ var _ clusters.Fleet = (*fleet)(nil)
 func newFleet(spec clusters.Spec, state string) *fleet {
 	f := &fleet{
 		spec: spec, state: state, token: newToken(),
-		issuers: map[string]*trust.Issuer{}, hosts: map[string]string{}, links: map[[2]string]*link{},
+		hosts: map[string]string{}, links: map[[2]string]*link{},
 		changed: make(chan struct{}),
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
@@ -55,19 +55,11 @@ func newFleet(spec clusters.Spec, state string) *fleet {
 
 // trust makes the certificate authorities, and says so in evidence.
 func (f *fleet) trust() error {
-	root, err := trust.NewRoot("Meshproof root")
+	issuers, data, err := trust.Issuers(f.spec.Clusters)
 	if err != nil {
 		return err
 	}
-	data := map[string]string{"root": root.PEM()}
-	for _, name := range f.spec.Clusters {
-		issuer, err := root.Issuer("Meshproof intermediate of " + name)
-		if err != nil {
-			return err
-		}
-		f.issuers[name] = issuer
-		data["intermediate/"+name] = issuer.PEM()
-	}
+	f.issuers = issuers
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 

@@ -93,22 +93,10 @@ func nameOf(obj clusters.Object) string {
 }
 
 func checkSpec(spec clusters.Spec) error {
-	switch {
-	case len(spec.Clusters) == 0:
-		return errors.New("no clusters were asked for")
-	case spec.Latency < 0:
-		return fmt.Errorf("a latency of %s between clusters is not possible", spec.Latency)
-	case spec.Sink == nil:
-		return errors.New("clusters without a sink for evidence prove nothing")
-	case !fleetID.MatchString(spec.ID):
+	if !fleetID.MatchString(spec.ID) {
 		return fmt.Errorf("%q is no ID of a fleet: want 6 to 20 lower-case letters and digits", spec.ID)
 	}
-	for i, name := range spec.Clusters {
-		if name == "" || slices.Contains(spec.Clusters[:i], name) {
-			return fmt.Errorf("clusters[%d] is named %q: each wants a name of its own", i, name)
-		}
-	}
-	return checkMesh(spec.Mesh)
+	return errors.Join(spec.Validate(), checkMesh(spec.Mesh))
 }
 
 // removeWithin bounds the removal of what a failed or stopped Create made.

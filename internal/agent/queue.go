@@ -14,7 +14,7 @@ import (
 // The kernel's nfnetlink_queue interface (include/uapi/linux/netfilter/nfnetlink_queue.h). Packets that a rule with
 // target NFQUEUE sends to a queue wait there, in the kernel, until this process gives its verdict on them.
 const (
-	msgPacket  = unix.NFNL_SUBSYS_QUEUE<<8 | 0
+	msgPacket  = unix.NFNL_SUBSYS_QUEUE << 8
 	msgVerdict = unix.NFNL_SUBSYS_QUEUE<<8 | 1
 	msgConfig  = unix.NFNL_SUBSYS_QUEUE<<8 | 2
 
