@@ -5,27 +5,31 @@ SHELL       := bash
 .DELETE_ON_ERROR:
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-SCENARIO ?= two-clusters
+SCENARIO ?= checkout-spike
 DRIVER   ?= embedded
 # Packages that deps installs on Debian: gcc for the race detector, Chromium for the browser tests and screenshots.
 DEPS     := gcc libc6-dev chromium
 
-.PHONY: help build scenario test lint bench deps clean screenshots update
+.PHONY: help build scenario test test-kind lint bench deps clean screenshots update
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## bin/meshproof
+build: ## bin/meshproof, and bin/meshproof-agent beside it, which runs inside real clusters
 	@mkdir -p bin
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/meshproof ./cmd/meshproof
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/meshproof-agent ./cmd/meshproof-agent
 
-scenario: build ## run a scenario and leave a report (SCENARIO=two-clusters BLOCKS=1 SEED=1)
+scenario: build ## run a scenario and leave a report (SCENARIO=checkout-spike BLOCKS=1 SEED=1)
 	bin/meshproof run $(SCENARIO) --driver $(DRIVER) $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED))
 
 test: lint ## formatting, vet, linter, all tests under the race detector
 	@hack/needs.sh gcc chromium
 	go test $$(command -v gcc >/dev/null && echo -race) -timeout 15m ./...
 	go test -timeout 15m ./verify # without the race detector: every piece of evidence taken away, not a sample
+
+test-kind: build ## tests on real clusters (Docker, and a bundle: bin/meshproof bundle build --only node), some 15 minutes
+	MESHPROOF_TEST_KIND=1 MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go test -count=1 -p 1 -v -timeout 40m ./test/e2e ./clusters/kind
 
 lint: ## gofumpt, vet, staticcheck
 	@unformatted="$$(go tool gofumpt -l .)"; \
@@ -39,10 +43,10 @@ bench: ## benchmarks, as ratios side by side in one run (docs/benchmarks.md)
 deps: ## install what the tests need beside Go (Debian, as root)
 	@hack/deps.sh $(DEPS)
 
-screenshots: build ## the README's pictures, from a real run
-	bin/meshproof run two-clusters --out out
+screenshots: build ## the README's pictures, from a real run (SCENARIO=checkout-spike)
+	bin/meshproof run $(SCENARIO) --out out
 	go run ./hack/screenshots -height 1000 out/latest/report.html docs/images
-	go run ./hack/screenshots -section time out/latest/report.html docs/images
+	go run ./hack/screenshots -height 1300 out/latest/report.html docs/images meshes time policy
 
 update: ## rewrite the golden files of the tests
 	go test ./meshes ./reports ./reports/chart ./scenarios -update

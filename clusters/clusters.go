@@ -3,7 +3,9 @@ package clusters
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +17,10 @@ import (
 // ErrNotModelled is wrapped by errors about objects or fields that a driver with modelled data planes does not
 // interpret. They are refused, never approximated.
 var ErrNotModelled = errors.New("not modelled")
+
+// ErrNotPossible is wrapped by errors about what cannot be done here, whatever is tried: this kernel or this driver has no
+// means for it. Nothing was changed.
+var ErrNotPossible = errors.New("not possible here")
 
 // Object is a typed Kubernetes object.
 type Object interface {
@@ -36,15 +42,38 @@ type Provider interface {
 
 // Spec is what a Provider makes a Fleet from.
 type Spec struct {
+	// ID names the fleet on its host, where it is the only one of that name: 6 to 20 lower-case letters and digits. What
+	// a driver makes outside of this process carries it.
+	ID       string
 	Trial    evidence.Trial
 	Clusters []string      // names
 	Latency  time.Duration // one way, between two clusters
 	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
 	Seed     int64         // for everything that the driver draws: pod names, balancing, workloads' own latency
-	Sink     evidence.Sink // takes what workloads, proxies and pods say
+	// Sink takes what workloads, proxies and pods say. What a workload recorded arrives soon after the request was
+	// answered, and before Close returns.
+	Sink evidence.Sink
 	// Hosts are names outside of the clusters that gateways and proxies must reach, each with its host:port as this
 	// process reaches it.
 	Hosts map[string]string
+}
+
+// Validate says what of a Spec no driver can make.
+func (s Spec) Validate() error {
+	switch {
+	case len(s.Clusters) == 0:
+		return errors.New("no clusters were asked for")
+	case s.Latency < 0:
+		return fmt.Errorf("a latency of %s between clusters is not possible", s.Latency)
+	case s.Sink == nil:
+		return errors.New("clusters without a sink for evidence prove nothing")
+	}
+	for i, name := range s.Clusters {
+		if name == "" || slices.Contains(s.Clusters[:i], name) {
+			return fmt.Errorf("clusters[%d] is named %q: each wants a name of its own", i, name)
+		}
+	}
+	return nil
 }
 
 // Fleet is a set of clusters with networks between them.
@@ -76,8 +105,9 @@ type Cluster interface {
 	// Handshake makes a TLS handshake with the pod's application port from another pod's network, without a client
 	// certificate and without resumption, and reads the served chain.
 	Handshake(ctx context.Context, to Pod, serverName string) HandshakeResult
-	// Scrape reads the metric page of the pod's proxy. ErrNoProxy where it has none.
-	Scrape(ctx context.Context, pod Pod) (string, error)
+	// Scrape reads the metric page of every proxy in the pod. ErrNoProxy where it has none; a page that cannot be read
+	// says so itself.
+	Scrape(ctx context.Context, pod Pod) ([]Page, error)
 	// Ingress is the base URL by which the host reaches the cluster's ingress. The Host header selects the service:
 	// its DNS name in the cluster (scenarios.Workload.Host).
 	Ingress(ctx context.Context) (string, error)
@@ -85,6 +115,21 @@ type Cluster interface {
 
 // ErrNoProxy is returned by Scrape for a pod without a mesh's proxy.
 var ErrNoProxy = errors.New("pod has no proxy")
+
+// Page is the metric page of one proxy.
+type Page struct {
+	Container string // of the proxy: "linkerd-proxy", "istio-proxy", or a gateway's own, "gateway"
+	Body      string
+	Err       error // why it could not be read
+}
+
+// Proxy names the page in evidence: a mesh's sidecar has no name there.
+func (p Page) Proxy() string {
+	if p.Container == "istio-proxy" || p.Container == "linkerd-proxy" {
+		return ""
+	}
+	return p.Container
+}
 
 // Pod is one running pod.
 type Pod struct {
@@ -128,7 +173,8 @@ type HandshakeResult struct {
 
 // Link is the network between two clusters, in both directions.
 type Link interface {
-	// Delay adds d to the latency of every packet, in each direction, until revert is called.
+	// Delay adds d to the latency of every packet, in each direction, until revert is called. The error wraps
+	// ErrNotPossible where that is known to be impossible.
 	Delay(ctx context.Context, d time.Duration) (revert func(context.Context) error, err error)
 	// Partition lets no packet pass, on new and on open connections, until revert is called.
 	Partition(ctx context.Context) (revert func(context.Context) error, err error)

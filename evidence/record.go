@@ -247,6 +247,11 @@ func (r *Record) Gaps() []Gap {
 		}
 	}
 	var gaps []Gap
+	for _, e := range r.Events {
+		if e.Kind == EventLost {
+			gaps = append(gaps, Gap{Trial: e.Trial, Src: e.Of, Stream: e.Stream, Message: fmt.Sprintf("records of %s by %s were lost on their way (%d): %s", e.Stream, e.Of, e.Count, e.Message)})
+		}
+	}
 	for k, t := range tallies {
 		g := Gap{Trial: k.trial, Src: k.src, Stream: k.stream}
 		switch {

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,6 +111,24 @@ func TestAMissingRecordIsSeenWhereverItWas(t *testing.T) {
 		if err := os.WriteFile(path, whole, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestRecordsThatTheirProducerLostAreAGap(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "evidence")
+	w, err := Create(dir, Manifest{RunID: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Append(&Event{Header: Header{Trial: trial, Src: "cluster/east"}, Kind: EventLost, Of: "pod/east/shop-1", Stream: Requests, Count: 3, Message: "cut off"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.EndTrial(trial), w.Seal()); err != nil {
+		t.Fatal(err)
+	}
+	gaps := open(t, dir).Gaps()
+	if len(gaps) != 1 || gaps[0].Stream != Requests || gaps[0].Trial != trial || !strings.Contains(gaps[0].Message, "pod/east/shop-1 were lost on their way (3): cut off") {
+		t.Errorf("gaps %v", gaps)
 	}
 }
 

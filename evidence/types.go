@@ -284,12 +284,14 @@ const (
 	EventPodEnded    = "pod-ended" // Message: journalled reason, such as "pod-kill cart-pod-dies"
 	// EventInjectionSkipped is a pod that asked for a sidecar and did not get one: At, Message is the injector's reason.
 	EventInjectionSkipped = "injection-skipped"
-	EventApplied          = "applied" // Name: kind/namespace/name, At.Cluster
-	EventProducerEnd      = "producer-end"
-	EventError            = "error"       // the environment failed: Message
-	EventInterrupted      = "interrupted" // the user stopped the run
-	EventRunEnd           = "run-end"
-	EventSkipped          = "skipped" // a mesh that cannot run here: Message
+	// EventLost is about records that their producer made and nobody has: Of, Stream, Count, At.
+	EventLost        = "lost"
+	EventApplied     = "applied" // Name: kind/namespace/name, At.Cluster
+	EventProducerEnd = "producer-end"
+	EventError       = "error"       // the environment failed: Message
+	EventInterrupted = "interrupted" // the user stopped the run
+	EventRunEnd      = "run-end"
+	EventSkipped     = "skipped" // a mesh that cannot run here: Message
 )
 
 // Event is anything else that a verdict needs to know.
@@ -300,9 +302,9 @@ type Event struct {
 	At      PodRef            `json:"at,omitzero"`
 	Message string            `json:"message,omitempty"`
 	Data    map[string]string `json:"data,omitempty"`
-	Of      string            `json:"of,omitempty"`     // producer-end: the producer
-	Stream  Stream            `json:"stream,omitempty"` // producer-end: its stream
-	Count   uint64            `json:"count,omitempty"`  // producer-end: how many it produced
+	Of      string            `json:"of,omitempty"`     // producer-end, lost: the producer
+	Stream  Stream            `json:"stream,omitempty"` // producer-end, lost: its stream
+	Count   uint64            `json:"count,omitempty"`  // producer-end: how many it produced; lost: how many are
 }
 
 // StreamName implements Item.

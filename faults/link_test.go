@@ -3,11 +3,13 @@ package faults
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -255,6 +257,23 @@ func TestAnInjectionThatFailsIsRecordedAndLeavesTheJournalOpen(t *testing.T) {
 	})
 }
 
+func TestAFaultThatIsNotPossibleHereIsSkippedAndSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.link.injectFails = fmt.Errorf("%w: the kernel has no packet queue", clusters.ErrNotPossible)
+		if _, err := run(t, w, slow(time.Second, time.Second, 40*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		skipped := w.of(evidence.FaultSkipped)
+		if len(skipped) != 1 || !strings.Contains(skipped[0].Message, "no packet queue") || len(w.of(evidence.FaultFailed)) != 0 {
+			t.Errorf("skipped %v, log %v", skipped, w.log)
+		}
+		if last := w.log[len(w.log)-1]; !strings.HasPrefix(last, "settle") {
+			t.Errorf("log %v", w.log)
+		}
+	})
+}
+
 func TestAJournalThatCannotBeWrittenStopsTheFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -350,5 +369,26 @@ func TestSamplesGoOnUntilTheEffectIsGone(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestTwiceAsManySamplesAsItTakesFitIntoAFault(t *testing.T) {
+	for _, c := range []struct {
+		sample, lasts time.Duration
+		want          int
+	}{
+		{250 * time.Millisecond, 100 * time.Millisecond, 10}, // not even one fits: each lane may still have one
+		{250 * time.Millisecond, 500 * time.Millisecond, 10}, // a second one of each lane would be cut off
+		{250 * time.Millisecond, time.Second, 4},
+		{164 * time.Millisecond, time.Second, 3},
+		{164 * time.Millisecond, 10 * time.Second, 1},
+		{4 * time.Second, time.Minute, 1},
+	} {
+		k := linkKind{sample: c.sample}
+		n := k.lanes(c.lasts)
+		inOne := max(1, int(c.lasts/(c.sample+pauseOf(c.lasts))))
+		if n != c.want || n*inOne < 2*MinSamples {
+			t.Errorf("%s of samples of %s: %d lanes of %d, want %d", c.lasts, c.sample, n, inOne, c.want)
+		}
 	}
 }

@@ -50,6 +50,11 @@ func (b *builder) enter(a Ask, p *evidence.Probe) {
 		if b.meshed() {
 			header = xfcc(ingress, to)
 		}
+		if b.linkerd() {
+			header = b.l5dID(ingress.w)
+			to.counts[l5dAllowed(header)]++
+			b.departs(ingress, a.To)
+		}
 		b.receive(to, p.ID, p.Window, "ingress@"+a.Cluster, a.Method, a.Path, header, 1)
 		door(200, "")
 	case b.meshed():

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"github.com/meshproof/meshproof/clusters"
@@ -22,9 +24,10 @@ import (
 // latency is the one-way latency between the clusters of the test: well above what a busy machine adds by itself.
 const latency = 20 * time.Millisecond
 
-// Run holds a Provider to the promises of package clusters, with the objects of one mesh. A Provider that makes real
+// Run holds a Provider to the promises of package clusters, with the objects of one mesh entry. A Provider that makes real
 // clusters takes minutes.
-func Run(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
+func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) {
+	mesh := entry.Name
 	t.Run("what a cancelled Create began is gone", func(t *testing.T) { cancelledCreate(t, p, mesh) })
 	t.Run("what it cannot make is refused", func(t *testing.T) { refusedSpecs(t, p, mesh) })
 	for _, tt := range []struct {
@@ -48,7 +51,7 @@ func Run(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-			e := newEnv(t, p, mesh)
+			e := newEnv(t, p, entry)
 			defer e.close()
 			tt.test(t, e)
 		})
@@ -64,6 +67,7 @@ type env struct {
 	sink     *sink
 	scenario *scenarios.Scenario
 	mesh     meshes.Mesh
+	entry    scenarios.MeshEntry
 	ids      int
 }
 
@@ -81,21 +85,21 @@ func scenario() *scenarios.Scenario {
 
 func spec(mesh scenarios.MeshName, s *sink) clusters.Spec {
 	return clusters.Spec{
-		Trial: evidence.Trial{Block: 1, Mesh: string(mesh)}, Clusters: []string{"east", "west"}, Latency: latency,
+		ID: "conf" + strings.ReplaceAll(uuid.NewString(), "-", "")[:8], Trial: evidence.Trial{Block: 1, Mesh: string(mesh)}, Clusters: []string{"east", "west"}, Latency: latency,
 		Mesh: string(mesh), Seed: 7, Sink: s,
 	}
 }
 
-func newEnv(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) *env {
+func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) *env {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
-	e := &env{t: t, ctx: ctx, provider: p, sink: &sink{}, scenario: scenario()}
+	e := &env{t: t, ctx: ctx, provider: p, sink: &sink{}, scenario: scenario(), entry: entry}
 	var err error
-	if e.mesh, err = meshes.ByName(mesh); err != nil {
+	if e.mesh, err = meshes.ByName(entry.Name); err != nil {
 		t.Fatal(err)
 	}
-	if e.fleet, err = p.Create(ctx, spec(mesh, e.sink)); err != nil {
+	if e.fleet, err = p.Create(ctx, spec(entry.Name, e.sink)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range e.fleet.Clusters() {
@@ -122,7 +126,7 @@ func (e *env) close() {
 
 func (e *env) objects(cluster string) []clusters.Object {
 	e.t.Helper()
-	objs, err := meshes.Render(e.mesh, scenarios.MeshEntry{Name: e.mesh.Name()}, e.scenario, cluster)
+	objs, err := meshes.Render(e.mesh, e.entry, e.scenario, cluster)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -130,6 +134,11 @@ func (e *env) objects(cluster string) []clusters.Object {
 		e.t.Fatal(err)
 	}
 	return objs
+}
+
+// behindLinkerd reports whether services have Linkerd's proxies.
+func (e *env) behindLinkerd() bool {
+	return e.entry.Name == scenarios.MeshLinkerd || e.entry.Name == scenarios.MeshLayered
 }
 
 func (e *env) pods(cluster, service string) []clusters.Pod {
@@ -175,6 +184,18 @@ func (e *env) proof(from clusters.Pod, to, path string) clusters.Request {
 	req.Header.Set(scenarios.HeaderCaller, from.Service+"@"+from.Cluster)
 	req.Header.Set(scenarios.HeaderProof, "1")
 	return req
+}
+
+// recordLimit is how long a record may take to arrive.
+const recordLimit = 10 * time.Second
+
+// recorded waits for the workloads' records of a request, and returns those that are there when the first ones are.
+func (e *env) recorded(id string) []*evidence.Request {
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		if rs := e.sink.requests(id); len(rs) > 0 || time.Since(began) > recordLimit {
+			return rs
+		}
+	}
 }
 
 // send sends a proof request that must be answered with 200, and returns how long it took.

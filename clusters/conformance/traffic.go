@@ -21,7 +21,7 @@ func sendAcross(t *testing.T, e *env) {
 	shop := e.pod("east", "shop")
 	for _, to := range []string{"stock", "cart"} {
 		id, _ := e.send(shop, to, "/items/1?q=2")
-		rs := e.sink.requests(id)
+		rs := e.recorded(id)
 		if len(rs) != 1 || rs[0].At.Service != to {
 			t.Errorf("the request to %s was recorded as %+v", to, rs)
 		}
@@ -42,7 +42,7 @@ func sendAcross(t *testing.T, e *env) {
 		if resp := e.fleet.Cluster("east").Send(e.ctx, stock, req); resp.Status != 200 {
 			t.Fatalf("%+v", resp)
 		}
-		for _, r := range e.sink.requests(req.Header.Get(scenarios.HeaderID)) {
+		for _, r := range e.recorded(req.Header.Get(scenarios.HeaderID)) {
 			hit[r.At.UID] = true
 		}
 	}
@@ -60,7 +60,7 @@ func workloadRecord(t *testing.T, e *env) {
 	if resp := e.fleet.Cluster("east").Send(e.ctx, shop, req); resp.Status != 200 {
 		t.Fatalf("%+v", resp)
 	}
-	rs := e.sink.requests(id) // at once: what was answered is recorded already
+	rs := e.recorded(id)
 	if len(rs) != 1 {
 		t.Fatalf("%d records", len(rs))
 	}
@@ -88,7 +88,7 @@ func workloadRecord(t *testing.T, e *env) {
 	if resp := e.fleet.Cluster("east").Send(e.ctx, e.pod("east", "stock"), load); resp.Status != 200 {
 		t.Fatalf("%+v", resp)
 	}
-	child := e.sink.requests(load.Header.Get(scenarios.HeaderID) + ".1")
+	child := e.recorded(load.Header.Get(scenarios.HeaderID) + ".1")
 	if len(child) != 1 || child[0].Caller != "shop@east" || child[0].Window != "load" || child[0].Path != "/items" || child[0].At != cart.PodRef {
 		t.Errorf("the call that shop made was recorded as %+v", child)
 	}
@@ -264,7 +264,10 @@ func ingress(t *testing.T, e *env) {
 		t.Fatalf("status %d, body %q", status, body)
 	}
 	byService := map[string]*evidence.Request{}
-	for _, r := range slices.Concat(e.sink.requests("in-1"), e.sink.requests("in-1.1")) {
+	child := e.recorded("in-1.1")
+	for began := time.Now(); len(e.sink.requests("in-1")) < 2 && time.Since(began) < recordLimit; time.Sleep(5 * time.Millisecond) {
+	}
+	for _, r := range slices.Concat(e.sink.requests("in-1"), child) {
 		byService[r.At.Service] = r
 	}
 	shop, cart := byService["shop"], byService["cart"]
@@ -277,6 +280,21 @@ func ingress(t *testing.T, e *env) {
 	if strings.Contains(shop.XFCC, "forged") || strings.Contains(shop.L5dClientID, "forged") {
 		t.Errorf("what the client said of its identity reached the service: %q %q", shop.XFCC, shop.L5dClientID)
 	}
+	// Every proxy that the request passed at the ingress has a page of its own.
+	pod := e.pod("east", "ingress")
+	pages, err := e.fleet.Cluster("east").Scrape(e.ctx, pod)
+	if want := len(pod.Containers) + len(pod.InitContainers) - 1; pod.Meshed() && (err != nil || len(pages) == 0 || len(pages) > want) {
+		t.Errorf("%d pages of %v and %v: %v", len(pages), pod.Containers, pod.InitContainers, err)
+	}
+	named := map[string]bool{}
+	for _, p := range pages {
+		known := slices.Contains(pod.Containers, p.Container) || slices.Contains(pod.InitContainers, p.Container)
+		if !known || named[p.Proxy()] || p.Err != nil || !strings.Contains(p.Body, "# TYPE ") {
+			t.Errorf("page %+v of a pod with %v and %v", p, pod.Containers, pod.InitContainers)
+		}
+		named[p.Proxy()] = true
+	}
+
 	if status, body := get("nobody.app.svc.cluster.local", "in-2"); status != http.StatusBadGateway && status != http.StatusNotFound || body == "" && e.mesh.Name() == scenarios.MeshNone {
 		t.Errorf("an unknown host: status %d, body %q", status, body)
 	}

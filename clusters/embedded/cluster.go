@@ -36,6 +36,7 @@ type cluster struct {
 
 	snapshot atomic.Pointer[proxy.Snapshot] // what proxies and kube-proxy go by
 	gateway  atomic.Pointer[string]         // address of the ingress workload; nil while there is none
+	draws    atomic.Uint64                  // of kube-proxy, for proxies
 
 	// Guarded by the fleet's lock.
 	objects     map[string]clusters.Object // by clusters.Key; objects are not changed, only replaced
@@ -277,39 +278,50 @@ func (c *cluster) Send(ctx context.Context, from clusters.Pod, req clusters.Requ
 const maxScrape = 64 << 20
 
 // Scrape implements clusters.Cluster.
-func (c *cluster) Scrape(ctx context.Context, pod clusters.Pod) (string, error) {
+func (c *cluster) Scrape(ctx context.Context, pod clusters.Pod) ([]clusters.Page, error) {
 	p, err := c.running(pod)
+	if err != nil {
+		return nil, err
+	}
+	if p.proxy == nil {
+		return nil, clusters.ErrNoProxy
+	}
+	var pages []clusters.Page
+	for _, from := range p.proxy.Pages() {
+		page := clusters.Page{Container: from.Container}
+		if page.Body, err = c.scrape(ctx, from.Addr); err != nil {
+			page.Err = fmt.Errorf("scraping %s of pod %s in cluster %s: %w", from.Container, pod.Pod, c.name, err)
+		}
+		pages = append(pages, page)
+	}
+	return pages, nil
+}
+
+func (c *cluster) scrape(ctx context.Context, addr string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", http.NoBody)
 	if err != nil {
 		return "", err
 	}
-	if p.proxy == nil {
-		return "", clusters.ErrNoProxy
-	}
-	failed := func(err error) error { return fmt.Errorf("scraping pod %s in cluster %s: %w", pod.Pod, c.name, err) }
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.proxy.Metrics()+"/metrics", http.NoBody)
-	if err != nil {
-		return "", failed(err)
-	}
 	resp, err := c.scraper.RoundTrip(req)
 	if err != nil {
-		return "", failed(err)
+		return "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxScrape+1))
 	switch {
 	case err != nil:
-		return "", failed(err)
+		return "", err
 	case resp.StatusCode != http.StatusOK:
-		return "", failed(fmt.Errorf("status %d", resp.StatusCode))
+		return "", fmt.Errorf("status %d", resp.StatusCode)
 	case len(body) > maxScrape:
-		return "", failed(fmt.Errorf("the page is longer than %d bytes", maxScrape))
+		return "", fmt.Errorf("the page is longer than %d bytes", maxScrape)
 	}
 	return string(body), nil
 }
 
-// dialService is the cluster's DNS and kube-proxy, for a pod without a sidecar: each connection goes to a ready pod of
-// the Service, drawn from the pod's seed.
-func (c *cluster) dialService(ctx context.Context, p *pod, addr string) (net.Conn, error) {
+// dialService is the cluster's DNS and kube-proxy, for whatever dials a ClusterIP from a cluster: each connection goes to
+// the ready pod of the Service that drawn chooses.
+func (c *cluster) dialService(ctx context.Context, from string, drawn uint64, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -321,9 +333,8 @@ func (c *cluster) dialService(ctx context.Context, p *pod, addr string) (net.Con
 	if len(svc.Endpoints) == 0 || port != strconv.Itoa(svc.Port) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	}
-	n := p.draws.Add(1)
-	ep := svc.Endpoints[draw(c.f.spec.Seed, "kube-proxy", p.ref.Pod, strconv.FormatUint(n, 10))%uint64(len(svc.Endpoints))]
-	return c.f.net.dial(ctx, c.name, ep.Cluster, ep.Addr)
+	ep := svc.Endpoints[drawn%uint64(len(svc.Endpoints))]
+	return c.f.net.dial(ctx, from, ep.Cluster, ep.Addr)
 }
 
 // outsider is the cluster's outsider, where it is ready.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +48,6 @@ func newFleet(spec clusters.Spec, t timing, factory *proxy.Factory) *fleet {
 	f := &fleet{
 		spec: spec, timing: t, factory: factory,
 		net:      newNetwork(spec.Clusters, spec.Latency),
-		issuers:  map[string]*trust.Issuer{},
 		starting: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		gone:     make(chan struct{}),
 		changed:  make(chan struct{}),
@@ -57,19 +58,11 @@ func newFleet(spec clusters.Spec, t timing, factory *proxy.Factory) *fleet {
 
 // trust makes the certificate authorities, and says so in evidence.
 func (f *fleet) trust() error {
-	root, err := trust.NewRoot("Meshproof root")
+	issuers, data, err := trust.Issuers(f.spec.Clusters)
 	if err != nil {
 		return err
 	}
-	data := map[string]string{"root": root.PEM()}
-	for _, name := range f.spec.Clusters {
-		issuer, err := root.Issuer("Meshproof intermediate of " + name)
-		if err != nil {
-			return err
-		}
-		f.issuers[name] = issuer
-		data["intermediate/"+name] = issuer.PEM()
-	}
+	f.issuers = issuers
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 
@@ -116,7 +109,18 @@ func (f *fleet) Link(a, b string) clusters.Link {
 
 // Dial implements proxy.World.
 func (f *fleet) Dial(ctx context.Context, from, to, addr string) (net.Conn, error) {
-	return f.net.dial(ctx, from, to, addr)
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return f.net.dial(ctx, from, to, addr)
+	}
+	c := f.cluster(to)
+	if c == nil {
+		return nil, fmt.Errorf("no cluster is called %q", to)
+	}
+	return c.dialService(ctx, from, draw(f.spec.Seed, "kube-proxy of proxies", to, strconv.FormatUint(c.draws.Add(1), 10)), addr)
 }
 
 // Sink implements proxy.World.

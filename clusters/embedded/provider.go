@@ -60,7 +60,7 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSpec(spec); err != nil {
+	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
 	if err := checkFiles(); err != nil {
@@ -72,23 +72,6 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 		return nil, errors.Join(fmt.Errorf("creating the embedded clusters: %w", err), f.Close(context.WithoutCancel(ctx)))
 	}
 	return f, nil
-}
-
-func checkSpec(spec clusters.Spec) error {
-	switch {
-	case len(spec.Clusters) == 0:
-		return errors.New("no clusters were asked for")
-	case spec.Latency < 0:
-		return fmt.Errorf("a latency of %s between clusters is not possible", spec.Latency)
-	case spec.Sink == nil:
-		return errors.New("clusters without a sink for evidence prove nothing")
-	}
-	for i, name := range spec.Clusters {
-		if name == "" || slices.Contains(spec.Clusters[:i], name) {
-			return fmt.Errorf("clusters[%d] is named %q: each wants a name of its own", i, name)
-		}
-	}
-	return nil
 }
 
 func (f *fleet) create(ctx context.Context) error {
@@ -120,13 +103,15 @@ func (p *Provider) Models() []string {
 		"Linkerd's proxies keep one HTTP/2 connection to each endpoint, whatever the workload asks for; an opaque port takes meshed TLS itself, without a transport header on port 4143, and policy about addresses is refused.",
 		"The kubelet's probes of Linkerd's proxies come from the proxies themselves; a proxy's own port takes no TLS.",
 		"A Service reaches the ready pods of the same namespace and name in every cluster, as in an Istio multi-primary mesh on a flat network; without a mesh the harness does the same, as a multi-cluster Service (KEP-1645) would.",
-		"Without a mesh, kube-proxy is a model: each new connection goes to a ready pod drawn from the seed; without one it is refused.",
+		"Where a ClusterIP is dialled, without a mesh or by way of a ServiceEntry, kube-proxy is a model: each new connection goes to a ready pod drawn from the seed; without one it is refused.",
 		"Latency between clusters holds back every piece of data and every handshake, in each direction; there is no loss, no jitter and no limit of bandwidth, and within a cluster there is no latency.",
 		"A partition holds data and handshakes back until it ends; they then go on at once, where TCP would wait for its next retransmission.",
 		fmt.Sprintf("A killed pod leaves the endpoints after %s, and its replacement begins to start after %s; no kubelet, image or scheduler takes time.", t.propagate, t.restart),
 		"A changed pod template brings up all new pods before the old ones end.",
-		"The load enters by a front listener that stands for the cloud's load balancer and ends at the ingress workload: through its sidecar in Istio, past it otherwise.",
-		"The ingress workload is the harness's own gateway, the same before every mesh: it checks tokens as Envoy's jwt_authn does, and wants one. In Istio its sidecar does so before it, from the RequestAuthentication, and applies the AuthorizationPolicies with their claims.",
+		"Settings hold in every proxy as soon as they were applied, and certificates are signed in this process: no control plane takes time, and none fails.",
+		"The load enters by a front listener that stands for the cloud's load balancer and ends at the ingress workload: through its sidecar in Istio, through Istio's gateway in its pod where the meshes are layered, past any proxy otherwise.",
+		"In layers, Istio's gateway stands before and behind the ingress workload, as a sidecar does; VirtualServices hold for it without a Gateway object. Where Linkerd's proxy is in that pod, it learns the destination of a captured connection from the gateway's model, not from the kernel; a pod that has left its Service is known by its address until the gateway's pod ends.",
+		"The ingress workload is the harness's own gateway, the same before every mesh: it checks tokens as Envoy's jwt_authn does, and wants one. In Istio its sidecar does so before it, and in layers the gateway, from the RequestAuthentication, and applies the AuthorizationPolicies with their claims.",
 		"Tokens are read from the Authorization header alone, not from the query; a sidecar fetches the issuer's keys itself when it first needs them, where istiod would; and an issuer in this process signs them.",
 	}
 }

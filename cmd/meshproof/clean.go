@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshproof/meshproof/clusters/kind"
 	"github.com/meshproof/meshproof/internal/journal"
 )
 
@@ -33,7 +35,7 @@ these journals. Runs that are alive are left alone. Reports and evidence are kep
 					fmt.Fprintf(out, "%s: still running, left alone\n", l.Run)
 					continue
 				}
-				if err := undo(l); err != nil {
+				if err := undo(cmd.Context(), l); err != nil {
 					errs = append(errs, err)
 					continue
 				}
@@ -54,12 +56,27 @@ these journals. Runs that are alive are left alone. Reports and evidence are kep
 	}
 }
 
-// undo undoes the changes of a dead run. What the embedded driver made lived in the run's process and went with it;
-// a change of a driver that this version does not know stays in its journal.
-func undo(l journal.Leftover) error {
-	if l.Driver != "embedded" && len(l.Intents) > 0 {
+// undo undoes the changes of a dead run. What the embedded driver made lived in the run's process and went with it, and
+// what faults did inside real clusters goes with these; a change of a driver that this version does not know stays in
+// its journal.
+func undo(ctx context.Context, l journal.Leftover) error {
+	if len(l.Intents) == 0 || l.Driver == "embedded" {
+		return l.Remove()
+	}
+	if l.Driver != kind.Driver {
 		return fmt.Errorf("%s: %q was made by driver %q, which this version can't undo: use the version that made it (journal: %s)",
 			l.Run, l.Intents[0].What, l.Driver, l.Path)
+	}
+	state, err := kindState()
+	if err != nil {
+		return err
+	}
+	for _, i := range l.Intents {
+		if id := i.Undo["fleet"]; id != "" {
+			if err := kind.CleanKilled(ctx, state, id); err != nil {
+				return fmt.Errorf("%s: undoing %q: %w (journal: %s)", l.Run, i.What, err, l.Path)
+			}
+		}
 	}
 	return l.Remove()
 }

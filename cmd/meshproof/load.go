@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/meshproof/meshproof/clusters"
@@ -11,15 +12,18 @@ import (
 	"github.com/meshproof/meshproof/scenarios"
 )
 
-// load reads a scenario by path or library name and makes sure that the driver can do all that it asks for. Errors name
-// file, line and column.
-func load(p clusters.Provider, arg string) (*scenarios.Scenario, error) {
+// load reads a scenario by path or library name and makes sure that the driver can do all that it asks for, with these
+// of its meshes; with all of them where none is named. Errors name file, line and column.
+func load(p clusters.Provider, arg string, meshes ...string) (*scenarios.Scenario, error) {
 	s, at, err := scenarios.Resolve(arg)
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
 	for i, e := range s.Spec.Meshes {
+		if len(meshes) > 0 && !slices.Contains(meshes, string(e.Name)) {
+			continue
+		}
 		if err := runner.Check(s, e, p); err != nil {
 			errs = append(errs, place(at, fmt.Sprintf("spec.meshes[%d]", i), err))
 		}

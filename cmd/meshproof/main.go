@@ -13,8 +13,10 @@ import (
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/layered"
 	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/kind"
 )
 
 // Version is the version of this build; the Makefile sets it with -ldflags.
@@ -58,7 +60,7 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(badFlag)
 	root.AddCommand(
-		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newSchema(), newClean(), newBundle(), newVersion(),
+		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newSchema(), newClean(), newDoctor(), newBundle(), newVersion(),
 	)
 	return root
 }
@@ -67,9 +69,13 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 func provider(driver string) (clusters.Provider, error) {
 	switch driver {
 	case "embedded":
-		return embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()}), nil
-	case "kind", "existing":
-		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded", driver)
+		return embedded.New(map[string]proxy.Factory{
+			"istio": istio.Factory(), "linkerd": linkerd.Factory(), "layered": layered.Factory(),
+		}), nil
+	case kind.Driver:
+		return newKind()
+	case "existing":
+		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded or kind", driver)
 	}
-	return nil, fmt.Errorf("--driver %q is not known: use --driver embedded", driver)
+	return nil, fmt.Errorf("--driver %q is not known: use --driver embedded or kind", driver)
 }

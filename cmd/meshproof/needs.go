@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// kindNeeds says what the kind driver, which has real proxies, would need on this host.
+// kindNeeds says what the kind driver, whose clusters are real, needs on this host.
 func kindNeeds() string {
 	host := os.Getenv("DOCKER_HOST")
 	if host == "" {
@@ -24,5 +24,5 @@ func kindNeeds() string {
 	} else {
 		docker = "a Docker engine (DOCKER_HOST is " + host + ")"
 	}
-	return "These data planes are models. Real proxies will come with the kind driver, which is not in this version; it will need " + docker + "."
+	return "These data planes are models. Real clusters come with --driver kind, in this version without a mesh; it needs " + docker + " and a bundle (meshproof bundle)."
 }

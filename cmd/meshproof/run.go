@@ -55,7 +55,7 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 		ValidArgsFunction: completeScenarios,
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.driver, "driver", "embedded", "where the clusters live: embedded (in this process, modelled data planes)")
+	fl.StringVar(&f.driver, "driver", "embedded", "where the clusters live: embedded (in this process, modelled data planes), or kind (in Docker, real)")
 	fl.StringSliceVar(&f.meshes, "mesh", nil, "run only these of the scenario's meshes")
 	fl.IntVar(&f.blocks, "blocks", 0, "how often every mesh runs (default: the scenario's own)")
 	fl.StringVar(&f.out, "out", "out", "folder for the runs' folders")
@@ -68,8 +68,8 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 		}
 		return run(cmd.OutOrStdout(), f, func(*document) error { return badFlag(cmd, err) })
 	})
-	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]string{"embedded"}, cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("mesh", cobra.FixedCompletions([]string{"none", "istio", "linkerd"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]string{"embedded", "kind"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("mesh", cobra.FixedCompletions([]string{"none", "istio", "linkerd", "layered"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
@@ -127,6 +127,11 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 	if err != nil {
 		return err
 	}
+	if host, ok := p.(interface{ Preflight(context.Context) error }); ok {
+		if err := host.Preflight(ctx); err != nil {
+			return withCode(exitError, err)
+		}
+	}
 	dir, err := journal.Dir()
 	if err != nil {
 		return withCode(exitError, err)
@@ -180,7 +185,7 @@ func loadAll(p clusters.Provider, args []string, f runFlags) ([]*scenarios.Scena
 	var list []*scenarios.Scenario
 	var errs []error
 	for _, a := range args {
-		s, err := load(p, a)
+		s, err := load(p, a, f.meshes...)
 		if err == nil {
 			err = narrow(s, f)
 		}

@@ -2,6 +2,8 @@ package runner
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,7 +24,7 @@ const (
 	// readyWithin bounds how long clusters and workloads may take to come up.
 	readyWithin = 2 * time.Minute
 	// removeWithin bounds how long a cluster may take to go, also after an interruption.
-	removeWithin = 3 * time.Second
+	removeWithin = 45 * time.Second
 	// scrapeEvery is how often every proxy is scraped under load.
 	scrapeEvery = 2 * time.Second
 	// windowLoad is the window that encloses the load.
@@ -64,7 +66,11 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 			entry = m
 		}
 	}
-	spec := clusters.Spec{Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer}
+	id, err := fleetID()
+	if err != nil {
+		return err
+	}
+	spec := clusters.Spec{ID: id, Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer}
 	for _, c := range s.Spec.Topology.Clusters {
 		spec.Clusters = append(spec.Clusters, c.Name)
 	}
@@ -76,7 +82,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		defer func() { err = errors.Join(err, users.close(ctx)) }()
 		spec.Hosts = users.hosts()
 	}
-	settle, err := r.journal.Intend("create clusters "+strings.Join(spec.Clusters, ", "), nil)
+	settle, err := r.journal.Intend("create clusters "+strings.Join(spec.Clusters, ", "), map[string]string{"fleet": spec.ID})
 	if err != nil {
 		return err
 	}
@@ -116,6 +122,15 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	}
 	r.board.step(t, "proving, after the load")
 	return probe.Run(ctx, env, verify.NewPlan(s, "after"))
+}
+
+// fleetID draws a name for a fleet that no other on the host has.
+func fleetID() (string, error) {
+	b := make([]byte, 5)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("drawing a name for the clusters: %w", err)
+	}
+	return hex.EncodeToString(b), nil
 }
 
 // apply brings the scenario's objects onto every cluster, and waits until they hold.

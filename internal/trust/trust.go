@@ -79,6 +79,25 @@ func (r *Root) Issuer(commonName string) (*Issuer, error) {
 	return &Issuer{root: r, cert: cert, key: key}, nil
 }
 
+// Issuers makes a root and an intermediate for each of these clusters. data names their certificates as evidence's trust
+// event does: "root", and "intermediate/" with the cluster.
+func Issuers(clusters []string) (issuers map[string]*Issuer, data map[string]string, err error) {
+	root, err := NewRoot("Meshproof root")
+	if err != nil {
+		return nil, nil, err
+	}
+	issuers, data = map[string]*Issuer{}, map[string]string{"root": root.PEM()}
+	for _, name := range clusters {
+		issuer, err := root.Issuer("Meshproof intermediate of " + name)
+		if err != nil {
+			return nil, nil, err
+		}
+		issuers[name] = issuer
+		data["intermediate/"+name] = issuer.PEM()
+	}
+	return issuers, data, nil
+}
+
 // Issuer is an intermediate certificate authority. It is safe for concurrent use.
 type Issuer struct {
 	root *Root

@@ -19,24 +19,37 @@ import (
 // would refuse. All refusals come at once.
 func check(objs []clusters.Object) error {
 	var all []error
-	for _, o := range objs {
-		all = append(all, checkObject(o)...)
+	set := settingsOf(objs)
+	entries := map[string]bool{}
+	for _, e := range set.serviceEntries {
+		for _, h := range e.Spec.GetHosts() {
+			entries[h] = true
+		}
 	}
-	return errors.Join(append(all, checkTogether(settingsOf(objs))...)...)
+	for _, o := range objs {
+		all = append(all, checkObject(o, entries)...)
+	}
+	return errors.Join(append(all, checkTogether(set)...)...)
 }
 
 // report collects what is refused of one object.
-type report struct{ proxy.Report }
+type report struct {
+	proxy.Report
+	entries map[string]bool // hosts of the ServiceEntries that come along
+}
 
-func newReport(o clusters.Object) *report { return &report{proxy.Report{Object: proxy.NameOf(o)}} }
+func newReport(o clusters.Object) *report {
+	return &report{Report: proxy.Report{Object: proxy.NameOf(o)}}
+}
 
 const useReal = "the embedded driver's Istio does not interpret it; leave it out, or run on a driver with real proxies"
 
-func checkObject(o clusters.Object) []error {
+func checkObject(o clusters.Object, entries map[string]bool) []error {
 	if proxy.IsNil(o) {
 		return []error{fmt.Errorf("an object is nil: %w", clusters.ErrNotModelled)}
 	}
 	r := newReport(o)
+	r.entries = entries
 	r.metadata("metadata", o.GetLabels(), o.GetAnnotations())
 	switch o := o.(type) {
 	case *security.PeerAuthentication:
@@ -54,6 +67,9 @@ func checkObject(o clusters.Object) []error {
 	case *networking.DestinationRule:
 		r.walk(&o.Spec, destinationRuleFields)
 		r.destinationRule(o)
+	case *networking.ServiceEntry:
+		r.walk(&o.Spec, serviceEntryFields)
+		r.serviceEntry(o)
 	case *appsv1.Deployment:
 		r.deployment(o)
 	case *corev1.Service:
@@ -106,28 +122,44 @@ func checkTogether(set objects) []error {
 	first := map[string]string{}
 	for _, d := range set.destinationRules {
 		key := d.Namespace + " " + fqdn(d.Spec.GetHost(), d.Namespace)
+		if s := d.Spec.GetWorkloadSelector(); s != nil {
+			key += " for " + fmt.Sprint(s.GetMatchLabels())
+		}
 		if other, ok := first[key]; ok {
 			r := newReport(d)
-			r.Refuse("spec.host", "DestinationRule %s in the same namespace has this host already, and how istiod merges the two is not modelled", other)
+			r.Refuse("spec.host", "DestinationRule %s in the same namespace has this host for the same clients already, and how istiod merges the two is not modelled", other)
 			errs = append(errs, r.Errs...)
 			continue
 		}
 		first[key] = d.Name
 	}
+	owner := map[string]string{}
+	for _, e := range set.serviceEntries {
+		for i, h := range e.Spec.GetHosts() {
+			if other, ok := owner[h]; ok {
+				r := newReport(e)
+				r.Refuse(fmt.Sprintf("spec.hosts[%d]", i), "%s has %q already, and how istiod merges the two is not modelled", other, h)
+				errs = append(errs, r.Errs...)
+				continue
+			}
+			owner[h] = proxy.NameOf(e)
+		}
+	}
 	return errs
 }
 
-// serviceHost refuses a host that is not a Service in the cluster.
+// serviceHost refuses a host that is neither a Service in the cluster nor the host of a ServiceEntry that comes along.
 func (r *report) serviceHost(path, host, namespace string) {
 	name := fqdn(host, namespace)
 	switch {
+	case r.entries[name]:
 	case host == "":
 		r.Refuse(path, "it is empty")
 	case strings.Contains(name, "*"):
 		r.Refuse(path, "%q is a wildcard, which is not modelled: name one Service", host)
 	case !strings.HasSuffix(name, ".svc."+scenarios.TrustDomain):
-		r.Refuse(path, "%q is no Service of the cluster: write <name>.<namespace>.svc.%s, or <name> alone for one in namespace %s",
-			host, scenarios.TrustDomain, namespace)
+		r.Refuse(path, "%q is no Service of the cluster: write <name>.<namespace>.svc.%s, or <name> alone for one in namespace %s, "+
+			"or apply the ServiceEntry that has this host together with this object", host, scenarios.TrustDomain, namespace)
 	}
 }
 

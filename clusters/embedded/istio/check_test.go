@@ -18,7 +18,7 @@ import (
 )
 
 func TestCheckTakesWhatTheModelReads(t *testing.T) {
-	for _, objs := range []string{strictMesh, disabledMesh, onlyCartReads, proofRoutes, edgeMesh} {
+	for _, objs := range []string{strictMesh, disabledMesh, onlyCartReads, proofRoutes, edgeMesh, throughClusterIP, linkerdTLS("sni", "spiffe://a/ns/b/sa/c")} {
 		if err := Factory().Check(decode(t, objs)); err != nil {
 			t.Error(err)
 		}
@@ -45,6 +45,10 @@ func TestCheckRefusesByObjectAndField(t *testing.T) {
 	dr := func(policy string) string {
 		return "kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: shop, trafficPolicy: " + policy + "}"
 	}
+	se := func(spec string) string {
+		return "kind: ServiceEntry\nmetadata: {name: p, namespace: app}\nspec: " + spec
+	}
+	const web, clusterIP = "{number: 80, name: http, protocol: HTTP}", "{address: shop.app.svc.cluster.local}"
 	for _, tt := range []struct{ objs, object, field string }{
 		// AuthorizationPolicy
 		{ap("{action: CUSTOM, provider: {name: x}, rules: [{}]}"), "AuthorizationPolicy app/p", "spec.action"},
@@ -125,13 +129,43 @@ func TestCheckRefusesByObjectAndField(t *testing.T) {
 		{dr("{loadBalancer: {simple: PASSTHROUGH}}"), "DestinationRule app/p", "spec.trafficPolicy.loadBalancer.simple"},
 		{dr("{loadBalancer: {localityLbSetting: {}}}"), "DestinationRule app/p", "spec.trafficPolicy.loadBalancer.localityLbSetting"},
 		{dr("{tls: {mode: SIMPLE}}"), "DestinationRule app/p", "spec.trafficPolicy.tls.mode"},
-		{dr("{tls: {mode: ISTIO_MUTUAL, sni: x}}"), "DestinationRule app/p", "spec.trafficPolicy.tls.sni"},
-		{dr("{tls: {mode: ISTIO_MUTUAL, subjectAltNames: [x]}}"), "DestinationRule app/p", "spec.trafficPolicy.tls.subjectAltNames"},
+		{dr("{tls: {mode: ISTIO_MUTUAL, subjectAltNames: [\"*\"]}}"), "DestinationRule app/p", "spec.trafficPolicy.tls.subjectAltNames[0]"},
+		{dr("{tls: {mode: ISTIO_MUTUAL, subjectAltNames: [a, \"\"]}}"), "DestinationRule app/p", "spec.trafficPolicy.tls.subjectAltNames[1]"},
+		{dr("{tls: {mode: ISTIO_MUTUAL, caCertificates: /x}}"), "DestinationRule app/p", "spec.trafficPolicy.tls.caCertificates"},
+		{dr("{tls: {mode: ISTIO_MUTUAL, insecureSkipVerify: true}}"), "DestinationRule app/p", "spec.trafficPolicy.tls.insecureSkipVerify"},
 		{dr("{portLevelSettings: [{port: {number: 80}}]}"), "DestinationRule app/p", "spec.trafficPolicy.portLevelSettings"},
-		{"kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: shop, workloadSelector: {matchLabels: {a: b}}}", "DestinationRule app/p", "spec.workloadSelector"},
+		{"kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: shop, workloadSelector: {matchLabels: {a: \"*\"}}}", "DestinationRule app/p", "spec.workloadSelector.matchLabels"},
+		{"kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: shop, workloadSelector: {matchLabels: {a: b}}}\n---\nkind: DestinationRule\nmetadata: {name: q, namespace: app}\nspec: {host: shop, workloadSelector: {matchLabels: {a: b}}}", "DestinationRule app/q", "spec.host"},
+		{"kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: shop.global}", "DestinationRule app/p", "spec.host"},
 		{"kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: \"*.local\"}", "DestinationRule app/p", "spec.host"},
 		{"kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: shop, subsets: [{name: a}, {name: a}]}", "DestinationRule app/p", "spec.subsets[1].name"},
 		{"kind: DestinationRule\nmetadata: {name: p, namespace: app}\nspec: {host: shop}\n---\nkind: DestinationRule\nmetadata: {name: q, namespace: app}\nspec: {host: shop.app.svc.cluster.local}", "DestinationRule app/q", "spec.host"},
+		// ServiceEntry
+		{se("{location: MESH_INTERNAL, resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.hosts"},
+		{se("{hosts: [\"*.global\"], resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.hosts[0]"},
+		{se("{hosts: [shop], resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.hosts[0]"},
+		{se("{hosts: [a.b, \"a b.c\"], resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.hosts[1]"},
+		{se("{hosts: [shop.app.svc.cluster.local], resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.hosts[0]"},
+		{se("{hosts: [shop.global], ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.resolution"},
+		{se("{hosts: [shop.global], resolution: STATIC, ports: [" + web + "], endpoints: [{address: 10.0.0.1}]}"), "ServiceEntry app/p", "spec.resolution"},
+		{se("{hosts: [shop.global], resolution: STATIC, ports: [" + web + "], endpoints: [{address: 10.0.0.1}]}"), "ServiceEntry app/p", "spec.endpoints[0].address"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [" + web + "]}"), "ServiceEntry app/p", "spec.endpoints"},
+		{se("{hosts: [shop.global], resolution: DNS, endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.ports"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [" + web + ", {number: 81, name: b, protocol: HTTP}], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.ports"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [{number: 0, name: a, protocol: HTTP}], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.ports[0].number"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [{number: 80, protocol: HTTP}], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.ports[0].name"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [{number: 80, name: a, protocol: HTTPS}], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.ports[0].protocol"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [{number: 80, name: a, protocol: HTTP, targetPort: 70000}], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.ports[0].targetPort"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [" + web + "], endpoints: [{address: example.com}]}"), "ServiceEntry app/p", "spec.endpoints[0].address"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [" + web + "], endpoints: [{address: a.b.c.svc.cluster.local}]}"), "ServiceEntry app/p", "spec.endpoints[0].address"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [" + web + "], endpoints: [{address: shop.app.svc.cluster.local, ports: {other: 80}}]}"), "ServiceEntry app/p", "spec.endpoints[0].ports[other]"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [" + web + "], endpoints: [{address: shop.app.svc.cluster.local, ports: {http: 0}}]}"), "ServiceEntry app/p", "spec.endpoints[0].ports[http]"},
+		{se("{hosts: [shop.global], resolution: DNS, ports: [" + web + "], endpoints: [{address: shop.app.svc.cluster.local, labels: {a: b}}]}"), "ServiceEntry app/p", "spec.endpoints[0].labels"},
+		{se("{hosts: [shop.global], addresses: [240.0.0.1], resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.addresses"},
+		{se("{hosts: [shop.global], subjectAltNames: [a], resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.subjectAltNames"},
+		{se("{hosts: [shop.global], workloadSelector: {labels: {a: b}}, resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.workloadSelector"},
+		{se("{hosts: [shop.global], exportTo: [.], resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.exportTo[0]"},
+		{se("{hosts: [shop.global, shop.global], resolution: DNS, ports: [" + web + "], endpoints: [" + clusterIP + "]}"), "ServiceEntry app/p", "spec.hosts[1]"},
 	} {
 		t.Run(tt.field, func(t *testing.T) {
 			err := check(decode(t, tt.objs))
@@ -180,7 +214,6 @@ func TestCheckRefusesWhatIstioReadsOfWorkloads(t *testing.T) {
 		{"http2", port("http2", ""), "spec.ports[0].name"},
 		{"appProtocol grpc", port("http", "grpc"), "spec.ports[0].appProtocol"},
 		{"an EnvoyFilter", &networkingv1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{Name: "f", Namespace: "app"}}, "EnvoyFilter app/f: kind"},
-		{"a ServiceEntry", &networking.ServiceEntry{}, "ServiceEntry"},
 		{"a ConfigMap", &corev1.ConfigMap{}, "ConfigMap"},
 		{"nil", (*corev1.Service)(nil), "nil"},
 		{"a null rule", &security.AuthorizationPolicy{Spec: securityapi.AuthorizationPolicy{Rules: []*securityapi.Rule{nil}}}, "spec.rules[0]"},

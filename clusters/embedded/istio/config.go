@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,10 +31,11 @@ type virtual struct {
 
 // upstream is Envoy's cluster: the endpoints of a Service, or of a subset of it, and how they are reached.
 type upstream struct {
-	name string
-	dest destination
-	sni  string
-	// identities are the SPIFFE IDs that the endpoints may have.
+	name    string
+	service service // in metrics
+	dest    destination
+	sni     string
+	// identities are the names that the endpoints' certificates may have; nil: any that lead to the root.
 	identities []string
 	endpoints  []endpoint
 	balancer   *balancer // set when the proxy takes the configuration
@@ -49,17 +51,20 @@ type endpoint struct {
 func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 	set := settingsOf(snap.Objects)
 	c := &config{
-		mode:      mtlsModeOf(set.peerAuthentications, pod.Namespace, pod.Labels, scenarios.WorkloadPort),
+		mode:      inboundModeOf(set.peerAuthentications, pod),
 		authz:     newAuthorizer(set.authorizationPolicies, pod.Namespace, pod.Labels),
 		own:       unknownService,
 		hosts:     map[string]*virtual{},
 		upstreams: map[string]*upstream{},
 	}
-	for _, svc := range snap.Services {
-		for _, d := range destinationsOf(set.destinationRules, svc, pod.Namespace) {
-			u := newUpstream(svc, d, set)
+	reg := registryOf(snap, set.serviceEntries, pod)
+	for _, svc := range reg {
+		for _, d := range destinationsOf(set.destinationRules, svc.Service, pod) {
+			u := newUpstream(svc.Service, d, set)
 			c.upstreams[u.name] = u
 		}
+	}
+	for _, svc := range snap.Services {
 		for _, ep := range svc.Endpoints {
 			if ep.UID == pod.UID && ep.Cluster == pod.Cluster {
 				c.own = service{svc.Host, svc.Name, svc.Namespace}
@@ -69,10 +74,14 @@ func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 	if c.own == unknownService {
 		c.own = ownService(snap, pod)
 	}
-	for _, svc := range snap.Services {
-		v := &virtual{service: service{svc.Host, svc.Name, svc.Namespace}, routes: c.routesOf(snap, set, svc)}
-		for _, name := range hostNames(svc.Name, svc.Namespace, pod.Namespace) {
-			c.hosts[strings.ToLower(name)] = v
+	for host, svc := range reg {
+		_, real := snap.Services[host]
+		v := &virtual{service: service{svc.Host, svc.Name, svc.Namespace}, routes: c.routesOf(reg, set, svc)}
+		for _, name := range svc.names {
+			name = strings.ToLower(name)
+			if real || c.hosts[name] == nil { // a ServiceEntry takes no name from a Service, such as shop.app
+				c.hosts[name] = v
+			}
 		}
 	}
 	return c
@@ -92,14 +101,14 @@ func ownService(snap *proxy.Snapshot, pod proxy.Pod) service {
 	return unknownService
 }
 
-func (c *config) routesOf(snap *proxy.Snapshot, set objects, svc proxy.Service) []*route {
+func (c *config) routesOf(reg map[string]registered, set objects, svc registered) []*route {
 	vs := virtualServiceFor(set.virtualServices, svc.Host)
 	if vs == nil {
 		return []*route{{targets: []weighted{{c.upstreams[upstreamName(svc.Port, "", svc.Host)], 1}}, weights: 1, retry: defaultRetries()}}
 	}
 	find := func(host, subset string) *upstream {
 		host = fqdn(host, vs.Namespace)
-		to, ok := snap.Services[host]
+		to, ok := reg[host]
 		if !ok {
 			return nil
 		}
@@ -114,13 +123,15 @@ func (c *config) routesOf(snap *proxy.Snapshot, set objects, svc proxy.Service) 
 
 func newUpstream(svc proxy.Service, d destination, set objects) *upstream {
 	u := &upstream{
-		name: upstreamName(svc.Port, d.subset, svc.Host),
-		dest: d,
-		sni:  fmt.Sprintf("outbound_.%d_.%s_.%s", svc.Port, d.subset, svc.Host),
+		name:       upstreamName(svc.Port, d.subset, svc.Host),
+		service:    service{svc.Host, svc.Name, svc.Namespace},
+		dest:       d,
+		sni:        cmp.Or(d.sni, fmt.Sprintf("outbound_.%d_.%s_.%s", svc.Port, d.subset, svc.Host)),
+		identities: slices.Clone(d.names),
 	}
 	known := map[string]bool{}
 	for _, ep := range svc.Endpoints {
-		if id := spiffeID(ep.Namespace, ep.ServiceAccount); !known[id] {
+		if id := spiffeID(ep.Namespace, ep.ServiceAccount); len(d.names) == 0 && ep.ServiceAccount != "" && !known[id] {
 			known[id] = true
 			u.identities = append(u.identities, id)
 		}

@@ -2,9 +2,12 @@ package istio
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
@@ -178,6 +181,9 @@ func TestADestinationRuleIsFoundByNamespaceAndHost(t *testing.T) {
 	rule := func(ns, host, lb string) string {
 		return "kind: DestinationRule\nmetadata: {name: " + lb + ", namespace: " + ns + "}\nspec: {host: " + host + ", trafficPolicy: {loadBalancer: {simple: " + lb + "}}}\n---\n"
 	}
+	selecting := func(ns, name, selector, lb string) string {
+		return "kind: DestinationRule\nmetadata: {name: " + name + ", namespace: " + ns + "}\nspec: {host: shop.app.svc.cluster.local, workloadSelector: {matchLabels: {" + selector + "}}, trafficPolicy: {loadBalancer: {simple: " + lb + "}}}\n---\n"
+	}
 	const host = "shop.app.svc.cluster.local"
 	for _, tt := range []struct {
 		name, objs string
@@ -191,10 +197,20 @@ func TestADestinationRuleIsFoundByNamespaceAndHost(t *testing.T) {
 		{"the root namespace last", rule("istio-system", host, "RANDOM"), random},
 		{"the Service's namespace over root", rule("istio-system", host, "RANDOM") + rule("app", host, "ROUND_ROBIN"), roundRobin},
 		{"a name with a dot is whole", rule("app", "shop.app", "RANDOM"), leastRequest},
+		{"a selector that selects the client", selecting("web", "a", "app: gw", "RANDOM"), random},
+		{"before a rule without one", rule("web", host, "ROUND_ROBIN") + selecting("web", "a", "app: gw", "RANDOM"), random},
+		{"an empty selector selects every client", rule("web", host, "ROUND_ROBIN") + selecting("web", "a", "", "RANDOM"), random},
+		{"a selector that selects another client", selecting("web", "a", "app: other", "RANDOM"), leastRequest},
+		{"a rule without one for those that no selector selects", rule("web", host, "ROUND_ROBIN") + selecting("web", "a", "app: other", "RANDOM"), roundRobin},
+		{"a namespace with a rule decides, also where it selects others", selecting("web", "a", "app: other", "RANDOM") + rule("app", host, "ROUND_ROBIN"), leastRequest},
+		{"a selector of the Service's namespace selects no client elsewhere", selecting("app", "a", "app: gw", "RANDOM"), leastRequest},
+		{"a selector of the root namespace neither", selecting("istio-system", "a", "app: gw", "RANDOM"), leastRequest},
+		{"of two selectors the older", selecting("web", "a", "app: gw", "RANDOM") + selecting("web", "b", "", "ROUND_ROBIN"), random},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			set := settingsOf(decode(t, strings.TrimSuffix(tt.objs, "---\n")))
-			if got := destinationsOf(set.destinationRules, testService(host), "web")[0].balancing; got != tt.want {
+			client := proxy.Pod{PodRef: evidence.PodRef{Namespace: "web"}, Labels: map[string]string{"app": "gw"}}
+			if got := destinationsOf(set.destinationRules, testService(host), client)[0].balancing; got != tt.want {
 				t.Errorf("balancing %d, want %d", got, tt.want)
 			}
 		})
@@ -207,27 +223,47 @@ kind: DestinationRule
 metadata: {name: shop, namespace: app}
 spec:
   host: shop
-  trafficPolicy: {tls: {mode: DISABLE}, loadBalancer: {simple: RANDOM}, connectionPool: {http: {maxRequestsPerConnection: 9}}}
+  trafficPolicy: {tls: {mode: ISTIO_MUTUAL, sni: top, subjectAltNames: [top]}, loadBalancer: {simple: RANDOM}, connectionPool: {http: {maxRequestsPerConnection: 9}}}
   subsets:
     - {name: same}
-    - {name: v1, labels: {v: "1"}, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, connectionPool: {http: {}}}}
+    - {name: v1, labels: {v: "1"}, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, sni: v1}, connectionPool: {http: {}}}}
+    - {name: plain, trafficPolicy: {tls: {mode: DISABLE}}}
 `))
-	got := destinationsOf(set.destinationRules, testService("shop.app.svc.cluster.local"), "app")
+	got := destinationsOf(set.destinationRules, testService("shop.app.svc.cluster.local"), proxy.Pod{PodRef: evidence.PodRef{Namespace: "app"}})
+	top := []string{"top"}
 	want := []destination{
-		{balancing: random, maxRequests: 9, tls: tlsOff},
-		{subset: "same", balancing: random, maxRequests: 9, tls: tlsOff},
-		{subset: "v1", labels: map[string]string{"v": "1"}, balancing: random, tls: tlsAlways},
+		{balancing: random, maxRequests: 9, tls: tlsAlways, sni: "top", names: top},
+		{subset: "same", balancing: random, maxRequests: 9, tls: tlsAlways, sni: "top", names: top},
+		{subset: "v1", labels: map[string]string{"v": "1"}, balancing: random, tls: tlsAlways, sni: "v1"},
+		{subset: "plain", balancing: random, maxRequests: 9, tls: tlsOff},
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%+v", got)
 	}
 	for i := range want {
-		if got[i].labels["v"] != want[i].labels["v"] {
-			t.Errorf("%d: labels %v", i, got[i].labels)
-		}
-		got[i].labels, want[i].labels = nil, nil
-		if got[i].subset != want[i].subset || got[i].balancing != want[i].balancing || got[i].maxRequests != want[i].maxRequests || got[i].tls != want[i].tls {
+		if !reflect.DeepEqual(got[i], want[i]) {
 			t.Errorf("%d: %+v, want %+v", i, got[i], want[i])
+		}
+	}
+}
+
+func TestAServiceEntryTakesNoNameFromAService(t *testing.T) {
+	const host = "shop.app.svc.cluster.local"
+	snap := &proxy.Snapshot{Cluster: "east", Services: map[string]proxy.Service{host: testService(host)}, Objects: decode(t, `
+kind: ServiceEntry
+metadata: {name: shop, namespace: app}
+spec:
+  hosts: [shop.app, shop.global]
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: shop.app.svc.cluster.local}]
+`)}
+	for range 20 { // the order of a map decides nothing
+		c := compile(snap, proxy.Pod{PodRef: evidence.PodRef{Cluster: "east", Namespace: "web"}})
+		for name, want := range map[string]string{"shop.app": host, host: host, "shop.global": "shop.global"} {
+			if v := c.virtualHost(name); v == nil || v.service.host != want {
+				t.Fatalf("%s leads to %+v, want %s", name, v, want)
+			}
 		}
 	}
 }
@@ -378,8 +414,8 @@ func TestTheInjectorSelects(t *testing.T) {
 		{"a disabled namespace", map[string]string{"istio-injection": "disabled"}, proxy.Meta{Labels: label("true")}, false},
 		{"nonsense is the default", enabled, proxy.Meta{Labels: label("maybe")}, true},
 	} {
-		if got := Factory().Selects(proxy.Meta{Labels: tt.ns}, tt.pod); got != tt.want {
-			t.Errorf("%s: %v", tt.name, got)
+		if got := Factory().Inject(proxy.Meta{Labels: tt.ns}, tt.pod, corev1.PodSpec{}); (got.Mesh == meshName) != tt.want {
+			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
 }

@@ -13,8 +13,10 @@ type destination struct {
 	subset      string
 	labels      map[string]string // of the subset's endpoints
 	balancing   balancing
-	maxRequests int     // on one connection; 0: no limit
-	tls         tlsRule // of connections to the endpoints
+	maxRequests int      // on one connection; 0: no limit
+	tls         tlsRule  // of connections to the endpoints
+	sni         string   // of a DestinationRule; "": Istio's own name of the upstream
+	names       []string // of a DestinationRule: what a server must be called, any of them; nil: as its service accounts
 }
 
 // tlsRule says when connections use mutual TLS.
@@ -37,10 +39,9 @@ const (
 	random
 )
 
-// destinationsOf finds the DestinationRule that a client in a namespace uses for a service: one in the client's own
-// namespace, else one in the service's, else one in the root namespace. The first result is the service as a whole.
-func destinationsOf(rules []*networking.DestinationRule, svc proxy.Service, clientNamespace string) []destination {
-	rule := destinationRuleFor(rules, svc, clientNamespace)
+// destinationsOf is what a client's DestinationRule says about a service. The first result is the service as a whole.
+func destinationsOf(rules []*networking.DestinationRule, svc proxy.Service, client proxy.Pod) []destination {
+	rule := destinationRuleFor(rules, svc, client)
 	top := rule.GetTrafficPolicy()
 	out := []destination{newDestination("", nil, top)}
 	for _, s := range rule.GetSubsets() {
@@ -49,12 +50,29 @@ func destinationsOf(rules []*networking.DestinationRule, svc proxy.Service, clie
 	return out
 }
 
-func destinationRuleFor(rules []*networking.DestinationRule, svc proxy.Service, clientNamespace string) *networkingapi.DestinationRule {
-	for _, ns := range []string{clientNamespace, svc.Namespace, rootNamespace} {
+// destinationRuleFor finds the DestinationRule that a client uses for a service: one in the client's own namespace, else
+// one in the service's, else one in the root namespace. The first of these that has a rule for the host decides. In it
+// a rule whose workloadSelector selects the client comes before one without; a selector selects in its own namespace
+// alone, and a rule whose selector does not select the client is none.
+func destinationRuleFor(rules []*networking.DestinationRule, svc proxy.Service, client proxy.Pod) *networkingapi.DestinationRule {
+	for _, ns := range []string{client.Namespace, svc.Namespace, rootNamespace} {
+		var forAll *networkingapi.DestinationRule
+		found := false
 		for _, r := range rules {
-			if r.Namespace == ns && fqdn(r.Spec.GetHost(), ns) == svc.Host {
+			if r.Namespace != ns || fqdn(r.Spec.GetHost(), ns) != svc.Host {
+				continue
+			}
+			found = true
+			selector := r.Spec.GetWorkloadSelector()
+			switch {
+			case selector == nil && forAll == nil:
+				forAll = &r.Spec
+			case selector != nil && ns == client.Namespace && proxy.SelectsLabels(selector.GetMatchLabels(), client.Labels):
 				return &r.Spec
 			}
+		}
+		if found {
+			return forAll
 		}
 	}
 	return nil
@@ -72,9 +90,9 @@ func newDestination(subset string, labels map[string]string, policies ...*networ
 			d.maxRequests = int(pool.GetHttp().GetMaxRequestsPerConnection())
 		}
 		if t := p.GetTls(); t != nil {
-			d.tls = tlsOff // mode DISABLE is the mode of an empty tls
+			d.tls, d.sni, d.names = tlsOff, "", nil // mode DISABLE is the mode of an empty tls
 			if t.GetMode() == networkingapi.ClientTLSSettings_ISTIO_MUTUAL {
-				d.tls = tlsAlways
+				d.tls, d.sni, d.names = tlsAlways, t.GetSni(), t.GetSubjectAltNames()
 			}
 		}
 	}

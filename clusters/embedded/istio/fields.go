@@ -43,11 +43,18 @@ var (
 	)
 
 	destinationRuleFields = fieldSet(
-		"host", "exportTo",
-		"trafficPolicy.tls.mode", "trafficPolicy.loadBalancer.simple", "trafficPolicy.connectionPool.http.maxRequestsPerConnection",
+		"host", "exportTo", "workloadSelector.matchLabels",
+		"trafficPolicy.tls.mode", "trafficPolicy.tls.sni", "trafficPolicy.tls.subjectAltNames", "trafficPolicy.loadBalancer.simple", "trafficPolicy.connectionPool.http.maxRequestsPerConnection",
 		"subsets.name", "subsets.labels",
-		"subsets.trafficPolicy.tls.mode", "subsets.trafficPolicy.loadBalancer.simple",
+		"subsets.trafficPolicy.tls.mode", "subsets.trafficPolicy.tls.sni", "subsets.trafficPolicy.tls.subjectAltNames",
+		"subsets.trafficPolicy.loadBalancer.simple",
 		"subsets.trafficPolicy.connectionPool.http.maxRequestsPerConnection",
+	)
+
+	serviceEntryFields = fieldSet(
+		"hosts", "exportTo", "location", "resolution",
+		"ports.number", "ports.name", "ports.protocol", "ports.targetPort",
+		"endpoints.address", "endpoints.ports",
 	)
 )
 

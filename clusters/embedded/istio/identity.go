@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -33,7 +34,7 @@ const (
 	envLifetime  = "SECRET_TTL"              // lifetime of a leaf
 )
 
-// leafOf says what leaf a pod gets.
+// leafOf says what leaf a pod gets: Istio's defaults, then what the annotation says.
 func leafOf(annotations map[string]string, uri string) (trust.Leaf, error) {
 	leaf := trust.Leaf{URI: uri, Key: trust.RSA2048, Backdate: leafBackdate, Lifetime: leafLifetime}
 	text, ok := annotations[configKey]
@@ -44,24 +45,36 @@ func leafOf(annotations map[string]string, uri string) (trust.Leaf, error) {
 	if err := yaml.UnmarshalStrict([]byte(text), &cfg); err != nil {
 		return leaf, fmt.Errorf("annotation %s: %w", configKey, err)
 	}
-	for k, v := range cfg.ProxyMetadata {
-		switch k {
-		case envSignature:
-			if v != "ECDSA" {
-				return leaf, fmt.Errorf("annotation %s: proxyMetadata.%s is %q; Istio knows ECDSA", configKey, k, v)
-			}
-			leaf.Key = trust.ECDSAP256
-		case envLifetime:
-			d, err := time.ParseDuration(v)
-			if err != nil || d <= 0 {
-				return leaf, fmt.Errorf("annotation %s: proxyMetadata.%s is %q; it must be a duration such as 24h", configKey, k, v)
-			}
-			leaf.Lifetime = d
-		default:
+	for _, k := range sortedKeys(cfg.ProxyMetadata) {
+		ok, err := setLeaf(&leaf, k, cfg.ProxyMetadata[k])
+		if err != nil {
+			return leaf, fmt.Errorf("annotation %s: proxyMetadata.%w", configKey, err)
+		}
+		if !ok {
 			return leaf, fmt.Errorf("annotation %s: proxyMetadata.%s is not modelled; %s and %s are", configKey, k, envSignature, envLifetime)
 		}
 	}
 	return leaf, nil
+}
+
+// setLeaf takes a variable of the agent's environment. It reports false for one that says nothing about the leaf.
+func setLeaf(leaf *trust.Leaf, name, value string) (bool, error) {
+	switch name {
+	case envSignature:
+		if value != "ECDSA" {
+			return false, fmt.Errorf("%s is %q; Istio knows ECDSA", name, value)
+		}
+		leaf.Key = trust.ECDSAP256
+	case envLifetime:
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 {
+			return false, fmt.Errorf("%s is %q; it must be a duration such as 24h", name, value)
+		}
+		leaf.Lifetime = d
+	default:
+		return false, nil
+	}
+	return true, nil
 }
 
 // identity is the workload's certificate.
@@ -69,6 +82,9 @@ type identity struct{ relay.Identity }
 
 func newIdentity(pod proxy.Pod, issuer *trust.Issuer) (*identity, error) {
 	leaf, err := leafOf(pod.Annotations, spiffeID(pod.Namespace, pod.ServiceAccount))
+	if err == nil && pod.Gateway != nil {
+		err = gatewayEnv(pod.Gateway, pod.Cluster, &leaf)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +95,7 @@ func newIdentity(pod proxy.Pod, issuer *trust.Issuer) (*identity, error) {
 var (
 	errNoIdentity = errors.New("the peer's certificate has no single SPIFFE ID")
 	errUnexpected = errors.New("the peer is not who was expected")
+	errNoCommon   = errors.New("NO_COMMON_SIGNATURE_ALGORITHMS: the server takes ECDSA certificates alone, and this proxy's is not one: set ECC_SIGNATURE_ALGORITHM to ECDSA")
 )
 
 // istioALPN is what sidecars offer each other for HTTP/1.1.
@@ -112,28 +129,45 @@ func (id *identity) serverTLS() *tls.Config {
 	return cfg
 }
 
-// clientTLS is the outbound side: the server must be one of the identities.
+// clientTLS is the outbound side: the server must have one of the names, where there are any.
 func (id *identity) clientTLS(sni string, identities []string) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         sni,
 		NextProtos:         istioALPN,
-		InsecureSkipVerify: true, // names are SPIFFE IDs here: VerifyConnection checks chain and ID
+		InsecureSkipVerify: true, // names are not those of hosts here: VerifyConnection checks chain and names
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return id.Now.Load(), nil
 		},
 		VerifyConnection: func(s tls.ConnectionState) error {
-			got, err := id.verify(s.PeerCertificates, x509.ExtKeyUsageServerAuth)
-			if err != nil {
+			if err := id.Verify(s.PeerCertificates, x509.ExtKeyUsageServerAuth); err != nil {
 				return err
 			}
-			if !slices.Contains(identities, got) {
-				return fmt.Errorf("%w: %s", errUnexpected, got)
+			names := namesOf(s.PeerCertificates[0])
+			if len(identities) > 0 && !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(identities, n) }) {
+				return fmt.Errorf("%w: it is %q, expected was %q", errUnexpected, names, identities)
+			}
+			// Linkerd's servers announce that they take ECDSA alone, so that a client with another key ends the handshake
+			// itself. crypto/tls announces whatever it supports: the server is known by its name instead.
+			if id.Leaf.Key != trust.ECDSAP256 && slices.ContainsFunc(names, isLinkerdName) {
+				return errNoCommon
 			}
 			return nil
 		},
 	}
 }
+
+// namesOf are the names of a certificate that Envoy compares with those it was told.
+func namesOf(cert *x509.Certificate) []string {
+	names := slices.Clone(cert.DNSNames)
+	for _, u := range cert.URIs {
+		names = append(names, u.String())
+	}
+	return names
+}
+
+// isLinkerdName reports whether a name has the form of Linkerd's identities.
+func isLinkerdName(name string) bool { return strings.Contains(name, ".serviceaccount.identity.") }
 
 // verify checks a chain against the root, and returns the SPIFFE ID of its leaf.
 func (id *identity) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage) (string, error) {

@@ -20,6 +20,7 @@ type objects struct {
 	requestAuthentications []*security.RequestAuthentication
 	virtualServices        []*networking.VirtualService
 	destinationRules       []*networking.DestinationRule
+	serviceEntries         []*networking.ServiceEntry
 }
 
 func settingsOf(objs []clusters.Object) objects {
@@ -36,6 +37,8 @@ func settingsOf(objs []clusters.Object) objects {
 			out.virtualServices = append(out.virtualServices, o)
 		case *networking.DestinationRule:
 			out.destinationRules = append(out.destinationRules, o)
+		case *networking.ServiceEntry:
+			out.serviceEntries = append(out.serviceEntries, o)
 		}
 	}
 	slices.SortStableFunc(out.peerAuthentications, proxy.OldestFirst)
@@ -43,6 +46,7 @@ func settingsOf(objs []clusters.Object) objects {
 	slices.SortStableFunc(out.requestAuthentications, proxy.OldestFirst)
 	slices.SortStableFunc(out.virtualServices, proxy.OldestFirst)
 	slices.SortStableFunc(out.destinationRules, proxy.OldestFirst)
+	slices.SortStableFunc(out.serviceEntries, proxy.OldestFirst)
 	return out
 }
 

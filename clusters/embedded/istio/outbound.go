@@ -56,6 +56,7 @@ func (o *outboundRequest) send(rt *route, uri string) {
 		o.fail(http.StatusServiceUnavailable, "NC", "")
 		return
 	}
+	o.service = up.service
 	req := &relay.Outgoing{Method: o.r.Method, URI: uri, Host: o.r.Host, Header: o.outgoingHeader()}
 	if err := relay.TakeBody(o.w, o.r, req, bodyKept); err != nil {
 		o.gone()
@@ -160,7 +161,7 @@ func (o *outboundRequest) outgoingHeader() http.Header {
 	h := relay.RequestHeader(o.r.Header)
 	delete(h, headXFCC)
 	h[headPeer] = []string{o.told}
-	h[headPeerID] = []string{"sidecar~127.0.0.1~" + o.pod.Pod + "." + o.pod.Namespace + "~" + o.pod.Namespace + ".svc.cluster.local"}
+	h[headPeerID] = []string{o.nodeType() + "~127.0.0.1~" + o.pod.Pod + "." + o.pod.Namespace + "~" + o.pod.Namespace + ".svc.cluster.local"}
 	if _, ok := h[headID]; !ok {
 		h[headID] = []string{uuid.NewString()}
 	}
@@ -196,14 +197,14 @@ func (o *outboundRequest) count(code int, flags string) {
 	if flags != "" {
 		s.flags = flags
 	}
-	if o.at != nil {
+	if o.at != nil && o.at.ep.Workload != "" { // a ServiceEntry's endpoint is no workload that istiod knows
 		ep := o.at.ep
 		s.dest = partyOf(ep.Workload, ep.Namespace, ep.Cluster, ep.Labels)
-		if o.at.secure {
+		if o.at.secure && ep.Mesh == meshName { // a principal is a URI: Linkerd's certificates have none
 			s.dest.Principal = spiffeID(ep.Namespace, ep.ServiceAccount)
 		}
 	}
-	if s.dest.Principal == "unknown" {
+	if o.at == nil || !o.at.secure {
 		s.source.Principal = "unknown"
 	}
 	o.metrics.request(s, time.Since(o.start))

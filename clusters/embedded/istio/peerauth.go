@@ -5,6 +5,7 @@ import (
 	security "istio.io/client-go/pkg/apis/security/v1"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // mtlsMode is what a workload's port accepts.
@@ -16,6 +17,14 @@ const (
 	strict                     // mutual TLS alone
 	disabled                   // plaintext alone
 )
+
+// inboundModeOf is the mode of the pod's own port. A gateway has an HTTP listener that no PeerAuthentication is about.
+func inboundModeOf(policies []*security.PeerAuthentication, pod proxy.Pod) mtlsMode {
+	if pod.Gateway != nil {
+		return disabled
+	}
+	return mtlsModeOf(policies, pod.Namespace, pod.Labels, scenarios.WorkloadPort)
+}
 
 // mtlsModeOf resolves the mode of a workload's port from PeerAuthentications, oldest first: that with a selector in the
 // workload's namespace, else that of the namespace, else that of the root namespace. A mode that is unset is inherited.

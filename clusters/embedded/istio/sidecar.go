@@ -54,6 +54,7 @@ type hostKey struct {
 	cluster     string
 	uid, addr   string
 	secure      bool
+	sni         string
 	identities  string
 	maxRequests int
 }
@@ -103,6 +104,15 @@ func (p *sidecar) serve() {
 // Edge implements proxy.Edge: an ingress is entered through its sidecar, which decides who may.
 func (p *sidecar) Edge() string { return p.Inbound() }
 
+// Pages implements proxy.Proxy.
+func (p *sidecar) Pages() []proxy.Page {
+	name := proxyName
+	if p.pod.Gateway != nil {
+		name = p.pod.Gateway.Name
+	}
+	return []proxy.Page{{Container: name, Addr: p.Metrics()}}
+}
+
 // Update implements proxy.Proxy. Connections to endpoints that are still there are kept.
 func (p *sidecar) Update(snap *proxy.Snapshot) {
 	p.updating.Lock()
@@ -117,7 +127,7 @@ func (p *sidecar) Update(snap *proxy.Snapshot) {
 		u.stats = p.metrics.upstream(u.name)
 		var hosts []*host
 		for _, ep := range u.endpoints {
-			key := hostKey{u.name, ep.Cluster, ep.UID, ep.Addr, ep.secure, strings.Join(u.identities, " "), u.dest.maxRequests}
+			key := hostKey{u.name, ep.Cluster, ep.UID, ep.Addr, ep.secure, u.sni, strings.Join(u.identities, " "), u.dest.maxRequests}
 			h := p.hosts[key]
 			if h == nil {
 				h = p.newHost(u, ep)

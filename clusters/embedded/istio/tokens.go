@@ -109,7 +109,7 @@ func onClaim(attr texts, values, not []string) predicate {
 
 // requestAuthentication refuses what istiod refuses, and what the model could not do.
 func (r *report) requestAuthentication(p *security.RequestAuthentication) {
-	r.selector(p.Spec.GetSelector().GetMatchLabels())
+	r.selector("spec.selector", p.Spec.GetSelector().GetMatchLabels())
 	seen := map[string]bool{}
 	for i, rule := range p.Spec.GetJwtRules() {
 		path := fmt.Sprintf("spec.jwtRules[%d]", i)

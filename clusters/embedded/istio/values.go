@@ -18,7 +18,7 @@ const byIstiod = "istiod refuses it"
 
 func (r *report) peerAuthentication(p *security.PeerAuthentication) {
 	selector := p.Spec.GetSelector().GetMatchLabels()
-	r.selector(selector)
+	r.selector("spec.selector", selector)
 	if len(selector) == 0 && len(p.Spec.GetPortLevelMtls()) > 0 {
 		r.Refuse("spec.portLevelMtls", "it needs a selector; %s", byIstiod)
 	}
@@ -37,16 +37,16 @@ func (r *report) mode(path string, m *securityapi.PeerAuthentication_MutualTLS) 
 	}
 }
 
-func (r *report) selector(labels map[string]string) {
+func (r *report) selector(path string, labels map[string]string) {
 	for _, k := range sortedKeys(labels) {
 		if k == "" || strings.Contains(k+labels[k], "*") {
-			r.Refuse("spec.selector.matchLabels", "%q: %q is no label; %s", k, labels[k], byIstiod)
+			r.Refuse(path+".matchLabels", "%q: %q is no label; %s", k, labels[k], byIstiod)
 		}
 	}
 }
 
 func (r *report) authorizationPolicy(p *security.AuthorizationPolicy) {
-	r.selector(p.Spec.GetSelector().GetMatchLabels())
+	r.selector("spec.selector", p.Spec.GetSelector().GetMatchLabels())
 	switch p.Spec.GetAction() {
 	case securityapi.AuthorizationPolicy_ALLOW, securityapi.AuthorizationPolicy_AUDIT:
 	case securityapi.AuthorizationPolicy_DENY:
@@ -249,6 +249,7 @@ func (r *report) retryOn(path, text string) {
 func (r *report) destinationRule(d *networking.DestinationRule) {
 	r.exported(d.Spec.GetExportTo())
 	r.serviceHost("spec.host", d.Spec.GetHost(), d.Namespace)
+	r.selector("spec.workloadSelector", d.Spec.GetWorkloadSelector().GetMatchLabels())
 	r.trafficPolicy("spec.trafficPolicy", d.Spec.GetTrafficPolicy())
 	seen := map[string]bool{}
 	for i, s := range d.Spec.GetSubsets() {
@@ -264,6 +265,11 @@ func (r *report) destinationRule(d *networking.DestinationRule) {
 func (r *report) trafficPolicy(path string, t *networkingapi.TrafficPolicy) {
 	if m := t.GetTls(); m != nil && m.GetMode() != networkingapi.ClientTLSSettings_DISABLE && m.GetMode() != networkingapi.ClientTLSSettings_ISTIO_MUTUAL {
 		r.Refuse(path+".tls.mode", "%v is neither DISABLE nor ISTIO_MUTUAL; %s", m.GetMode(), useReal)
+	}
+	for i, n := range t.GetTls().GetSubjectAltNames() {
+		if n == "" || strings.Contains(n, "*") {
+			r.Refuse(fmt.Sprintf("%s.tls.subjectAltNames[%d]", path, i), "%q is no name: Envoy compares whole names", n)
+		}
 	}
 	switch lb := t.GetLoadBalancer().GetSimple(); lb {
 	case networkingapi.LoadBalancerSettings_UNSPECIFIED, networkingapi.LoadBalancerSettings_LEAST_REQUEST,

@@ -33,10 +33,14 @@ type fakeWorld struct {
 	mu      sync.Mutex
 	lines   []*evidence.Access
 	issuers map[string]*trust.Issuer
+	ips     map[string]string // ClusterIPs, by cluster and address, and the endpoint that kube-proxy takes
 }
 
-func (w *fakeWorld) Dial(ctx context.Context, _, _, addr string) (net.Conn, error) {
+func (w *fakeWorld) Dial(ctx context.Context, _, to, addr string) (net.Conn, error) {
 	var d net.Dialer
+	if ep, ok := w.ips[to+" "+addr]; ok {
+		addr = ep
+	}
 	return d.DialContext(ctx, "tcp", addr)
 }
 func (w *fakeWorld) Sink() evidence.Sink                 { return w }
@@ -72,6 +76,11 @@ type testPod struct {
 const eccOnly = "proxyMetadata: {ECC_SIGNATURE_ALGORITHM: ECDSA}"
 
 func newMesh(t testing.TB, objs string) *testMesh {
+	return &testMesh{t: t, objs: decode(t, objs), world: newWorld(t)}
+}
+
+// newWorld has a root of its own.
+func newWorld(t testing.TB) *fakeWorld {
 	root, err := trust.NewRoot("root")
 	if err != nil {
 		t.Fatal(err)
@@ -80,10 +89,7 @@ func newMesh(t testing.TB, objs string) *testMesh {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &testMesh{
-		t: t, objs: decode(t, objs),
-		world: &fakeWorld{issuers: map[string]*trust.Issuer{"east": issuer}},
-	}
+	return &fakeWorld{issuers: map[string]*trust.Issuer{"east": issuer}}
 }
 
 // pod starts a pod of a service. Services and their endpoints are made from the pods.
@@ -269,6 +275,7 @@ func decode(t testing.TB, text string) []clusters.Object {
 			"RequestAuthentication": func() clusters.Object { return &security.RequestAuthentication{} },
 			"VirtualService":        func() clusters.Object { return &networking.VirtualService{} },
 			"DestinationRule":       func() clusters.Object { return &networking.DestinationRule{} },
+			"ServiceEntry":          func() clusters.Object { return &networking.ServiceEntry{} },
 		}[kind.Kind]()
 		if err := yaml.Unmarshal([]byte(doc), o); err != nil {
 			t.Fatalf("%v in:\n%s", err, doc)

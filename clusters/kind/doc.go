@@ -1,0 +1,61 @@
+// Package kind is the driver whose clusters are real: Kubernetes in Docker
+// containers, made by the library of sigs.k8s.io/kind.
+//
+//	provider.go  Provider: what it is made of, Check, Create
+//	preflight.go what must be true of the host, before anything is started
+//	docker.go    the docker command
+//	cidr.go      address ranges that nobody else uses
+//	create.go    one cluster: its configuration, bringing it up, undoing that
+//	clean.go     removing a fleet by its ID alone
+//	fleet.go     a Fleet: its clusters, and their end
+//	cluster.go   one cluster: clients, commands to its agents
+//	apply.go     server-side apply
+//	pods.go      the pods that stand, their events in evidence
+//	records.go   workloads' records, by the kubelet's log
+//	ready.go     what is not ready, and why
+//	services.go  Services across clusters
+//	network.go   routes between clusters, partition
+//	latency.go   latency and delay between clusters
+//	image.go     the agent's image
+//	hosts.go     names outside of the clusters
+//
+// # How a request is witnessed
+//
+// Workloads run in cmd/meshproof-agent. Each writes a numbered line for every
+// request before it answers; the driver follows them through the API server
+// from the first one on. A number that is missing is recorded in evidence as
+// lost. Before clusters are removed, every agent says its last number, and the
+// driver waits until it has that line. A command (send this request, make this
+// handshake) goes to the agent through the API server's proxy; what it asks for
+// goes out by the pod's own network.
+//
+// # One Service in several clusters
+//
+// As on the embedded driver, a Service reaches the ready pods of its namespace
+// and name in every cluster that has it. Without a mesh the driver does what a
+// multi-cluster controller would (KEP-1645): it keeps EndpointSlices of the
+// other clusters' pods beside the Service's own, under a managed-by label of
+// its own, and kube-proxy balances over all of them. A cluster is ready when
+// kube-proxy's rules hold just these addresses.
+//
+// # Latency, delay, partition
+//
+// Packets to another cluster leave a node through the kernel's packet queue,
+// and meshproof-agent, on the node, holds each for the latency in force. That
+// needs nfnetlink_queue and no netem, which many kernels lack; where the agent
+// ends, packets pass at once. A partition drops what comes from the other
+// cluster's addresses, on every node, before connection tracking sees it.
+//
+// # Names outside of the clusters
+//
+// The issuer of users' tokens lives in the process of the run, as on the
+// embedded driver: its keys are nowhere else. Pods reach it by the gateway
+// address of the fleet's Docker network, where the driver forwards connections
+// to it.
+//
+// # What it leaves
+//
+// Nothing: a fleet's containers, its Docker network and its folder of
+// kubeconfigs carry its ID, which the runner journals before Create. Clean
+// removes them by the ID alone, at whatever moment a run was killed.
+package kind

@@ -1,0 +1,219 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/trust"
+)
+
+// fleet is the clusters of one trial.
+type fleet struct {
+	spec    clusters.Spec
+	state   string
+	token   string
+	issuers map[string]*trust.Issuer
+	hosts   map[string]string // spec.Hosts as pods reach them
+	list    []*cluster
+	links   map[[2]string]*link
+	ctx     context.Context // ends with the fleet
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup // everything that runs by itself; added to under mu while not closed
+	sinkErr atomic.Pointer[error]
+	silent  atomic.Bool // nothing more is said in evidence
+
+	noQueue error // why the kernel cannot hold packets back; nil where it can
+
+	closing sync.Mutex // held by Close
+	gone    bool       // everything is removed
+
+	mu      sync.Mutex // guards what follows, and the state of clusters' pods
+	changed chan struct{}
+	closed  bool
+}
+
+var _ clusters.Fleet = (*fleet)(nil)
+
+func newFleet(spec clusters.Spec, state string) *fleet {
+	f := &fleet{
+		spec: spec, state: state, token: newToken(),
+		hosts: map[string]string{}, links: map[[2]string]*link{},
+		changed: make(chan struct{}),
+	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	return f
+}
+
+// trust makes the certificate authorities, and says so in evidence.
+func (f *fleet) trust() error {
+	issuers, data, err := trust.Issuers(f.spec.Clusters)
+	if err != nil {
+		return err
+	}
+	f.issuers = issuers
+	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
+}
+
+// prepare brings the agent's image onto every node, waits until the clusters' own parts work, and begins to watch.
+func (f *fleet) prepare(ctx context.Context, h host) error {
+	archive, err := agentImage(h.agent)
+	if err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, c := range f.list {
+		g.Go(func() error { return loadImage(prefix(f.spec.ID)+"-"+c.name, archive) })
+		g.Go(func() error { return c.systemReady(gctx) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, c := range f.list {
+		f.run(c.watchPods)
+	}
+	f.run(f.mirror)
+	return nil
+}
+
+// run starts something that ends with the fleet.
+func (f *fleet) run(do func(context.Context)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.tasks.Go(func() { do(f.ctx) })
+	}
+}
+
+// Cluster implements clusters.Fleet.
+func (f *fleet) Cluster(name string) clusters.Cluster {
+	if c := f.cluster(name); c != nil {
+		return c
+	}
+	return nil
+}
+
+func (f *fleet) cluster(name string) *cluster {
+	i := slices.IndexFunc(f.list, func(c *cluster) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return f.list[i]
+}
+
+// Clusters implements clusters.Fleet.
+func (f *fleet) Clusters() []clusters.Cluster {
+	list := make([]clusters.Cluster, len(f.list))
+	for i, c := range f.list {
+		list[i] = c
+	}
+	return list
+}
+
+func (f *fleet) header(src string) evidence.Header {
+	return evidence.Header{Trial: f.spec.Trial, Src: src, T: time.Now().UTC()}
+}
+
+// append hands evidence on, until the fleet has ended. Its first error is also that of everything which is asked of the
+// fleet later.
+func (f *fleet) append(item evidence.Item) error {
+	if f.silent.Load() {
+		return errClosed
+	}
+	err := f.spec.Sink.Append(item)
+	if err != nil {
+		err = fmt.Errorf("recording evidence: %w", err)
+		f.sinkErr.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+var errClosed = errors.New("the clusters were removed")
+
+// broken is the error that makes the fleet useless, or nil.
+func (f *fleet) broken() error {
+	if err := f.sinkErr.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// alive is the error of a fleet that was closed or is broken.
+func (f *fleet) alive() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return errClosed
+	}
+	return f.broken()
+}
+
+// failed records that the environment failed.
+func (f *fleet) failed(format string, args ...any) {
+	_ = f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventError, Message: fmt.Sprintf(format, args...)})
+}
+
+// notify wakes who waits for a change. The fleet's lock must be held.
+func (f *fleet) notify() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// change is closed at the next change.
+func (f *fleet) change() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+// Close implements clusters.Fleet. It may be called more than once, also after one that failed.
+func (f *fleet) Close(ctx context.Context) error {
+	f.closing.Lock()
+	defer f.closing.Unlock()
+	if f.gone {
+		return f.broken()
+	}
+	f.end(ctx)
+	if err := Clean(ctx, f.state, f.spec.ID); err != nil {
+		return errLeft(f.spec.ID, err)
+	}
+	f.gone = true
+	return f.broken()
+}
+
+// end takes what workloads still have to say, and ends everything of the fleet in this process.
+func (f *fleet) end(ctx context.Context) {
+	f.mu.Lock()
+	was := f.closed
+	f.closed = true
+	f.mu.Unlock()
+	if was {
+		return
+	}
+	for _, c := range f.list {
+		c.drain(ctx)
+	}
+	f.mu.Lock()
+	for _, c := range f.list {
+		c.endPods("the clusters are removed")
+	}
+	f.notify()
+	f.mu.Unlock()
+	f.silent.Store(true)
+	f.cancel()
+	for _, c := range f.list {
+		c.transport.CloseIdleConnections()
+	}
+	f.tasks.Wait()
+	for _, c := range f.list {
+		c.transport.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,109 @@
+package kind
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/meshproof/meshproof/internal/agent"
+)
+
+// firstQueue is the number of the first packet queue that is used on a node.
+const firstQueue = 7700
+
+// holder is the agent on a node that holds back what leaves for other clusters.
+type holder struct {
+	c     *cluster
+	stdin io.WriteCloser
+	lines chan string // what the agent answers; closed when it has ended
+
+	mu sync.Mutex // one command at a time
+}
+
+// hold starts the agent on the node and sends what leaves for each other cluster through a queue of its own.
+func (c *cluster) hold(ctx context.Context) error {
+	h := &holder{c: c, lines: make(chan string)}
+	// It ends when the driver does, in whatever way: docker exec then closes its stdin.
+	cmd := exec.CommandContext(c.f.ctx, "docker", "exec", "--interactive", c.node, agentOnNode, agent.DelayCommand)
+	cmd.WaitDelay = time.Second
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if h.stdin, err = cmd.StdinPipe(); err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting the agent on node %s: %w", c.node, err)
+	}
+	c.f.run(func(ctx context.Context) {
+		sc := bufio.NewScanner(stdout)
+		for sc.Scan() {
+			select {
+			case h.lines <- sc.Text():
+			case <-ctx.Done():
+			}
+		}
+		close(h.lines)
+		if err := cmd.Wait(); ctx.Err() == nil {
+			c.f.failed("the latency between cluster %s and the others is no longer held: the agent on node %s ended (%v): %s",
+				c.name, c.node, err, strings.TrimSpace(said.String()))
+		}
+	})
+	c.holder = h
+	for _, o := range c.f.list {
+		if o == c {
+			continue
+		}
+		if err := h.set(ctx, o, c.f.spec.Latency); err != nil {
+			return err
+		}
+		for _, to := range []string{o.ranges.pods.String(), o.ranges.services.String(), o.address.String()} {
+			args := []string{"iptables", "-w", "-t", "mangle", "-A", "POSTROUTING", "-d", to, "-j", "NFQUEUE", "--queue-num", fmt.Sprint(c.queue(o)), "--queue-bypass"}
+			if _, err := onNode(ctx, c.node, args...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// queue is the number of the queue of what leaves for another cluster.
+func (c *cluster) queue(to *cluster) uint16 {
+	return firstQueue + uint16(slices.Index(c.f.list, to))
+}
+
+// set makes packets to another cluster wait so long from now on.
+func (h *holder) set(ctx context.Context, to *cluster, d time.Duration) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	line := agent.DelayLine(h.c.queue(to), d)
+	failed := func(err error) error {
+		return fmt.Errorf("holding packets from cluster %s to %s back for %s: %w", h.c.name, to.name, d, err)
+	}
+	if _, err := io.WriteString(h.stdin, line); err != nil {
+		return failed(err)
+	}
+	for {
+		select {
+		case got, ok := <-h.lines:
+			if !ok {
+				return failed(fmt.Errorf("the agent on node %s has ended: the kernel may lack nfnetlink_queue", h.c.node))
+			}
+			if got+"\n" == line {
+				return nil
+			} // else it answers a command that was given up
+		case <-ctx.Done():
+			return failed(ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// AgentEnv names the environment variable that says where meshproof-agent is.
+const AgentEnv = "MESHPROOF_AGENT_BINARY"
+
+// agentName is the agent's file beside the file of meshproof itself.
+const agentName = "meshproof-agent"
+
+// Agent finds the agent's binary: what AgentEnv names, or what lies beside meshproof itself.
+func Agent() (string, error) {
+	path := os.Getenv(AgentEnv)
+	if path == "" {
+		own, err := os.Executable()
+		if err == nil {
+			own, err = filepath.EvalSymlinks(own)
+		}
+		if err != nil {
+			return "", fmt.Errorf("finding %s: %w: say where it is in %s", agentName, err, AgentEnv)
+		}
+		path = filepath.Join(filepath.Dir(own), agentName)
+	}
+	path, err := filepath.Abs(path) // Docker mounts it
+	if err != nil {
+		return "", fmt.Errorf("finding %s: %w", agentName, err)
+	}
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("clusters run %s, and it can't be read: %w: make build builds it beside meshproof, or say in %s where it is", agentName, err, AgentEnv)
+	case !st.Mode().IsRegular() || st.Mode()&0o111 == 0:
+		return "", fmt.Errorf("%s is no program: make build builds %s, or say in %s where it is", path, agentName, AgentEnv)
+	}
+	return path, nil
+}
+
+// host is what is known of it when it can carry clusters.
+type host struct {
+	agent     string // path
+	image     string // of nodes
+	cgroupV1  bool
+	noCNI     bool // the image of nodes brings no CNI of its own
+	addresses []ranges
+	network   string // of the nodes, as a CIDR
+}
+
+// Preflight says what keeps clusters from being made on this host: one cause, one remedy.
+func (p *Provider) Preflight(ctx context.Context) error {
+	_, err := p.examine(ctx, 1)
+	return err
+}
+
+// examine looks at the host before anything is changed on it.
+func (p *Provider) examine(ctx context.Context, clusters int) (host, error) {
+	var h host
+	version, err := Docker(ctx, "info", "--format", "{{.CgroupVersion}} {{json .ServerErrors}}")
+	if err == nil && !strings.HasSuffix(strings.TrimSpace(version), " null") {
+		err = errors.New(strings.TrimSpace(version))
+	}
+	if err != nil {
+		return h, fmt.Errorf("no Docker engine answers (%w): start Docker and let this user reach it, or use --driver embedded", err)
+	}
+	h.cgroupV1 = strings.HasPrefix(version, "1")
+	if h.agent, err = Agent(); err != nil {
+		return h, err
+	}
+	if h.image, err = p.cfg.NodeImage(ctx); err != nil {
+		return h, err
+	}
+	if h.noCNI, err = lacksCNI(ctx, h.image); err != nil {
+		return h, err
+	}
+	used, err := usedRanges(ctx)
+	if err != nil {
+		return h, err
+	}
+	var nodes fmt.Stringer
+	if h.addresses, nodes, err = pickRanges(clusters, used); err != nil {
+		return h, err
+	}
+	h.network = nodes.String()
+	return h, nil
+}
+
+// defaultCNI is the manifest of the CNI that kind installs, where an image of nodes has one.
+const defaultCNI = "default-cni.yaml"
+
+// lacksCNI finds out whether an image of nodes has no CNI that kind would install.
+func lacksCNI(ctx context.Context, image string) (bool, error) {
+	out, err := Docker(ctx, "run", "--rm", "--network", "none", "--entrypoint", "/usr/bin/find", image, "/kind/manifests", "-name", defaultCNI)
+	if err != nil {
+		return false, fmt.Errorf("looking into the image of nodes %s: %w", image, err)
+	}
+	return strings.TrimSpace(out) == "", nil
+}

@@ -1,0 +1,185 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/internal/workload"
+)
+
+// Driver is the driver's name on the command line and in journals.
+const Driver = "kind"
+
+// meshNone is the one mesh of this version.
+const meshNone = "none"
+
+// Config is what a Provider needs. All fields are needed.
+type Config struct {
+	// NodeImage is the image of the clusters' nodes, as Docker knows it; it is loaded into Docker when it returns.
+	NodeImage func(ctx context.Context) (ref string, err error)
+	// State is the folder in which each fleet keeps its kubeconfigs, readable by their owner only.
+	State string
+}
+
+// Provider makes fleets of kind clusters.
+type Provider struct {
+	cfg Config
+	env sync.Mutex // kind's library reads the network of its nodes from the environment of the process
+}
+
+// New makes a Provider.
+func New(cfg Config) *Provider { return &Provider{cfg: cfg} }
+
+var _ clusters.Provider = (*Provider)(nil)
+
+// Driver implements clusters.Provider.
+func (p *Provider) Driver() string { return Driver }
+
+// Models implements clusters.Provider: all of it is real.
+func (p *Provider) Models() []string { return nil }
+
+// Check implements clusters.Provider.
+func (p *Provider) Check(mesh string, objs []clusters.Object) error {
+	if err := checkMesh(mesh); err != nil {
+		return err
+	}
+	var errs []error
+	for _, obj := range objs {
+		if err := checkObject(mesh, obj); err != nil {
+			errs = append(errs, fmt.Errorf("%s %s: %w", clusters.KindName(obj), nameOf(obj), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkMesh(mesh string) error {
+	if mesh != meshNone {
+		return fmt.Errorf("the kind driver of this version runs clusters without a mesh: use --mesh %s, or --driver embedded for mesh %q", meshNone, mesh)
+	}
+	return nil
+}
+
+// checkObject refuses what a cluster of that mesh has no definition of, and images that nobody brings to its nodes.
+func checkObject(mesh string, obj clusters.Object) error {
+	switch o := obj.(type) {
+	case *corev1.Namespace, *corev1.ServiceAccount, *corev1.Service:
+		return nil
+	case *appsv1.Deployment:
+		spec := &o.Spec.Template.Spec
+		for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+			if c.Image != workload.Image {
+				return fmt.Errorf("container %s has image %q, which no node has: %s is there", c.Name, c.Image, workload.Image)
+			}
+		}
+		return nil
+	default:
+		return fmt.Errorf("clusters of mesh %s have no objects of this kind", mesh)
+	}
+}
+
+func nameOf(obj clusters.Object) string {
+	return strings.TrimPrefix(obj.GetNamespace()+"/"+obj.GetName(), "/")
+}
+
+func checkSpec(spec clusters.Spec) error {
+	if !fleetID.MatchString(spec.ID) {
+		return fmt.Errorf("%q is no ID of a fleet: want 6 to 20 lower-case letters and digits", spec.ID)
+	}
+	return errors.Join(spec.Validate(), checkMesh(spec.Mesh))
+}
+
+// removeWithin bounds the removal of what a failed or stopped Create made.
+const removeWithin = 45 * time.Second
+
+// Create implements clusters.Provider.
+func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fleet, error) {
+	if err := checkSpec(spec); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	h, err := p.examine(ctx, len(spec.Clusters))
+	if err != nil {
+		return nil, err
+	}
+	spec.Clusters = slices.Clone(spec.Clusters)
+	f := newFleet(spec, p.cfg.State)
+	if err := f.create(ctx, p, h); err != nil {
+		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+		defer cancel()
+		if ctx.Err() != nil {
+			err = ctx.Err() // what fell over on the way is no news
+		}
+		return nil, errors.Join(fmt.Errorf("creating kind clusters: %w", err), f.Close(down))
+	}
+	return f, nil
+}
+
+// create is the way from nothing to a fleet, step by step.
+func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
+	dir := filepath.Join(f.state, f.spec.ID)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the folder of kubeconfigs: %w", err)
+	}
+	network := prefix(f.spec.ID)
+	if _, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network, network); err != nil {
+		return fmt.Errorf("creating the network of the nodes: %w", err)
+	}
+	plans := make([]plan, len(f.spec.Clusters))
+	for i, name := range f.spec.Clusters {
+		var err error
+		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], h.noCNI); err != nil {
+			return err
+		}
+	}
+	if err := p.inNetwork(network, func() error { return bringUp(ctx, f.spec.ID, h, plans) }); err != nil {
+		return err
+	}
+	if err := f.trust(); err != nil {
+		return err
+	}
+	if err := f.relayHosts(ctx, network); err != nil {
+		return err
+	}
+	for i, name := range f.spec.Clusters {
+		c, err := newCluster(ctx, f, name, plans[i])
+		if err != nil {
+			return err
+		}
+		f.list = append(f.list, c)
+	}
+	if err := f.connect(ctx); err != nil {
+		return err
+	}
+	return f.prepare(ctx, h)
+}
+
+// inNetwork does something while kind's library puts nodes into a Docker network.
+func (p *Provider) inNetwork(network string, do func() error) error {
+	p.env.Lock()
+	defer p.env.Unlock()
+	was, set := os.LookupEnv(networkEnv)
+	if err := os.Setenv(networkEnv, network); err != nil {
+		return err
+	}
+	defer func() {
+		if set {
+			_ = os.Setenv(networkEnv, was)
+		} else {
+			_ = os.Unsetenv(networkEnv)
+		}
+	}()
+	return do()
+}

@@ -1,0 +1,256 @@
+package kind
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// lookAgain is how soon a wait looks again where nothing announces a change: at kube-proxy's rules, or a node.
+const lookAgain = 500 * time.Millisecond
+
+// clusterParts is the namespace of the cluster's own parts.
+const clusterParts = "kube-system"
+
+// until looks at something after each change of pods, and now and then, until nothing is lacking. Its error says what
+// was lacking last.
+func (c *cluster) until(ctx context.Context, look func(context.Context) ([]string, error)) error {
+	var lacking []string
+	for {
+		changed := c.f.change()
+		now, err := look(ctx)
+		switch {
+		case ctx.Err() != nil && len(lacking) > 0:
+			return fmt.Errorf("%s: %w", strings.Join(lacking, "; "), ctx.Err())
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			now = []string{err.Error()}
+		case len(now) == 0:
+			return nil
+		}
+		lacking = now
+		if err := c.f.alive(); err != nil {
+			return err
+		}
+		t := time.NewTimer(lookAgain)
+		select {
+		case <-changed:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// systemReady waits until a new cluster's own parts work.
+func (c *cluster) systemReady(ctx context.Context) error {
+	err := c.until(ctx, func(ctx context.Context) ([]string, error) {
+		nodes, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		var lacking []string
+		for i := range nodes.Items {
+			n := &nodes.Items[i]
+			for _, k := range n.Status.Conditions {
+				if k.Type == corev1.NodeReady && k.Status != corev1.ConditionTrue {
+					lacking = append(lacking, fmt.Sprintf("node %s is not ready: %s", n.Name, k.Message))
+				}
+			}
+		}
+		account, err := c.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		if len(account.Items) == 0 {
+			lacking = append(lacking, "the controllers have not begun to work")
+		}
+		more, err := c.lackingDeployments(ctx, clusterParts)
+		return append(lacking, more...), err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for cluster %s: %w", c.name, err)
+	}
+	return nil
+}
+
+// WaitReady implements clusters.Cluster. What becomes ready here is known to the other clusters' kube-proxies, too, when
+// it returns.
+func (c *cluster) WaitReady(ctx context.Context) error {
+	return c.until(ctx, func(ctx context.Context) ([]string, error) {
+		lacking, err := c.lackingDeployments(ctx, metav1.NamespaceAll)
+		if err != nil || len(lacking) > 0 {
+			return lacking, err
+		}
+		if lacking = c.leaving(); len(lacking) > 0 {
+			return lacking, nil
+		}
+		for _, o := range c.f.list {
+			more, err := o.lackingEndpoints(ctx)
+			if err != nil {
+				return nil, err
+			}
+			lacking = append(lacking, more...)
+		}
+		return lacking, nil
+	})
+}
+
+// leaving names the pods that are told to end and have not.
+func (c *cluster) leaving() []string {
+	c.f.mu.Lock()
+	defer c.f.mu.Unlock()
+	var list []string
+	for _, p := range c.pods {
+		if p.obj.DeletionTimestamp != nil {
+			list = append(list, fmt.Sprintf("pod %s in cluster %s is still ending", p.ref.Pod, c.name))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// lackingDeployments says which Deployments of a namespace do not have what they ask for, and why.
+func (c *cluster) lackingDeployments(ctx context.Context, namespace string) ([]string, error) {
+	list, err := c.client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the Deployments of cluster %s: %w", c.name, err)
+	}
+	var lacking []string
+	for i := range list.Items {
+		d := &list.Items[i]
+		want := int32(1)
+		if d.Spec.Replicas != nil {
+			want = *d.Spec.Replicas
+		}
+		s := d.Status
+		if s.ObservedGeneration >= d.Generation && s.ReadyReplicas == want && s.UpdatedReplicas == want && s.Replicas == want {
+			continue
+		}
+		what := fmt.Sprintf("Deployment %s/%s in cluster %s: %d of %d replicas ready", d.Namespace, d.Name, c.name, s.ReadyReplicas, want)
+		if why := c.why(ctx, d); why != "" {
+			what += ": " + why
+		}
+		lacking = append(lacking, what)
+	}
+	return lacking, nil
+}
+
+// why looks for the reason that a Deployment is not whole: its own conditions, then its pods' states, events and last
+// words. It is for people: what cannot be found out is left out.
+func (c *cluster) why(ctx context.Context, d *appsv1.Deployment) string {
+	for _, k := range d.Status.Conditions {
+		if k.Type == appsv1.DeploymentReplicaFailure && k.Status == corev1.ConditionTrue {
+			return k.Message
+		}
+	}
+	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+	if err != nil {
+		return err.Error()
+	}
+	pods, err := c.client.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return ""
+	}
+	var all []string
+	for i := range pods.Items {
+		if why := c.whyPod(ctx, &pods.Items[i]); why != "" {
+			all = append(all, "pod "+pods.Items[i].Name+" "+why)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func (c *cluster) whyPod(ctx context.Context, p *corev1.Pod) string {
+	if p.DeletionTimestamp != nil {
+		return "is still ending"
+	}
+	var parts []string
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if w := s.State.Waiting; w != nil {
+			parts = append(parts, strings.TrimSpace(fmt.Sprintf("container %s waits: %s %s", s.Name, w.Reason, w.Message)))
+		}
+		if t := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated); t != nil {
+			parts = append(parts, fmt.Sprintf("container %s ended with code %d (%s)", s.Name, t.ExitCode, t.Reason))
+		}
+	}
+	for _, k := range p.Status.Conditions {
+		if k.Type == corev1.PodScheduled && k.Status == corev1.ConditionFalse {
+			parts = append(parts, "cannot be scheduled: "+k.Message)
+		}
+	}
+	if message := c.lastWarning(ctx, p); message != "" {
+		parts = append(parts, message)
+	}
+	c.f.mu.Lock()
+	known := c.pods[p.UID]
+	tail := ""
+	if known != nil {
+		tail = c.tail(known)
+	}
+	c.f.mu.Unlock()
+	if tail != "" {
+		lines := strings.Split(tail, "\n")
+		parts = append(parts, fmt.Sprintf("it wrote %q", lines[len(lines)-1]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// lastWarning is the newest warning event about a pod.
+func (c *cluster) lastWarning(ctx context.Context, p *corev1.Pod) string {
+	events, err := c.client.CoreV1().Events(p.Namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: "type=Warning,involvedObject.uid=" + string(p.UID),
+	})
+	if err != nil || len(events.Items) == 0 {
+		return ""
+	}
+	last := slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
+	return last.Reason + ": " + last.Message
+}
+
+// lackingEndpoints compares what kube-proxy has made of the Services with the pods that stand behind them.
+func (c *cluster) lackingEndpoints(ctx context.Context) ([]string, error) {
+	c.f.mu.Lock()
+	want := map[string][]string{}
+	for key, svc := range c.services {
+		for _, ep := range c.f.endpoints(key) {
+			for _, port := range svc.Spec.Ports {
+				name := key + ":" + port.Name
+				want[name] = append(want[name], fmt.Sprintf("%s:%d", ep.ip, targetPort(port)))
+			}
+		}
+	}
+	names := map[string]bool{}
+	for key, svc := range c.services {
+		for _, port := range svc.Spec.Ports {
+			names[key+":"+port.Name] = true
+		}
+	}
+	mirrored := c.mirrored
+	c.f.mu.Unlock()
+	if mirrored != nil {
+		return []string{mirrored.Error()}, nil
+	}
+	rules, err := onNode(ctx, c.node, "iptables-save", "-t", "nat")
+	if err != nil {
+		return nil, err
+	}
+	have := proxied(rules)
+	var lacking []string
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		slices.Sort(want[name])
+		if !slices.Equal(want[name], have[name]) {
+			lacking = append(lacking, fmt.Sprintf("kube-proxy of cluster %s sends %s to %q, want %q", c.name, name, have[name], want[name]))
+		}
+	}
+	return lacking, nil
+}

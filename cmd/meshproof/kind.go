@@ -1,0 +1,31 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/meshproof/meshproof/clusters/bundle"
+	"github.com/meshproof/meshproof/clusters/kind"
+	"github.com/meshproof/meshproof/internal/journal"
+)
+
+// newKind makes the driver of real clusters in Docker, with nodes from the bundle.
+func newKind() (*kind.Provider, error) {
+	state, err := kindState()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := bundle.DefaultDir()
+	if err != nil {
+		return nil, err
+	}
+	return kind.New(kind.Config{NodeImage: kind.FromBundle(dir), State: state}), nil
+}
+
+// kindState is where the kind driver keeps what must outlive a run that is killed, beside the journals.
+func kindState() (string, error) {
+	dir, err := journal.Dir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(dir), kind.Driver), nil
+}
