@@ -122,7 +122,8 @@ func putChaosChart(ctx context.Context, j job, d description) error {
 				{`version: "0.0.0"`, `version: "` + chaosVersion + `"`}, {`appVersion: "0.0.0"`, `appVersion: "` + chaosVersion + `"`},
 			},
 			"values.yaml": {
-				{`registry: "ghcr.io"`, `registry: "docker.io"`}, {`tag: "v2.8.4"`, `tag: "` + chaosVersion + `"`},
+				{`registry: "ghcr.io"`, `registry: "docker.io"`},
+				{`tag: "v2.8.4"`, `tag: "` + chaosVersion + `"`},
 				{"repository: chaos-mesh/chaos-mesh", "repository: meshproof/chaos-mesh"},
 				{"repository: chaos-mesh/chaos-daemon", "repository: meshproof/chaos-daemon"},
 			},

@@ -56,9 +56,12 @@ func (d description) version(module string) string {
 	return ""
 }
 
+// goos is what programs are compiled for: this machine.
+const goos = runtime.GOOS + "/" + runtime.GOARCH
+
 // inputs are what a build of the description depends on, with the compiler and the machine that it is for.
 func (d description) inputs(compiler string) []string {
-	in := []string{compiler, runtime.GOOS + "/" + runtime.GOARCH}
+	in := []string{compiler, goos}
 	for _, path := range sorted(d.files) {
 		in = append(in, path, d.files[path])
 	}

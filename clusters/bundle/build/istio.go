@@ -104,7 +104,7 @@ func makePilot(ctx context.Context, j job) error {
 		if err := w.folder("tmp", 0o1777); err != nil {
 			return err
 		}
-		return w.programs("usr/local/bin", j.from["istio"], "pilot-discovery")
+		return w.programs("usr/local/bin", j.from["istio-programs"], "pilot-discovery")
 	})
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func makeProxy(ctx context.Context, j job) error {
 		bootstrap := filepath.Join(dir, "tools", "packaging", "common", "envoy_bootstrap.json")
 		return errors.Join(
 			w.file("var/lib/istio/envoy/envoy_bootstrap_tmpl.json", 0o644, bootstrap),
-			w.programs("usr/local/bin", j.from["istio"], "pilot-agent"),
+			w.programs("usr/local/bin", j.from["istio-programs"], "pilot-agent"),
 			w.programs("usr/local/bin", j.from["envoy"], "envoy"),
 		)
 	})
