@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
 )
 
 const manifestFile = "manifest.json"
@@ -74,10 +76,15 @@ func (b *Bundle) Part(name string) (Part, error) {
 	return Part{}, fmt.Errorf("the bundle %s has no part %q: %s", b.dir, name, howToGet)
 }
 
-// Image finds the part that is loaded under a reference.
+// Image finds the part that is loaded under a reference, which may leave out what container runtimes complete: the
+// registry docker.io and the tag latest.
 func (b *Bundle) Image(ref string) (Part, error) {
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		return Part{}, fmt.Errorf("finding image %q in the bundle %s: %w", ref, b.dir, err)
+	}
 	for _, p := range b.m.Parts {
-		if slices.Contains(p.Refs, ref) {
+		if slices.Contains(p.Refs, canonical(tag)) {
 			return p, nil
 		}
 	}

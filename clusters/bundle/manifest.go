@@ -109,8 +109,10 @@ func (p Part) validate() error {
 		bad("kind: %q is not known: want %s, %s or %s", p.Kind, NodeImage, Image, Chart)
 	}
 	for _, r := range p.Refs {
-		if _, err := name.ParseReference(r); err != nil {
+		if tag, err := name.NewTag(r); err != nil {
 			bad("refs: %w", err)
+		} else if canonical(tag) != r {
+			bad("refs: %q: want it with registry and tag: %q", r, canonical(tag))
 		}
 	}
 	if p.Version == "" {

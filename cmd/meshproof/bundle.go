@@ -43,7 +43,7 @@ With a bundle, runs need no network. It can be copied to another host.`,
 		}
 		return d, nil
 	}
-	cmd.AddCommand(newBundleBuild(where), newBundleList(where), newBundleVerify(where))
+	cmd.AddCommand(newBundleBuild(where), newBundlePull(where), newBundleAdd(where), newBundleList(where), newBundleVerify(where))
 	return cmd
 }
 

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshproof/meshproof/clusters/bundle"
+	"github.com/meshproof/meshproof/clusters/bundle/pull"
+)
+
+func newBundleAdd(where func() (string, error)) *cobra.Command {
+	return &cobra.Command{
+		Use:   "add FILE…",
+		Short: "Add image archives and charts that you bring, for example Linkerd's",
+		Long: `Add files to the bundle: archives of "docker save", OCI image layouts (a folder, or a tar),
+and Helm charts (.tgz). Every layer is read and its digest compared before anything is added.
+A part of the same name is replaced.`,
+		Example: "  docker save -o proxy.tar cr.l5d.io/linkerd/proxy:edge-26.6.3\n  meshproof bundle add proxy.tar linkerd-crds-2026.6.3.tgz",
+		Args:    takes(1, -1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			dir, err := where()
+			if err != nil {
+				return err
+			}
+			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr(), stopBuild)
+			defer stop()
+			for _, f := range files {
+				parts, err := bundle.Add(ctx, dir, f)
+				if err != nil {
+					return failed(err)
+				}
+				for _, p := range parts {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s %s added\n", p.Name, p.Kind, p.Version)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func newBundlePull(where func() (string, error)) *cobra.Command {
+	var repo string
+	cmd := &cobra.Command{
+		Use:   "pull [REF…]",
+		Short: "Pull the parts from image registries and chart repositories, on a host with a network",
+		Long: `Pull what the projects publish of all that real clusters can use: kind's node image, Istio,
+Linkerd and Chaos Mesh with their charts. With arguments only these: images (REPOSITORY:TAG),
+charts of registries (oci://HOST/PATH/CHART:VERSION), or, with --repo, charts of a chart
+repository (CHART:VERSION). Images that are there already are not fetched again.`,
+		Example: "  meshproof bundle pull\n  meshproof bundle pull docker.io/kindest/node:v1.35.1\n" +
+			"  meshproof bundle pull --repo https://helm.linkerd.io/edge linkerd-crds:2026.6.3",
+		Args: takes(0, -1),
+		RunE: func(cmd *cobra.Command, refs []string) error {
+			if repo != "" && len(refs) == 0 {
+				return errors.New("--repo: which chart? Name it as CHART:VERSION")
+			}
+			dir, err := where()
+			if err != nil {
+				return err
+			}
+			items := pull.Everything()
+			if len(refs) > 0 {
+				items = nil
+			}
+			for _, r := range refs {
+				items = append(items, pull.Item{Ref: r, Repo: repo})
+			}
+			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr(), stopBuild)
+			defer stop()
+			var errs []error
+			for _, it := range items {
+				p, fresh, err := pull.Pull(ctx, dir, it)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if err != nil { // the others may be had all the same
+					errs = append(errs, err)
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s: failed\n", it.Ref)
+					continue
+				}
+				how := "there already"
+				if fresh {
+					how = "pulled"
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s %s %s\n", p.Name, p.Kind, p.Version, how)
+			}
+			return failed(errors.Join(errs...))
+		},
+	}
+	cmd.Flags().StringVar(&repo, "repo", "", "`address` of the chart repository that the arguments are charts of")
+	return cmd
+}
