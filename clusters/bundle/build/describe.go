@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 )
@@ -43,17 +42,6 @@ func describe(name string) (description, error) {
 		return description{}, fmt.Errorf("reading the build description of %s: %w", name, err)
 	}
 	return d, nil
-}
-
-// version is the version that go.mod requires, or replaces, of a module; "" when it does neither.
-func (d description) version(module string) string {
-	mod := d.files["go.mod"]
-	for _, form := range []string{`(?m)=> %s (v\S+)`, `(?m)^(?:require)?\s*%s (v\S+)`} {
-		if m := regexp.MustCompile(fmt.Sprintf(form, regexp.QuoteMeta(module))).FindStringSubmatch(mod); m != nil {
-			return m[1]
-		}
-	}
-	return ""
 }
 
 // inputs are what a build of the description depends on, with the compiler and the machine that it is for.
