@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 )
@@ -44,9 +45,23 @@ func describe(name string) (description, error) {
 	return d, nil
 }
 
+// version is the version that go.mod requires, or replaces, of a module; "" when it does neither.
+func (d description) version(module string) string {
+	mod := d.files["go.mod"]
+	for _, form := range []string{`(?m)=> %s (v\S+)`, `(?m)^(?:require)?\s*%s (v\S+)`} {
+		if m := regexp.MustCompile(fmt.Sprintf(form, regexp.QuoteMeta(module))).FindStringSubmatch(mod); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
+
+// goos is what programs are compiled for: this machine.
+const goos = runtime.GOOS + "/" + runtime.GOARCH
+
 // inputs are what a build of the description depends on, with the compiler and the machine that it is for.
 func (d description) inputs(compiler string) []string {
-	in := []string{compiler, runtime.GOOS + "/" + runtime.GOARCH}
+	in := []string{compiler, goos}
 	for _, path := range sorted(d.files) {
 		in = append(in, path, d.files[path])
 	}
