@@ -5,7 +5,7 @@ SHELL       := bash
 .DELETE_ON_ERROR:
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-SCENARIO ?= two-clusters
+SCENARIO ?= checkout-spike
 DRIVER   ?= embedded
 # Packages that deps installs on Debian: gcc for the race detector, Chromium for the browser tests and screenshots.
 DEPS     := gcc libc6-dev chromium
@@ -20,7 +20,7 @@ build: ## bin/meshproof, and bin/meshproof-agent beside it, which runs inside re
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/meshproof ./cmd/meshproof
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/meshproof-agent ./cmd/meshproof-agent
 
-scenario: build ## run a scenario and leave a report (SCENARIO=two-clusters BLOCKS=1 SEED=1)
+scenario: build ## run a scenario and leave a report (SCENARIO=checkout-spike BLOCKS=1 SEED=1)
 	bin/meshproof run $(SCENARIO) --driver $(DRIVER) $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED))
 
 test: lint ## formatting, vet, linter, all tests under the race detector
@@ -43,10 +43,10 @@ bench: ## benchmarks, as ratios side by side in one run (docs/benchmarks.md)
 deps: ## install what the tests need beside Go (Debian, as root)
 	@hack/deps.sh $(DEPS)
 
-screenshots: build ## the README's pictures, from a real run
-	bin/meshproof run two-clusters --out out
+screenshots: build ## the README's pictures, from a real run (SCENARIO=checkout-spike)
+	bin/meshproof run $(SCENARIO) --out out
 	go run ./hack/screenshots -height 1000 out/latest/report.html docs/images
-	go run ./hack/screenshots -section time out/latest/report.html docs/images
+	go run ./hack/screenshots -height 1300 out/latest/report.html docs/images meshes time policy
 
 update: ## rewrite the golden files of the tests
 	go test ./meshes ./reports ./reports/chart ./scenarios -update

@@ -105,8 +105,9 @@ type Cluster interface {
 	// Handshake makes a TLS handshake with the pod's application port from another pod's network, without a client
 	// certificate and without resumption, and reads the served chain.
 	Handshake(ctx context.Context, to Pod, serverName string) HandshakeResult
-	// Scrape reads the metric page of the pod's proxy. ErrNoProxy where it has none.
-	Scrape(ctx context.Context, pod Pod) (string, error)
+	// Scrape reads the metric page of every proxy in the pod. ErrNoProxy where it has none; a page that cannot be read
+	// says so itself.
+	Scrape(ctx context.Context, pod Pod) ([]Page, error)
 	// Ingress is the base URL by which the host reaches the cluster's ingress. The Host header selects the service:
 	// its DNS name in the cluster (scenarios.Workload.Host).
 	Ingress(ctx context.Context) (string, error)
@@ -114,6 +115,21 @@ type Cluster interface {
 
 // ErrNoProxy is returned by Scrape for a pod without a mesh's proxy.
 var ErrNoProxy = errors.New("pod has no proxy")
+
+// Page is the metric page of one proxy.
+type Page struct {
+	Container string // of the proxy: "linkerd-proxy", "istio-proxy", or a gateway's own, "gateway"
+	Body      string
+	Err       error // why it could not be read
+}
+
+// Proxy names the page in evidence: a mesh's sidecar has no name there.
+func (p Page) Proxy() string {
+	if p.Container == "istio-proxy" || p.Container == "linkerd-proxy" {
+		return ""
+	}
+	return p.Container
+}
 
 // Pod is one running pod.
 type Pod struct {

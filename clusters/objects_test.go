@@ -92,6 +92,9 @@ func TestWhatDecodeReadsEncodeWritesUnchanged(t *testing.T) {
 			"  requiredAuthenticationRefs: []\n  targetRef:\n    group: policy.linkerd.io\n    kind: Server\n    name: cart\n",
 		"mesh authentication":    "apiVersion: policy.linkerd.io/v1alpha1\nkind: MeshTLSAuthentication\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  identities:\n  - '*'\n",
 		"network authentication": "apiVersion: policy.linkerd.io/v1alpha1\nkind: NetworkAuthentication\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  networks:\n  - cidr: 0.0.0.0/0\n",
+		"rate limit": "apiVersion: policy.linkerd.io/v1alpha1\nkind: HTTPLocalRateLimitPolicy\nmetadata:\n  name: cart\n  namespace: app\nspec:\n" +
+			"  identity:\n    requestsPerSecond: 5\n  overrides:\n  - clientRefs:\n    - kind: ServiceAccount\n      name: shop\n    requestsPerSecond: 7\n" +
+			"  targetRef:\n    group: policy.linkerd.io\n    kind: Server\n    name: cart\n  total:\n    requestsPerSecond: 10\n",
 		"gateway route": "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  parentRefs:\n" +
 			"  - group: policy.linkerd.io\n    kind: Server\n    name: cart\n  rules:\n  - matches:\n    - method: GET\n",
 		"linkerd's route": "apiVersion: policy.linkerd.io/v1beta3\nkind: HTTPRoute\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  parentRefs:\n" +

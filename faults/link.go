@@ -22,14 +22,16 @@ type linkKind struct {
 	attempt time.Duration // after which a sample is given up
 }
 
-// lanes is how many samples of each connection must run side by side for enough of them to fit into the fault, with a
-// reserve of a half.
+// lanes is how many samples of each connection must run side by side for twice as many as it takes to fit into the
+// fault: on a busy machine a sample takes longer, and the last of a lane is cut off.
 func (k linkKind) lanes(lasts time.Duration) int {
-	if lasts <= 0 {
-		return 1
-	}
-	need := MinSamples * k.sample * 3 / 2
-	return min(max(int((need+lasts-1)/lasts), 1), MinSamples)
+	inOne := max(1, int(lasts/(k.sample+pauseOf(lasts))))
+	return (2*MinSamples + inOne - 1) / inOne
+}
+
+// pauseOf is how long a lane rests between two samples during a fault.
+func pauseOf(lasts time.Duration) time.Duration {
+	return min(max(lasts/20, 10*time.Millisecond), time.Second)
 }
 
 // onLink takes a fault of the link between two clusters all its way.

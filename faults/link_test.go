@@ -371,3 +371,24 @@ func TestSamplesGoOnUntilTheEffectIsGone(t *testing.T) {
 		})
 	}
 }
+
+func TestTwiceAsManySamplesAsItTakesFitIntoAFault(t *testing.T) {
+	for _, c := range []struct {
+		sample, lasts time.Duration
+		want          int
+	}{
+		{250 * time.Millisecond, 100 * time.Millisecond, 10}, // not even one fits: each lane may still have one
+		{250 * time.Millisecond, 500 * time.Millisecond, 10}, // a second one of each lane would be cut off
+		{250 * time.Millisecond, time.Second, 4},
+		{164 * time.Millisecond, time.Second, 3},
+		{164 * time.Millisecond, 10 * time.Second, 1},
+		{4 * time.Second, time.Minute, 1},
+	} {
+		k := linkKind{sample: c.sample}
+		n := k.lanes(c.lasts)
+		inOne := max(1, int(c.lasts/(c.sample+pauseOf(c.lasts))))
+		if n != c.want || n*inOne < 2*MinSamples {
+			t.Errorf("%s of samples of %s: %d lanes of %d, want %d", c.lasts, c.sample, n, inOne, c.want)
+		}
+	}
+}

@@ -86,8 +86,7 @@ func (w *watch) before(ctx context.Context) error {
 // during samples the effect until the fault is to be reverted. What is under way then is dropped: it would have seen
 // both.
 func (w *watch) during(ctx context.Context, until time.Time) error {
-	pause := min(max(w.fault.plan.For/20, 10*time.Millisecond), time.Second)
-	return w.run(ctx, stageDuring, until, pause, func(lane, []evidence.FaultSample) bool { return false })
+	return w.run(ctx, stageDuring, until, pauseOf(w.fault.plan.For), func(lane, []evidence.FaultSample) bool { return false })
 }
 
 // after samples until nothing is seen of the fault any more, or ClearLimit is over.

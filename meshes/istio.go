@@ -65,14 +65,8 @@ func istioAuthentication() []clusters.Object {
 // istioAuthorization translates the portable policy: nothing is allowed in the services' namespaces but what one policy
 // per service says. A policy with default allow needs no object: without any AuthorizationPolicy everything is allowed.
 func istioAuthorization(s *scenarios.Scenario) []clusters.Object {
-	ingress := authorizationPolicy(scenarios.IngressNamespace, "from-outside")
-	ingress.Spec.Selector = selectWorkload(scenarios.IngressName)
-	ingress.Spec.Rules = outsideRules(s)
 	if s.Spec.Policy.Default != scenarios.DefaultDeny {
-		if s.Spec.Identity.Issuer != nil {
-			return []clusters.Object{ingress}
-		}
-		return nil
+		return istioEdge(s)
 	}
 	var nothing, rules []clusters.Object
 	closed := map[string]bool{}
@@ -96,7 +90,7 @@ func istioAuthorization(s *scenarios.Scenario) []clusters.Object {
 		}
 	}
 	// The ingress is entered from outside, whatever else stands in its namespace.
-	return append(slices.Concat(nothing, rules), ingress)
+	return slices.Concat(nothing, rules, istioEdge(s))
 }
 
 func istioRule(from scenarios.Workload, r scenarios.Rule) *securityapi.Rule {
@@ -120,28 +114,31 @@ func istioTraffic(s *scenarios.Scenario) []clusters.Object {
 		if w.Service == nil {
 			continue
 		}
-		out = append(out, virtualService(w), destinationRule(w))
+		out = append(out, virtualService(w, w.Namespace, w.Host(), true), destinationRule(w.Namespace, w.Name, w.Host()))
 	}
 	return out
 }
 
-func virtualService(w scenarios.Workload) *networking.VirtualService {
+// virtualService leads what is sent to a workload to a host in the registry.
+func virtualService(w scenarios.Workload, namespace, to string, retries bool) *networking.VirtualService {
 	exact := func(v string) *networkingapi.StringMatch {
 		return &networkingapi.StringMatch{MatchType: &networkingapi.StringMatch_Exact{Exact: v}}
 	}
 	route := func(name, subset string, headers map[string]*networkingapi.StringMatch) *networkingapi.HTTPRoute {
 		r := &networkingapi.HTTPRoute{Name: name, Route: []*networkingapi.HTTPRouteDestination{{
-			Destination: &networkingapi.Destination{Host: w.Host(), Subset: subset},
+			Destination: &networkingapi.Destination{Host: to, Subset: subset},
 		}}}
 		if headers != nil {
 			r.Match = []*networkingapi.HTTPMatchRequest{{Headers: headers}}
+		}
+		if headers != nil || !retries {
 			r.Retries = &networkingapi.HTTPRetry{Attempts: 0} // written as {}: present, and 0 attempts
 		}
 		return r
 	}
 	v := &networking.VirtualService{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.istio.io/v1", Kind: "VirtualService"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: w.Name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: w.Name},
 	}
 	v.Spec.Hosts = []string{w.Host()}
 	v.Spec.Http = []*networkingapi.HTTPRoute{
@@ -154,12 +151,12 @@ func virtualService(w scenarios.Workload) *networking.VirtualService {
 	return v
 }
 
-func destinationRule(w scenarios.Workload) *networking.DestinationRule {
+func destinationRule(namespace, name, host string) *networking.DestinationRule {
 	d := &networking.DestinationRule{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.istio.io/v1", Kind: "DestinationRule"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: w.Name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 	}
-	d.Spec.Host = w.Host()
+	d.Spec.Host = host
 	d.Spec.Subsets = []*networkingapi.Subset{{
 		Name: freshSubset,
 		TrafficPolicy: &networkingapi.TrafficPolicy{ConnectionPool: &networkingapi.ConnectionPoolSettings{

@@ -31,6 +31,17 @@ func istioTokens(s *scenarios.Scenario) []clusters.Object {
 	return []clusters.Object{a}
 }
 
+// istioEdge is the AuthorizationPolicy of the ingress. It needs none where everybody may enter.
+func istioEdge(s *scenarios.Scenario) []clusters.Object {
+	if s.Spec.Policy.Default != scenarios.DefaultDeny && s.Spec.Identity.Issuer == nil {
+		return nil
+	}
+	p := authorizationPolicy(scenarios.IngressNamespace, "from-outside")
+	p.Spec.Selector = selectWorkload(scenarios.IngressName)
+	p.Spec.Rules = outsideRules(s)
+	return []clusters.Object{p}
+}
+
 // outsideRules says what may enter at the ingress. Without an issuer that is everything: the services behind decide by
 // what the ingress asks of them. With one it is whoever has a good token, and under default deny only for what a rule
 // allows with the claims that it asks for.

@@ -78,6 +78,11 @@ func golden(t *testing.T, mesh Mesh, s *scenarios.Scenario, name string) {
 		}
 		return false
 	})
+	goldenObjects(t, objs, name)
+}
+
+func goldenObjects(t *testing.T, objs []clusters.Object, name string) {
+	t.Helper()
 	got, err := clusters.Encode(objs)
 	if err != nil {
 		t.Fatal(err)

@@ -20,11 +20,12 @@ import (
 type linkerd struct{}
 
 const (
-	linkerdInject  = "linkerd.io/inject"
-	linkerdDefault = "config.linkerd.io/default-inbound-policy"
-	linkerdAdmin   = "linkerd-admin" // Server of the proxies' own port, and that port's name in pods
-	linkerdPort    = 4191
-	linkerdWrite   = linkerdapi.Group + "/"
+	linkerdInject    = "linkerd.io/inject"
+	linkerdDefault   = "config.linkerd.io/default-inbound-policy"
+	linkerdAdmin     = "linkerd-admin" // Server of the proxies' own port, and that port's name in pods
+	linkerdPort      = 4191
+	allAuthenticated = "all-authenticated" // every client with a certificate of the mesh
+	linkerdWrite     = linkerdapi.Group + "/"
 )
 
 // Name implements Mesh.
@@ -39,6 +40,16 @@ func (linkerd) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster str
 	if err != nil {
 		return nil, err
 	}
+	settings, err := linkerdSettings(s, objs, scenarios.Workload.LinkerdID)
+	if err != nil {
+		return nil, err
+	}
+	return beforeServices(objs, settings), nil
+}
+
+// linkerdSettings brings the namespaces among objs into Linkerd, and makes its policy. identity is what services see of a
+// caller.
+func linkerdSettings(s *scenarios.Scenario, objs []clusters.Object, identity func(scenarios.Workload) string) ([]clusters.Object, error) {
 	policy := defaultInbound(s)
 	var settings []clusters.Object
 	for _, o := range objs {
@@ -61,14 +72,14 @@ func (linkerd) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster str
 			if w.Service == nil {
 				continue
 			}
-			guard, err := linkerdGuard(s, w)
+			guard, err := linkerdGuard(s, w, identity)
 			if err != nil {
 				return nil, err
 			}
 			settings = append(settings, guard...)
 		}
 	}
-	return beforeServices(objs, settings), nil
+	return settings, nil
 }
 
 // defaultInbound is the default inbound policy of the services' namespaces; "" leaves Linkerd's own, which lets everybody
@@ -78,7 +89,7 @@ func defaultInbound(s *scenarios.Scenario) string {
 	case s.Spec.Policy.Default == scenarios.DefaultDeny:
 		return "deny"
 	case s.Spec.Expect.MTLS != nil && s.Spec.Expect.MTLS.Everywhere:
-		return "all-authenticated"
+		return allAuthenticated
 	}
 	return ""
 }
@@ -112,7 +123,7 @@ func server(namespace, name string, pods *metav1.LabelSelector, port int32, acce
 
 // linkerdGuard closes a service, except for what the policy allows: one route, with its authorization, for each set of
 // callers that may ask for the same.
-func linkerdGuard(s *scenarios.Scenario, w scenarios.Workload) ([]clusters.Object, error) {
+func linkerdGuard(s *scenarios.Scenario, w scenarios.Workload, identity func(scenarios.Workload) string) ([]clusters.Object, error) {
 	pods := &metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelApp: w.Name}}
 	// A service called as the admin Server is would otherwise take its place; no service's name has a dot.
 	name := w.Name + ".http"
@@ -128,7 +139,12 @@ func linkerdGuard(s *scenarios.Scenario, w scenarios.Workload) ([]clusters.Objec
 		routeName := fmt.Sprintf("%s.%d", w.Name, i+1)
 		out = append(out, httpRoute(w.Namespace, routeName, name, g.matches))
 		if len(g.callers) > 0 {
-			out = append(out, meshTLS(w.Namespace, routeName, g.callers), authorize(w.Namespace, routeName))
+			var ids []string
+			for _, c := range g.callers {
+				ids = append(ids, identity(c))
+			}
+			route := linkerdapi.TargetRef{Group: gateway.GroupName, Kind: "HTTPRoute", Name: routeName}
+			out = append(out, meshTLS(w.Namespace, routeName, ids...), authorize(w.Namespace, routeName, route))
 		}
 	}
 	return out, nil
@@ -148,25 +164,22 @@ func httpRoute(namespace, name, parent string, matches []gateway.HTTPRouteMatch)
 	return r
 }
 
-func meshTLS(namespace, name string, callers []scenarios.Workload) *linkerdapi.MeshTLSAuthentication {
+func meshTLS(namespace, name string, identities ...string) *linkerdapi.MeshTLSAuthentication {
 	a := &linkerdapi.MeshTLSAuthentication{
 		TypeMeta:   metav1.TypeMeta{APIVersion: linkerdWrite + "v1alpha1", Kind: "MeshTLSAuthentication"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 	}
-	for _, c := range callers {
-		a.Spec.Identities = append(a.Spec.Identities, c.LinkerdID())
-	}
-	slices.Sort(a.Spec.Identities)
+	a.Spec.Identities = slices.Sorted(slices.Values(identities))
 	return a
 }
 
-// authorize lets those in who meet the authentication of the same name, on the route of the same name.
-func authorize(namespace, name string) *linkerdapi.AuthorizationPolicy {
+// authorize lets those in at a target who meet the authentication of the policy's own name.
+func authorize(namespace, name string, target linkerdapi.TargetRef) *linkerdapi.AuthorizationPolicy {
 	return &linkerdapi.AuthorizationPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: linkerdWrite + "v1alpha1", Kind: "AuthorizationPolicy"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: linkerdapi.AuthorizationPolicySpec{
-			TargetRef: linkerdapi.TargetRef{Group: gateway.GroupName, Kind: "HTTPRoute", Name: name},
+			TargetRef: target,
 			RequiredAuthenticationRefs: []linkerdapi.TargetRef{
 				{Group: linkerdapi.Group, Kind: "MeshTLSAuthentication", Name: name},
 			},

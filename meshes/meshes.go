@@ -24,7 +24,7 @@ type Mesh interface {
 }
 
 // All lists the meshes that this version knows.
-func All() []Mesh { return []Mesh{none{}, istio{}, linkerd{}} }
+func All() []Mesh { return []Mesh{none{}, istio{}, linkerd{}, layered{}} }
 
 // ByName finds a mesh.
 func ByName(name scenarios.MeshName) (Mesh, error) {

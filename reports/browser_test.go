@@ -48,6 +48,9 @@ func browser(t *testing.T) context.Context {
 		}
 		closeTab()
 	})
+	if err := chromedp.Do(ctx); err != nil { // starts the browser, which must not end with the first deadline
+		t.Fatalf("starting Chromium: %v", err)
+	}
 	return ctx
 }
 
@@ -81,6 +84,7 @@ type measured struct {
 	Small       []string `json:"small"` // pictures without size
 	Faint       []string `json:"faint"` // texts below a contrast of 4.5
 	Texts       int      `json:"texts"`
+	Clipped     []string `json:"clipped"` // what is wider than the page outside of a region that scrolls
 }
 
 // measure runs in the page. Contrast is that of WCAG 2.2, success criterion 1.4.3, against the nearest background that
@@ -102,39 +106,22 @@ const measure = `(() => {
     if (ratio < 4.5) faint.push(ratio.toFixed(2) + ' ' + n.data.trim().slice(0, 40));
   }
   for (const s of document.querySelectorAll('svg')) { const r = s.getBoundingClientRect(); if (r.width < 5 || r.height < 5) small.push(s.outerHTML.slice(0, 80)) }
-  const d = document.documentElement;
-  return {scrollWidth: d.scrollWidth, clientWidth: d.clientWidth, background: getComputedStyle(document.body).backgroundColor, small, faint: faint.slice(0, 10), texts};
+  const d = document.documentElement, clipped = [];
+  for (const e of document.querySelectorAll('body *')) {
+    const scroll = e.closest('.scroll');
+    if (scroll && (scroll.tabIndex !== 0 || scroll.getAttribute('role') !== 'region' || !scroll.getAttribute('aria-label'))) clipped.push('a region that scrolls is not focusable or has no name: ' + e.outerHTML.slice(0, 80));
+    if (!scroll && e.getBoundingClientRect().right > d.clientWidth + 1) clipped.push(e.outerHTML.slice(0, 80));
+  }
+  return {scrollWidth: d.scrollWidth, clientWidth: d.clientWidth, background: getComputedStyle(document.body).backgroundColor, small, faint: faint.slice(0, 10), texts, clipped: clipped.slice(0, 5)};
 })()`
 
-func TestAPageIsQuietReadableAndFitsInABrowser(t *testing.T) {
-	ctx := browser(t)
-	if err := chromedp.Do(ctx); err != nil { // starts the browser, which must not end with the first deadline
-		t.Fatalf("starting Chromium: %v", err)
-	}
-	var h heard
-	if err := chromedp.Listen(ctx, h.listen); err != nil {
+// open shows a page at a width and in a colour scheme.
+func open(t *testing.T, ctx context.Context, name, page, scheme string, width int64) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name+".html")
+	if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for name, page := range pages(t) {
-		file := filepath.Join(t.TempDir(), name+".html")
-		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		for _, scheme := range []string{"light", "dark"} {
-			for _, width := range []int64{360, 1200} {
-				look(t, ctx, &h, file, scheme, width)
-			}
-		}
-	}
-}
-
-func look(t *testing.T, ctx context.Context, h *heard, file, scheme string, width int64) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	h.mu.Lock()
-	h.said, h.got = nil, nil
-	h.mu.Unlock()
 	u := url.URL{Scheme: "file", Path: file}
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
@@ -144,16 +131,52 @@ func look(t *testing.T, ctx context.Context, h *heard, file, scheme string, widt
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 800), chromedp.Navigate(u.String()), chromedp.WaitReady("footer")); err != nil {
 		t.Fatalf("opening the page: %v", err)
 	}
-	m, err := chromedp.Run(ctx, chromedp.Evaluate[measured](measure))
+	return u.String()
+}
+
+// ask evaluates an expression in the page.
+func ask[T any](t *testing.T, ctx context.Context, expression string) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 	if err != nil {
-		t.Fatalf("measuring the page: %v", err)
+		t.Fatalf("asking the page: %v", err)
 	}
-	where := filepath.Base(file) + ", " + scheme
+	return v
+}
+
+func TestAPageIsQuietReadableAndFitsInABrowser(t *testing.T) {
+	ctx := browser(t)
+	var h heard
+	if err := chromedp.Listen(ctx, h.listen); err != nil {
+		t.Fatal(err)
+	}
+	for name, page := range pages(t) {
+		for _, scheme := range []string{"light", "dark"} {
+			for _, width := range []int64{360, 1200} {
+				look(t, ctx, &h, name, page, scheme, width)
+			}
+		}
+	}
+}
+
+func look(t *testing.T, ctx context.Context, h *heard, name, page, scheme string, width int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	h.mu.Lock()
+	h.said, h.got = nil, nil
+	h.mu.Unlock()
+	address := open(t, ctx, name, page, scheme, width)
+	m := ask[measured](t, ctx, measure)
+	where := name + ", " + scheme
 	if m.ScrollWidth > m.ClientWidth || m.ClientWidth == 0 {
 		t.Errorf("%s: at %d px the page is %v px wide and scrolls sideways", where, width, m.ScrollWidth)
 	}
 	if (m.Background == "rgb(255, 255, 255)") != (scheme == "light") {
 		t.Errorf("%s: the background is %s", where, m.Background)
+	}
+	if len(m.Clipped) > 0 {
+		t.Errorf("%s: at %d px: %q", where, width, m.Clipped)
 	}
 	if len(m.Small) > 0 {
 		t.Errorf("%s: pictures without size: %v", where, m.Small)
@@ -167,7 +190,7 @@ func look(t *testing.T, ctx context.Context, h *heard, file, scheme string, widt
 		t.Errorf("%s: the browser says %q", where, h.said)
 	}
 	for _, g := range h.got {
-		if g != u.String() && !strings.HasPrefix(g, "data:") {
+		if g != address && !strings.HasPrefix(g, "data:") {
 			t.Errorf("%s: the page asks for %s", where, g)
 		}
 	}

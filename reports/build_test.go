@@ -2,6 +2,7 @@ package reports
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"math"
 	"strings"
 	"testing"
@@ -69,11 +70,12 @@ func TestTheMatrixShowsTheWorstBlockAndNeverPassesForABlockThatLacksTheCheck(t *
 		checks []verify.Check
 		want   RowCell
 	}{
-		"all pass":             {trials(p, p), []verify.Check{check(1, p, "1 ms"), check(2, p, "2 ms")}, RowCell{Verdict: p, Observed: "1 ms", Blocks: 2, Of: 2}},
-		"one fails":            {trials(p, f, p), []verify.Check{check(1, p, "1 ms"), check(2, f, "9 ms"), check(3, p, "2 ms")}, RowCell{Verdict: f, Observed: "9 ms", Blocks: 1, Of: 3, Check: 1}},
+		"all pass":             {trials(p, p), []verify.Check{check(1, p, "1 ms"), check(2, p, "2 ms")}, RowCell{Verdict: p, Observed: "1 ms", Median: "1.5ms", Lowest: "1ms", Highest: "2ms", Blocks: 2, Of: 2}},
+		"one fails":            {trials(p, f, p), []verify.Check{check(1, p, "1 ms"), check(2, f, "9 ms"), check(3, p, "2 ms")}, RowCell{Verdict: f, Observed: "9 ms", Median: "2ms", Lowest: "1ms", Highest: "9ms", Blocks: 1, Of: 3, Check: 1}},
 		"one block lacks it":   {trials(p, p), []verify.Check{check(1, p, "1 ms")}, RowCell{Verdict: verify.Invalid, Observed: "not judged", Blocks: 1, Of: 2}},
 		"a fail beats lacking": {trials(f, p), []verify.Check{check(1, f, "9 ms")}, RowCell{Verdict: f, Observed: "9 ms", Blocks: 1, Of: 2}},
 		"a skipped block":      {trials(p, s), []verify.Check{check(1, p, "1 ms")}, RowCell{Verdict: p, Observed: "1 ms", Blocks: 1, Of: 2}},
+		"over all blocks":      {trials(p, p), []verify.Check{check(0, p, "1 ms")}, RowCell{Verdict: p, Observed: "1 ms", Blocks: 1, Of: 1}},
 		"a gap beats a pass":   {trials(p, p), []verify.Check{check(1, p, "1 ms"), check(2, g, "")}, RowCell{Verdict: g, Blocks: 1, Of: 2, Check: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,6 +85,51 @@ func TestTheMatrixShowsTheWorstBlockAndNeverPassesForABlockThatLacksTheCheck(t *
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+func TestACheckOverAllBlocksShowsOnTheCardInJUnitAndInTheSummary(t *testing.T) {
+	trial := func(mesh string, block int) verify.Trial {
+		return verify.Trial{Trial: evidence.Trial{Block: block, Mesh: mesh}, Verdict: verify.Pass, Message: "all proved"}
+	}
+	over := func(mesh string, v verify.Verdict) verify.Check {
+		return verify.Check{ID: "errors/a/over-none", Kind: verify.KindErrors, Trial: evidence.Trial{Mesh: mesh}, Verdict: v, Reason: "R", Message: "between 7% and 9%"}
+	}
+	r := Build(nil, &verify.Result{
+		Verdict: verify.Fail, Trials: []verify.Trial{trial("istio", 1), trial("linkerd", 1), trial("istio", 2), trial("linkerd", 2)},
+		Checks: []verify.Check{over("istio", verify.Fail), over("linkerd", verify.Skipped)},
+	})
+	cards := r.cards()
+	if c := cards[0]; c.Verdict != verify.Fail || c.Blocks != "over all blocks" || c.Message != "errors/a/over-none: between 7% and 9%" {
+		t.Errorf("istio's card says %+v", c)
+	}
+	if c := cards[1]; c.Verdict != verify.Pass || c.Blocks != "in 2 of 2 blocks" {
+		t.Errorf("linkerd's card says %+v", c)
+	}
+	doc, err := junit(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got junitSuites
+	if err := xml.Unmarshal(doc, &got); err != nil {
+		t.Fatal(err)
+	}
+	failed, skipped := "", ""
+	for _, s := range got.Suites {
+		for _, c := range s.Cases {
+			if c.Name == "errors/a/over-none" && c.Failure != nil {
+				failed = s.Name
+			}
+			if c.Name == "errors/a/over-none" && c.Skipped != nil {
+				skipped = s.Name
+			}
+		}
+	}
+	if !strings.HasSuffix(failed, "istio / over all blocks") || !strings.HasSuffix(skipped, "linkerd / over all blocks") {
+		t.Errorf("failed in suite %q, skipped in %q:\n%s", failed, skipped, doc)
+	}
+	if s := string(summary(r)); !strings.Contains(s, "(istio, over all blocks)") {
+		t.Errorf("the summary does not say that it is over all blocks:\n%s", s)
 	}
 }
 
@@ -187,7 +234,7 @@ func TestLongSeriesAreMergedWithoutLosingCountsOrPeaks(t *testing.T) {
 		offered, errs, peak = offered+s.Offered, errs+s.Errors, max(peak, s.P99Micros)
 		in = append(in, s)
 	}
-	out := merge(in)
+	out := mergeTo(in, maxSlices)
 	if len(out) > maxSlices {
 		t.Errorf("%d slices are left", len(out))
 	}

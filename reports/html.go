@@ -29,6 +29,7 @@ func HTML(w io.Writer, r *Report) error {
 		"count":  count,
 		"spaced": spaced,
 		"addOne": func(n int) int { return n + 1 },
+		"differ": differWords,
 	}).ParseFS(pageFiles, "page/*.tmpl")
 	if err != nil {
 		return fmt.Errorf("reading the page's templates: %w", err)
@@ -51,36 +52,43 @@ func HTML(w io.Writer, r *Report) error {
 
 // page is what the templates see.
 type page struct {
-	R        *Report
-	CSS      template.CSS
-	CSP      string
-	Word     string
-	Meaning  string
-	Tally    string
-	Partial  string
-	Started  string
-	Cards    []card
-	Matrix   []matrixGroup
-	Latency  []latencyView
-	Time     []timeView
-	Policy   *policyView
-	Tokens   []tokenLine
-	Faults   []faultView
-	Findings []findingGroup
-	Passed   []passedGroup
-	NumPass  int
-	Blocks   bool // there is more than one block to tell apart
-	Facts    []fact
+	R           *Report
+	CSS         template.CSS
+	CSP         string
+	Word        string
+	Meaning     string
+	Tally       string
+	Partial     string
+	Started     string
+	Overview    *overview
+	Matrix      []matrixGroup
+	Differ      int // rows of the matrix in which meshes differ
+	Latency     []latencyView
+	Time        []timeGroup
+	Policy      *policyView
+	Tokens      []tokenLine
+	TokenFilter filter
+	Faults      []faultView
+	Findings    []findingGroup
+	Passed      []passedGroup
+	NumPass     int
+	Blocks      bool // there is more than one block to tell apart
+	Facts       []fact
 }
 
 func newPage(r *Report) *page {
 	p := &page{
 		R: r, Word: r.word(r.Verdict), Meaning: meaning(r.Verdict), Tally: r.tally(),
-		Started: r.Provenance.Started.Format("2 January 2006, 15:04:05 UTC"),
-		Cards:   r.cards(), Matrix: r.matrixGroups(), Latency: r.latencyViews(), Time: r.timeViews(),
+		Started:  r.Provenance.Started.Format("2 January 2006, 15:04:05 UTC"),
+		Overview: r.overview(), Matrix: r.matrixGroups(), Differ: differing(r.Matrix), Latency: r.latencyViews(), Time: r.timeGroups(),
 		Policy: r.policyView(), Tokens: r.tokenLines(), Faults: r.faultViews(), Findings: r.findingGroups(), Passed: r.passedGroups(),
 		NumPass: r.Counts[verify.Pass], Blocks: r.Blocks > 1, Facts: r.facts(),
 	}
+	var classes []string
+	for _, l := range p.Tokens {
+		classes = append(classes, l.Class)
+	}
+	p.TokenFilter = newFilter("tokens", classes)
 	if r.Partial || r.Interrupted {
 		p.Partial = partialWords(r)
 	}
@@ -104,7 +112,10 @@ func (r *Report) class(mesh string) string {
 
 // trialName names a trial: its mesh, and its block where there are several.
 func (r *Report) trialName(mesh string, block int) string {
-	if r.Blocks > 1 {
+	switch {
+	case block == overAllBlocks:
+		return mesh + ", over all blocks"
+	case r.Blocks > 1:
 		return fmt.Sprintf("%s, block %d", mesh, block)
 	}
 	return mesh

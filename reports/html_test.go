@@ -61,25 +61,49 @@ func text(n *html.Node) string {
 	return b.String()
 }
 
+// pageNames are the pages that pageOf renders.
+var pageNames = []string{"full", "blocks", "one", "four", "partial", "empty", "hostile", "evidence"}
+
+func pageOf(t *testing.T, name string) string {
+	t.Helper()
+	switch name {
+	case "full":
+		return render(t, Build(fixture(t)))
+	case "blocks":
+		return render(t, Build(record(t, 2), result(2)))
+	case "one":
+		return render(t, Build(recordOf(t, twoMeshes[1:], 1), resultOf(twoMeshes[1:], 1)))
+	case "four":
+		return render(t, Build(recordOf(t, fourMeshes, 1), resultOf(fourMeshes, 1)))
+	case "partial":
+		rec, res := fixture(t)
+		res.Verdict, res.Partial, res.Interrupted = verify.Invalid, true, true
+		return render(t, Build(rec, res))
+	case "empty":
+		return render(t, Build(nil, nil))
+	case "hostile":
+		return render(t, Build(hostileRecord(t), hostileResult()))
+	case "evidence":
+		return render(t, Build(record(t, 1), &verify.Result{Verdict: verify.Error, Reason: "NoClusters"}))
+	}
+	t.Fatalf("there is no page %q", name)
+	return ""
+}
+
 func pages(t *testing.T) map[string]string {
 	t.Helper()
-	rec, res := fixture(t)
-	partial := *res
-	partial.Verdict, partial.Partial, partial.Interrupted = verify.Invalid, true, true
-	return map[string]string{
-		"full":     render(t, Build(rec, res)),
-		"blocks":   render(t, Build(record(t, 2), result(2))),
-		"partial":  render(t, Build(rec, &partial)),
-		"empty":    render(t, Build(nil, nil)),
-		"hostile":  render(t, Build(hostileRecord(t), hostileResult())),
-		"evidence": render(t, Build(rec, &verify.Result{Verdict: verify.Error, Reason: "NoClusters"})),
+	out := map[string]string{}
+	for _, name := range pageNames {
+		out[name] = pageOf(t, name)
 	}
+	return out
 }
 
 func TestEachPageIsBalancedNamesItsPartsOnceAndLoadsNothing(t *testing.T) {
-	void := map[string]bool{"meta": true, "link": true, "br": true}
-	for name, page := range pages(t) {
+	void := map[string]bool{"meta": true, "link": true, "br": true, "input": true}
+	for _, name := range pageNames {
 		t.Run(name, func(t *testing.T) {
+			page := pageOf(t, name)
 			balanced(t, page, void)
 			ids, targets := map[string]bool{}, []string{}
 			level, mains, h1 := 0, 0, 0
@@ -107,7 +131,7 @@ func TestEachPageIsBalancedNamesItsPartsOnceAndLoadsNothing(t *testing.T) {
 					t.Errorf("the page has a <%s>", n.Data)
 				case "main":
 					mains++
-				case "h1", "h2", "h3":
+				case "h1", "h2", "h3", "h4":
 					l := int(n.Data[1] - '0')
 					if l > level+1 {
 						t.Errorf("heading %q goes from level %d to %d", text(n), level, l)
@@ -181,10 +205,10 @@ func balanced(t *testing.T, page string, void map[string]bool) {
 }
 
 func TestEachChartIsThereIsXMLAndShowsSomething(t *testing.T) {
-	page := pages(t)["full"]
+	page := pageOf(t, "full")
 	charts := regexp.MustCompile(`(?s)<svg xmlns.*?</svg>`).FindAllString(page, -1)
-	if len(charts) != 3 { // one of latency, two over time
-		t.Fatalf("%d charts, want 3", len(charts))
+	if len(charts) != 4 { // one of latency, three over time: both meshes, then each
+		t.Fatalf("%d charts, want 4", len(charts))
 	}
 	for i, c := range charts {
 		d := xml.NewDecoder(strings.NewReader(c))
@@ -218,8 +242,8 @@ func TestTheVerdictComesFirstInWordsAndSaysThatItIsOfAModel(t *testing.T) {
 		"partial": {"INVALID (model)", "PARTIAL", "interrupted"},
 		"empty":   {"INVALID", "The record was not judged"},
 	} {
-		page := pages(t)[name]
-		head, _, ok := strings.Cut(page, "<main>")
+		shown := pageOf(t, name)
+		head, _, ok := strings.Cut(shown, "<main>")
 		if !ok {
 			t.Fatal("no main")
 		}
@@ -238,12 +262,12 @@ func TestTheVerdictComesFirstInWordsAndSaysThatItIsOfAModel(t *testing.T) {
 
 func TestAnEmptyPartOfThePageSaysWhy(t *testing.T) {
 	var seen []string
-	for _, n := range elements(t, pages(t)["empty"]) {
+	for _, n := range elements(t, pageOf(t, "empty")) {
 		if attr(n, "class") == "empty" {
 			seen = append(seen, text(n))
 		}
 	}
-	if len(seen) != 7 { // checks, latency, time, policy, faults, findings, passed
+	if len(seen) != 8 { // meshes, checks, latency, time, policy, faults, findings, passed
 		t.Errorf("%d parts say why they are empty: %q", len(seen), seen)
 	}
 }
@@ -289,7 +313,7 @@ func hostileResult() *verify.Result {
 }
 
 func TestNothingFromARecordReachesThePageUnescaped(t *testing.T) {
-	page := pages(t)["hostile"]
+	page := pageOf(t, "hostile")
 	for _, bad := range []string{"<script", "<img", "onerror=alert(1)>", "</title></style>", "<!--", "\x00", "\x1b"} {
 		if strings.Contains(strings.Replace(page, "<!DOCTYPE", "", 1), bad) {
 			t.Errorf("the page holds %q", bad)
@@ -347,7 +371,7 @@ func TestThePolicyMatrixTellsGapsFromHolesAndMarksWhereMeshesDiffer(t *testing.T
 	other := cell
 	other.Cluster, other.Observed, other.Verdict = "west", "refused", verify.Fail
 	v = Build(nil, &verify.Result{Cells: []verify.Cell{cell, other}, Trials: []verify.Trial{{Trial: tr}}}).policyView()
-	if a := v.Callers[0].Callees[0].Lines[0]; !a.Off || a.Answers[0].Observed != "mixed" || a.Answers[0].Verdict != verify.Fail {
+	if a := v.Callers[0].Lines[0]; !a.Off || a.Answers[0].Observed != "mixed" || a.Answers[0].Verdict != verify.Fail {
 		t.Errorf("got %+v", a)
 	}
 }
@@ -359,7 +383,7 @@ func TestTokensAtTheEdgeAreShownByKindWithWhatEachMeshMadeOfThem(t *testing.T) {
 	var got []string
 	for _, l := range lines {
 		for i, a := range l.Answers {
-			got = append(got, strings.Join([]string{l.Words, l.Claims, l.Expected, l.Wanted, r.Meshes[i], a.Observed, a.Status, a.Cause, string(a.Verdict)}, "|"))
+			got = append(got, strings.Join([]string{l.Words, l.Claims, l.Expected, l.Wanted, r.Meshes[i], a.Observed, a.Status(), a.Cause(), string(a.Verdict)}, "|"))
 		}
 	}
 	want := []string{
@@ -409,7 +433,7 @@ func TestOnlyADemonstratedGapIsNoDifferenceBetweenMeshes(t *testing.T) {
 		for _, x := range c.cells {
 			res.Trials = append(res.Trials, verify.Trial{Trial: x.Trial})
 		}
-		l := Build(nil, res).policyView().Callers[0].Callees[0].Lines[0]
+		l := Build(nil, res).policyView().Callers[0].Lines[0]
 		if l.Gap != c.gap || l.Off != c.off || l.Between != c.between {
 			t.Errorf("%s: gap %v, off %v, differ %v; want %v, %v, %v", c.name, l.Gap, l.Off, l.Between, c.gap, c.off, c.between)
 		}

@@ -9,7 +9,8 @@ import (
 	"github.com/meshproof/meshproof/verify"
 )
 
-// The JUnit form that CI systems read: Jenkins' schema, with one suite a trial.
+// The JUnit form that CI systems read: Jenkins' schema, with one suite a trial, and one a mesh for what is judged over all
+// its blocks.
 type junitSuites struct {
 	XMLName  xml.Name     `xml:"testsuites"`
 	Name     string       `xml:"name,attr"`
@@ -73,17 +74,30 @@ func junit(r *Report) ([]byte, error) {
 	}
 	run.add("meshproof."+r.Scenario.Name, "verdict of the run", r.Verdict, r.Reason, r.Message, strings.Join(r.Problems, "\n"))
 	doc.add(run)
-	for _, t := range r.Trials {
-		s := junitSuite{Name: t.suite(r), Time: strconv.FormatFloat(t.Seconds, 'f', 3, 64)}
-		class := "meshproof." + r.Scenario.Name + "." + t.Mesh
-		// A trial may be worse than its checks, or have none.
-		s.add(class, "verdict of the trial", t.Verdict, t.Reason, t.Message, "")
+	told := make([]bool, len(r.Checks))
+	tell := func(s *junitSuite, class string, belongs func(*Check) bool) {
 		for i := range r.Checks {
-			if c := &r.Checks[i]; c.Mesh == t.Mesh && c.Block == t.Block {
+			if c := &r.Checks[i]; !told[i] && belongs(c) {
+				told[i] = true
 				s.add(class, c.ID, c.Verdict, c.Reason, c.Message, c.details())
 			}
 		}
+	}
+	for _, t := range r.Trials {
+		s := junitSuite{Name: r.suite(t.Mesh, t.Block), Time: strconv.FormatFloat(t.Seconds, 'f', 3, 64)}
+		class := "meshproof." + r.Scenario.Name + "." + t.Mesh
+		// A trial may be worse than its checks, or have none.
+		s.add(class, "verdict of the trial", t.Verdict, t.Reason, t.Message, "")
+		tell(&s, class, func(c *Check) bool { return c.Mesh == t.Mesh && c.Block == t.Block })
 		doc.add(s)
+	}
+	// Checks over all blocks belong to no trial; nor may any other be left out.
+	for i := range r.Checks {
+		if first := r.Checks[i]; !told[i] {
+			s := junitSuite{Name: r.suite(first.Mesh, first.Block), Time: "0"}
+			tell(&s, "meshproof."+r.Scenario.Name+"."+first.Mesh, func(c *Check) bool { return c.Mesh == first.Mesh && c.Block == first.Block })
+			doc.add(s)
+		}
 	}
 	b, err := xml.MarshalIndent(doc, "", "  ")
 	if err != nil {
@@ -125,11 +139,14 @@ func (s *junitSuite) add(class, name string, v verify.Verdict, reason, message, 
 	s.Cases = append(s.Cases, c)
 }
 
-func (t *Trial) suite(r *Report) string {
-	if r.Blocks > 1 {
-		return fmt.Sprintf("%s / %s / block %d", r.Scenario.Name, t.Mesh, t.Block)
+func (r *Report) suite(mesh string, block int) string {
+	switch {
+	case block == overAllBlocks:
+		return r.Scenario.Name + " / " + mesh + " / over all blocks"
+	case r.Blocks > 1:
+		return fmt.Sprintf("%s / %s / block %d", r.Scenario.Name, mesh, block)
 	}
-	return r.Scenario.Name + " / " + t.Mesh
+	return r.Scenario.Name + " / " + mesh
 }
 
 // details is what a check has seen, for a CI system's page.

@@ -9,7 +9,7 @@ import (
 // kindOrder is the order in which kinds of checks are read: what a mesh is for, what it costs, what breaks, and whether
 // the run itself can be trusted.
 var kindOrder = []string{
-	verify.KindMTLS, verify.KindPolicy, verify.KindIdentity, verify.KindLatency, verify.KindErrors,
+	verify.KindMTLS, verify.KindPolicy, verify.KindIdentity, verify.KindBalancing, verify.KindLatency, verify.KindErrors,
 	verify.KindRecovery, verify.KindFault, verify.KindLoad, verify.KindRun,
 }
 
@@ -40,6 +40,7 @@ func matrix(r *Report) []Row {
 		for _, m := range r.Meshes {
 			row.Cells = append(row.Cells, aggregate(r, m, places[id][m], owed[m]))
 		}
+		row.compare()
 		rows = append(rows, *row)
 	}
 	slices.SortStableFunc(rows, func(a, b Row) int { return kindPlace(a.Kind) - kindPlace(b.Kind) })
@@ -54,7 +55,7 @@ func kindPlace(kind string) int {
 }
 
 // aggregate gives the worst verdict of one check and mesh. A PASS in some blocks does not stand for blocks that lack
-// the check.
+// the check, unless it is about all blocks at once.
 func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell {
 	cell := RowCell{Mesh: mesh, Of: len(owed), Check: -1}
 	judged := map[int]bool{}
@@ -67,6 +68,9 @@ func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell 
 	}
 	if cell.Check < 0 {
 		return cell
+	}
+	if judged[overAllBlocks] {
+		owed, cell.Of = nil, 1
 	}
 	cell.Of = max(cell.Of, len(judged))
 	missing := 0
@@ -84,5 +88,25 @@ func aggregate(r *Report, mesh string, places []int, owed map[int]bool) RowCell 
 			cell.Blocks++
 		}
 	}
+	cell.spread(r, places)
 	return cell
+}
+
+// spread fills in what the figures of several blocks come to, where each block has one.
+func (c *RowCell) spread(r *Report, places []int) {
+	if len(places) < 2 {
+		return
+	}
+	var values []float64
+	unit := ""
+	for _, i := range places {
+		q, ok := quantityOf(r.Checks[i].Observed)
+		if !ok || (unit != "" && unit != q.unit) {
+			return
+		}
+		unit = q.unit
+		values = append(values, q.value)
+	}
+	c.Median = quantity{median(values), unit}.String()
+	c.Lowest, c.Highest = quantity{slices.Min(values), unit}.String(), quantity{slices.Max(values), unit}.String()
 }

@@ -106,6 +106,10 @@ type Row struct {
 	Kind string `json:"kind"`
 	// What is checked.
 	Subject string `json:"subject"`
+	// How the meshes differ: verdicts; or figures, where all verdicts are the same and the highest and lowest figure are
+	// apart by a tenth of the budget or more (of several blocks: and no block of one lies among those of the other).
+	// Empty where they do not.
+	Differ string `json:"differ" jsonschema:"enum=,enum=verdicts,enum=figures"`
 	// One for each of the report's meshes, in that order.
 	Cells []RowCell `json:"cells"`
 }
@@ -120,15 +124,27 @@ type RowCell struct {
 	Observed string `json:"observed"`
 	// The figure that it was held against.
 	Limit string `json:"limit"`
-	// In how many blocks the verdict was this one.
+	// Median of the figures of all blocks; empty where there is one block, or a block without a figure.
+	Median string `json:"median"`
+	// Lowest of these figures.
+	Lowest string `json:"lowest"`
+	// Highest of these figures.
+	Highest string `json:"highest"`
+	// In how many blocks the verdict was this one; 1 for a check over all blocks.
 	Blocks int `json:"blocks"`
-	// How many blocks the mesh ran in.
+	// How many blocks the mesh ran in; 1 for a check over all blocks.
 	Of int `json:"of"`
+	// What sets the cell apart in its row: other (its verdict is not the one that most meshes have), lowest or highest
+	// (figure). Empty where nothing does.
+	Mark string `json:"mark" jsonschema:"enum=,enum=other,enum=lowest,enum=highest"`
 	// Place in checks of the check that gave the verdict; -1 where there is none.
 	Check int `json:"check"`
 }
 
-// Check is one thing that had to be proved about one trial.
+// overAllBlocks is the block of a check that is about a mesh over all its blocks.
+const overAllBlocks = 0
+
+// Check is one thing that had to be proved about one trial, or about one mesh over all its blocks.
 type Check struct {
 	// Kind and subject, the same for every trial.
 	ID string `json:"id"`
@@ -136,7 +152,7 @@ type Check struct {
 	Kind string `json:"kind"`
 	// What is checked.
 	Subject string `json:"subject"`
-	// Number of the block, from 1.
+	// Number of the block, from 1; 0 for a check over all blocks.
 	Block int `json:"block"`
 	// Name of the mesh.
 	Mesh string `json:"mesh"`

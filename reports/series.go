@@ -34,19 +34,19 @@ func series(rec *evidence.Record) []Series {
 	for i := range out {
 		s := out[i].Slices
 		slices.SortStableFunc(s, func(a, b Slice) int { return cmp.Compare(a.AtMicros, b.AtMicros) })
-		out[i].Slices = merge(s)
+		out[i].Slices = mergeTo(s, maxSlices)
 	}
 	return out
 }
 
-// merge joins neighbours until there are at most maxSlices. Counts add up; of quantiles the largest stays, because two
+// mergeTo joins neighbours until there are at most a number. Counts add up; of quantiles the largest stays, because two
 // quantiles have no common one without their histograms, and the peak is what a reader looks for.
-func merge(s []Slice) []Slice {
-	n := (len(s) + maxSlices - 1) / maxSlices
+func mergeTo(s []Slice, most int) []Slice {
+	n := (len(s) + most - 1) / most
 	if n <= 1 {
 		return s
 	}
-	out := make([]Slice, 0, maxSlices)
+	out := make([]Slice, 0, most)
 	for group := range slices.Chunk(s, n) {
 		m := group[0]
 		for _, x := range group[1:] {

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// maxSummaryRows and maxSummaryFindings keep a summary short enough for a comment on a pull request.
+	// These keep a summary short enough for a comment on a pull request.
 	maxSummaryRows     = 40
 	maxSummaryFindings = 20
+	maxSummarySubjects = 6
 )
 
 // summary writes the report as Markdown for a comment on a pull request.
@@ -76,7 +77,11 @@ func summaryMatrix(b *strings.Builder, r *Report) {
 		rows, left = kept, len(rows)-len(kept)
 	}
 	for _, row := range rows {
-		b.WriteString("| " + md(row.ID) + " |")
+		b.WriteString("| " + md(row.ID))
+		if row.Differ != "" {
+			b.WriteString(" ≠")
+		}
+		b.WriteString(" |")
 		for _, c := range row.Cells {
 			b.WriteString(" " + c.markdown() + " |")
 		}
@@ -85,11 +90,20 @@ func summaryMatrix(b *strings.Builder, r *Report) {
 	if left > 0 {
 		fmt.Fprintf(b, "\n%s not shown here.\n", count(left, "more check"))
 	}
+	if n := differing(r.Matrix); n > 0 {
+		fmt.Fprintf(b, "\n≠: meshes differ (%s), in verdicts or in figures that are a tenth of the limit apart or more.\n", count(n, "check"))
+	}
+	if r.Blocks > 1 {
+		b.WriteString("\nBlocks are taken together: the worst verdict counts; figures are the median over the blocks (lowest to highest).\n")
+	}
 	b.WriteString("\n")
 }
 
-// plain says that nothing in the row needs a reader: each mesh that has the check passed it.
+// plain says that nothing in the row needs a reader: each mesh that has the check passed it, with figures alike.
 func (row *Row) plain() bool {
+	if row.Differ != "" {
+		return false
+	}
 	for _, c := range row.Cells {
 		if c.Check >= 0 && c.Verdict != verify.Pass {
 			return false
@@ -109,7 +123,10 @@ func (c *RowCell) markdown() string {
 	if c.Of > 1 {
 		s += fmt.Sprintf(" (%d of %d)", c.Blocks, c.Of)
 	}
-	if c.Observed != "" {
+	switch {
+	case c.Median != "":
+		s += " " + md(fmt.Sprintf("median %s (%s to %s)", c.Median, c.Lowest, c.Highest))
+	case c.Observed != "":
 		s += " " + md(c.Observed)
 	}
 	return s
@@ -126,19 +143,50 @@ func summaryFindings(b *strings.Builder, r *Report) {
 			fmt.Fprintf(b, "- and %d more, in the report\n", len(found)-i)
 			break
 		}
-		where := md(c.Mesh)
-		if r.Blocks > 1 {
-			where += fmt.Sprintf(", block %d", c.Block)
-		}
-		fmt.Fprintf(b, "- **%s** %s (%s): %s\n", c.Verdict, md(c.ID), where, md(orElse(c.Message, c.Reason)))
+		fmt.Fprintf(b, "- **%s** %s (%s): %s\n", c.Verdict, md(c.ID), md(r.trialName(c.Mesh, c.Block)), md(orElse(c.Message, c.Reason)))
 	}
 	if len(found) > 0 {
 		b.WriteString("\n")
 	}
+	summarySkipped(b, r)
 	for _, c := range r.cards() {
 		if c.Gaps != "" {
 			fmt.Fprintf(b, "Declared gaps of %s, demonstrated by requests that got through: %s.\n\n", md(c.Mesh), md(c.Gaps))
 		}
+	}
+}
+
+// summarySkipped lists what could not be judged, with the reason in full: checks with the same reason on one line.
+func summarySkipped(b *strings.Builder, r *Report) {
+	var reasons []string
+	subjects := map[string][]string{}
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		if c.Verdict != verify.Skipped {
+			continue
+		}
+		reason := orElse(c.Message, c.Reason)
+		if subjects[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		subjects[reason] = append(subjects[reason], fmt.Sprintf("%s (%s)", md(c.ID), md(r.trialName(c.Mesh, c.Block))))
+	}
+	if len(reasons) > 0 {
+		b.WriteString("### What was not judged\n\n")
+	}
+	for i, reason := range reasons {
+		if i == maxSummaryFindings {
+			fmt.Fprintf(b, "- and %s more, in the report\n", count(len(reasons)-i, "reason"))
+			break
+		}
+		names := subjects[reason]
+		if n := len(names); n > maxSummarySubjects {
+			names = append(slices.Clone(names[:maxSummarySubjects]), fmt.Sprintf("and %d more", n-maxSummarySubjects))
+		}
+		fmt.Fprintf(b, "- **SKIPPED** %s: %s\n", strings.Join(names, ", "), md(reason))
+	}
+	if len(reasons) > 0 {
+		b.WriteString("\n")
 	}
 }
 

@@ -16,37 +16,25 @@ type policyView struct {
 	Differ  int          // of these: answered by some mesh other than expected, for which no gap is declared
 	Gaps    int          // of these: let through by a mesh that declares the gap
 	Between int          // of these: answered differently by the meshes, declared gaps apart
+	Filter  filter
 }
 
 type policyCaller struct {
-	Caller  string
-	Asked   int // questions
-	Callees []policyCallee
-}
-
-type policyCallee struct {
-	Callee string
+	Caller string
 	Lines  []policyLine
 }
 
-// policyLine is one request from caller to callee, over clusters, connections and blocks.
+// policyLine is one request from caller to callee, over clusters, connections and blocks; or several to which each mesh
+// gave the same answer, as expected.
 type policyLine struct {
-	From, Cluster, To, Method, Path, Connection string
-	Expected                                    string
-	Answers                                     []policyAnswer
-	Off                                         bool // some mesh answered other than expected, without a declared gap
-	Gap                                         bool // some mesh let it through as it declares
-	Between                                     bool // meshes differ, declared gaps apart
-}
-
-// policyAnswer is what one mesh did with it.
-type policyAnswer struct {
-	Mesh, Class string
-	Asked       bool
-	Observed    string
-	Status      string
-	Verdict     verify.Verdict
-	Message     string
+	From, Cluster, To, Connection string
+	Requests                      []string // method and path
+	Expected                      string
+	Answers                       []answer
+	Off                           bool // some mesh answered other than expected, without a declared gap
+	Gap                           bool // some mesh let it through as it declares
+	Between                       bool // meshes differ, declared gaps apart
+	Class                         string
 }
 
 func (r *Report) policyView() *policyView {
@@ -54,25 +42,26 @@ func (r *Report) policyView() *policyView {
 		return nil
 	}
 	v := &policyView{}
+	var classes []string
 	for _, l := range r.policyLines(func(c Cell) Cell { c.Cluster, c.Connection = "", ""; return c }) {
 		v.Asked++
 		v.Gaps += oneIf(l.Gap)
 		v.Differ += oneIf(l.Off)
 		v.Between += oneIf(l.Between)
+		classes = append(classes, l.Class)
 		i := slices.IndexFunc(v.Callers, func(c policyCaller) bool { return c.Caller == l.From })
 		if i < 0 {
 			i = len(v.Callers)
 			v.Callers = append(v.Callers, policyCaller{Caller: l.From})
 		}
 		from := &v.Callers[i]
-		from.Asked++
-		k := slices.IndexFunc(from.Callees, func(c policyCallee) bool { return c.Callee == l.To })
-		if k < 0 {
-			k = len(from.Callees)
-			from.Callees = append(from.Callees, policyCallee{Callee: l.To})
+		if alike := slices.IndexFunc(from.Lines, l.alike); alike >= 0 {
+			from.Lines[alike].join(l)
+			continue
 		}
-		from.Callees[k].Lines = append(from.Callees[k].Lines, l)
+		from.Lines = append(from.Lines, l)
 	}
+	v.Filter = newFilter("policy", classes)
 	v.Full = r.policyLines(func(c Cell) Cell { return c })
 	return v
 }
@@ -92,43 +81,47 @@ func (r *Report) policyLines(fold func(Cell) Cell) []policyLine {
 	}
 	var out []policyLine
 	for _, k := range keys {
-		l := policyLine{From: k.from, Cluster: k.cluster, To: k.to, Method: k.method, Path: k.path, Connection: k.connection}
-		first := ""
+		l := policyLine{From: k.from, Cluster: k.cluster, To: k.to, Connection: k.connection, Requests: []string{k.method + " " + k.path}}
 		for _, m := range r.Meshes {
-			a := policyAnswer{Mesh: m, Class: r.class(m)}
-			var statuses []string
+			a := answer{}
 			for _, c := range groups[k] {
 				if c.Mesh != m {
 					continue
 				}
 				l.Expected = merged(l.Expected, c.Expected)
-				a.Observed = merged(a.Observed, c.Observed)
-				if !a.Asked || rank(c.Verdict) > rank(a.Verdict) {
-					a.Verdict, a.Message = c.Verdict, c.Message
-				}
-				if !slices.Contains(statuses, c.Status) && c.Status != "" {
-					statuses = append(statuses, c.Status)
-				}
+				a.add(c.Observed, c.Status, "", c.Message, c.Verdict)
 				switch {
 				case c.Verdict == verify.Gap:
 					l.Gap = true
 				case c.Verdict != verify.Pass || c.Observed != c.Expected:
 					l.Off = true
 				}
-				a.Asked = true
-			}
-			a.Status = strings.Join(statuses, ", ")
-			if a.Asked && a.Verdict != verify.Gap { // what a mesh is declared not to do is no difference to find
-				if first == "" {
-					first = a.Observed
-				}
-				l.Between = l.Between || a.Observed != first
 			}
 			l.Answers = append(l.Answers, a)
 		}
+		l.Between = markAnswers(l.Expected, l.Answers)
+		l.Class = lineClass(l.Off || l.Between, l.Gap)
 		out = append(out, l)
 	}
 	return out
+}
+
+// alike says that both lines say the same of two requests. What is wrong or differs stands for itself.
+func (l *policyLine) alike(o policyLine) bool {
+	return l.To == o.To && l.Expected == o.Expected && l.Class != "off" && l.Class == o.Class &&
+		slices.EqualFunc(l.Answers, o.Answers, func(a, b answer) bool {
+			return a.Asked == b.Asked && a.Observed == b.Observed && a.Verdict == b.Verdict
+		})
+}
+
+// join takes a line that is alike in.
+func (l *policyLine) join(o policyLine) {
+	l.Requests = append(l.Requests, o.Requests...)
+	for i := range l.Answers {
+		for _, s := range o.Answers[i].statuses {
+			l.Answers[i].statuses = once(l.Answers[i].statuses, s)
+		}
+	}
 }
 
 func oneIf(b bool) int {
@@ -136,14 +129,6 @@ func oneIf(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// merged is what several answers come to.
-func merged(a, b string) string {
-	if a == "" || a == b {
-		return b
-	}
-	return "mixed"
 }
 
 // faultView is one fault in all trials.

@@ -13,16 +13,9 @@ type tokenLine struct {
 	Words, Claims    string
 	To, Method, Path string
 	Expected, Wanted string
-	Answers          []tokenAnswer
-}
-
-// tokenAnswer is what one mesh did with it.
-type tokenAnswer struct {
-	Asked                   bool
-	Observed, Status, Cause string
-	Message                 string
-	Verdict                 verify.Verdict
-	statuses, causes        []string
+	Answers          []answer
+	Between          bool // meshes differ, declared gaps apart
+	Class            string
 }
 
 func (r *Report) tokenLines() []tokenLine {
@@ -39,22 +32,22 @@ func (r *Report) tokenLines() []tokenLine {
 	var out []tokenLine
 	for _, k := range keys {
 		l := tokenLine{Words: tokenWords(k.kind), Claims: k.claims, To: k.to, Method: k.method, Path: k.path}
+		off, gap := false, false
 		for _, m := range r.Meshes {
-			a := tokenAnswer{}
+			a := answer{}
 			for _, c := range groups[k] {
 				if c.Mesh != m {
 					continue
 				}
 				l.Expected, l.Wanted = merged(l.Expected, c.Expected), merged(l.Wanted, c.Wanted)
-				a.Observed = merged(a.Observed, c.Observed)
-				if !a.Asked || rank(c.Verdict) > rank(a.Verdict) {
-					a.Verdict, a.Message = c.Verdict, c.Message
-				}
-				a.statuses, a.causes, a.Asked = once(a.statuses, c.Status), once(a.causes, c.Cause), true
+				a.add(c.Observed, c.Status, c.Cause, c.Message, c.Verdict)
+				off = off || (c.Verdict != verify.Gap && (c.Verdict != verify.Pass || c.Observed != c.Expected))
+				gap = gap || c.Verdict == verify.Gap
 			}
-			a.Status, a.Cause = strings.Join(a.statuses, ", "), strings.Join(a.causes, "; ")
 			l.Answers = append(l.Answers, a)
 		}
+		l.Between = markAnswers(l.Expected, l.Answers)
+		l.Class = lineClass(off || l.Between, gap)
 		out = append(out, l)
 	}
 	return out

@@ -39,6 +39,8 @@ func kindTitle(kind string) (title, asks string) {
 		return "Policy", "does what is allowed pass, and is what is forbidden refused?"
 	case verify.KindIdentity:
 		return "Tokens", "does the edge let in good tokens, and no others?"
+	case verify.KindBalancing:
+		return "Balancing", "does Linkerd choose the pods for what the gateway sends, where it should?"
 	case verify.KindLatency:
 		return "Latency", "do quantiles from the intended send time keep their budgets?"
 	case verify.KindErrors:

@@ -71,7 +71,7 @@ func FuzzText(f *testing.F) {
 		}
 		s := *base
 		s.Metadata.Description = text
-		s.Spec.Meshes = []MeshEntry{{Name: MeshIstio, Objects: []map[string]any{{
+		s.Spec.Meshes = []MeshEntry{{Name: MeshNone}, {Name: MeshIstio, Objects: []map[string]any{{
 			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "x"},
 			text + "!": []any{text, map[string]any{text: text}},
 		}}}}

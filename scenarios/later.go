@@ -3,12 +3,11 @@ package scenarios
 // laterFields are fields of the language whose checks this version does not have. They are refused by name, so that
 // nobody takes a check for made that was not.
 var laterFields = map[string]string{
-	"metadata.labels":                    "labels of a scenario",
-	"metadata.annotations":               "annotations of a scenario",
-	"spec.identity.trustRoot":            "choosing trust roots; every mesh gets one root and an intermediate per cluster",
-	"spec.expect.identity":               "checks of identity beyond mutual TLS",
-	"spec.expect.promql":                 "expectations in PromQL",
-	"spec.expect.latency[].overBaseline": "latency over that of another mesh",
+	"metadata.labels":         "labels of a scenario",
+	"metadata.annotations":    "annotations of a scenario",
+	"spec.identity.trustRoot": "choosing trust roots; every mesh gets one root and an intermediate per cluster",
+	"spec.expect.identity":    "checks of identity beyond mutual TLS",
+	"spec.expect.promql":      "expectations in PromQL",
 }
 
 // laterValues are values of the language that this version does not have, by field=value.

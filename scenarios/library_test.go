@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestTheLibraryLoadsAndStaysSmallEnoughForALaptop(t *testing.T) {
@@ -37,7 +39,7 @@ func TestTheLibraryLoadsAndStaysSmallEnoughForALaptop(t *testing.T) {
 		}
 		roundTrip(t, s)
 	}
-	if want := []string{"edge-tokens", "overdriven", "policy-hole", "smoke", "two-clusters"}; !slices.Equal(names, want) {
+	if want := []string{"checkout-spike", "edge-tokens", "overdriven", "policy-hole", "smoke", "two-clusters"}; !slices.Equal(names, want) {
 		t.Errorf("want %v, got %v", want, names)
 	}
 }
@@ -78,13 +80,55 @@ func TestResolvePrefersAFileOverTheLibrary(t *testing.T) {
 	for path, want := range map[string]string{
 		"two-cluster":     "two-cluster: no such file, and no scenario of the library (did you mean two-clusters?",
 		"":                `"": is no name`,
-		"missing.yaml":    "missing.yaml: no such file, and no scenario of the library (the library has edge-tokens, overdriven,",
+		"missing.yaml":    "missing.yaml: no such file, and no scenario of the library (the library has checkout-spike, edge-tokens,",
 		"../library/nope": "../library/nope: no such file",
 		".":               ".: is a directory",
 	} {
 		_, _, err := Resolve(path)
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
+func TestTheComparisonToShowHasAllThatItIsToShow(t *testing.T) {
+	s, err := LoadLibrary("checkout-spike")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gaps := map[MeshName][]Gap{}
+	for _, m := range s.Spec.Meshes {
+		gaps[m.Name] = m.Gaps
+	}
+	want := map[MeshName][]Gap{MeshNone: {GapMTLS, GapPolicy}, MeshIstio: nil, MeshLinkerd: {GapEdgeClaims}, MeshLayered: nil}
+	if d := cmp.Diff(want, gaps); d != "" {
+		t.Errorf("meshes and their gaps (-want +got):\n%s", d)
+	}
+	fanOut, spike := 0, 0.0
+	for _, v := range s.Spec.Topology.Services {
+		if len(v.Calls) > 1 {
+			fanOut++
+		}
+	}
+	for _, st := range s.Spec.Traffic[0].Profile.Stages {
+		spike = max(spike, deref(st.Peak)/st.Rate)
+	}
+	kinds := map[FaultKind]bool{}
+	for _, f := range s.Spec.Faults {
+		kinds[f.Kind] = true
+	}
+	e := &s.Spec.Expect
+	overLatency := slices.ContainsFunc(e.Latency, func(l ExpectLatency) bool { return l.OverBaseline != nil })
+	overErrors := slices.ContainsFunc(e.Errors, func(x ExpectErrors) bool { return x.OverBaseline != nil })
+	for what, ok := range map[string]bool{
+		"two clusters": len(s.Spec.Topology.Clusters) == 2, "five services": len(s.Spec.Topology.Services) >= 5, "fan-out": fanOut >= 2,
+		"a spike of five times the base rate": spike >= 5, "three kinds of fault": len(kinds) == 3, "an issuer": s.Spec.Identity.Issuer != nil,
+		"policy on claims": s.Spec.Policy.ClaimsMatter(), "default deny": s.Spec.Policy.Default == DefaultDeny,
+		"mutual TLS everywhere": e.MTLS != nil, "the whole matrix": e.Policy != nil, "a recovery budget for each fault": len(e.Recovery) == len(s.Spec.Faults),
+		"latency over a baseline": overLatency, "errors over a baseline": overErrors,
+	} {
+		if !ok {
+			t.Errorf("it lacks: %s", what)
 		}
 	}
 }

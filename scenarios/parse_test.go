@@ -63,8 +63,10 @@ spec:
   expect:
     mtls: {everywhere: true}
     policy: {matrix: complete}
-    latency: [{traffic: buyers, phase: spike, p50: 1s, p90: 2s, p99: 3s}]
-    errors: [{traffic: buyers, phase: ramp, rate: 0.1}]
+    latency: [{traffic: buyers, phase: spike, p50: 1s, p90: 2s, p99: 3s},
+      {traffic: buyers, overBaseline: {mesh: none, p50: 10ms, p90: 9ms, p99: 8ms}}]
+    errors: [{traffic: buyers, phase: ramp, rate: 0.1},
+      {traffic: buyers, overBaseline: {mesh: none, rate: 0.02}}]
     recovery: [{after: dies, within: 3s}]
 `
 
@@ -137,7 +139,17 @@ func rules() []rule {
 		{"gap of claims that nobody asks for", []string{"gaps: [mtls, policy]", "gaps: [edge-claims]", "{from: ingress, to: cart, claims: {role: staff}}", "{from: ingress, to: cart}"}, []string{"spec.meshes[0].gaps[0]: nothing would demonstrate the gap edge-claims: no rule asks for claims"}},
 		{"service named outside", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: shop, to: outside}", "{name: cart, clus", "{name: outside}\n      - {name: cart, clus"}, []string{"spec.topology.services[1].name: \"outside\" is Meshproof's word for clients outside of the clusters"}},
 		{"promql", []string{"    mtls: {ev", "    promql: [{name: x}]\n    mtls: {ev"}, []string{"spec.expect.promql: is not in this version"}},
-		{"overBaseline", []string{"p99: 3s}]", "p99: 3s, overBaseline: {mesh: none}}]"}, []string{"spec.expect.latency[0].overBaseline: is not in this version"}},
+		{"budget over a baseline without a quantile", []string{", p50: 10ms, p90: 9ms, p99: 8ms}", "}"}, []string{"spec.expect.latency[1].overBaseline: has no quantile (add p50, p90 or p99)"}},
+		{"budget over no mesh", []string{"{mesh: none, p50: 10ms", "{p50: 10ms"}, []string{"spec.expect.latency[1].overBaseline.mesh: is missing"}},
+		{"budget over an unknown mesh", []string{"{mesh: none, p50: 10ms", "{mesh: nome, p50: 10ms"}, []string{`spec.expect.latency[1].overBaseline.mesh: "nome" is not known (did you mean none?`}},
+		{"budget over the only mesh", []string{base[strings.Index(base, "    - name: istio"):strings.Index(base, "  blocks:")], ""}, []string{
+			"spec.expect.errors[1].overBaseline.mesh: none is the only mesh of the scenario: there is none to hold against it", "spec.expect.latency[1].overBaseline.mesh: none is the only mesh",
+		}},
+		{"budget over a mesh that is not compared", []string{"{mesh: none, rate", "{mesh: linkerd, rate"}, []string{`spec.expect.errors[1].overBaseline.mesh: there is no mesh "linkerd" (known: istio, layered, none)`}},
+		{"budget over a baseline without a rate", []string{"{mesh: none, rate: 0.02}", "{mesh: none}"}, []string{"spec.expect.errors[1].overBaseline.rate: is missing"}},
+		{"budget over a baseline that every rate keeps", []string{"{mesh: none, rate: 0.02}", "{mesh: none, rate: 1}"}, []string{"spec.expect.errors[1].overBaseline.rate: is 1"}},
+		{"error budget that is none", []string{", overBaseline: {mesh: none, rate: 0.02}", ""}, []string{"spec.expect.errors[1]: has no budget (add rate, or overBaseline)"}},
+		{"two budgets over a baseline for one phase", []string{"phase: ramp, rate: 0.1}", "overBaseline: {mesh: none, rate: 0.1}}"}, []string{"spec.expect.errors[1].overBaseline: is for the same as spec.expect.errors[0].overBaseline"}},
 		{"ambient", []string{"name: istio", "name: istio-ambient"}, []string{`spec.meshes[1].name: "istio-ambient" is not in this version`}},
 		{"balancing of a direct gateway", []string{"gateway: meshed", "gateway: direct"}, []string{"spec.meshes[2].layered.balancing: a direct gateway has no proxy of Linkerd that could balance"}},
 		{"gateway of another mesh", []string{"name: layered,", "name: linkerd,"}, []string{"spec.meshes[2].layered: mesh linkerd has no gateway of another mesh"}},
@@ -153,7 +165,7 @@ func rules() []rule {
 		{"number for a text", []string{"name: shop\n", "name: 42\n"}, []string{"spec.topology.services[0].name: is the number 42 and not a text (put quotes around it)"}},
 		{"boolean for a text", []string{"name: shop\n", "name: true\n"}, []string{"spec.topology.services[0].name: is the boolean true and not a text"}},
 		{"yes for true", []string{"everywhere: true", "everywhere: yes"}, []string{"spec.expect.mtls.everywhere: is the text \"yes\" and not true or false (YAML 1.2"}},
-		{"mapping for a list", []string{"errors: [{traffic: buyers, phase: ramp, rate: 0.1}]", "errors: {traffic: buyers, phase: ramp, rate: 0.1}"}, []string{"spec.expect.errors: is a mapping and not a list (start each entry with a dash"}},
+		{"mapping for a list", []string{"recovery: [{after: dies, within: 3s}]", "recovery: {after: dies, within: 3s}"}, []string{"spec.expect.recovery: is a mapping and not a list (start each entry with a dash"}},
 		{"list for a mapping", []string{"network: {latency: 2ms}", "network: [2ms]"}, []string{"spec.topology.network: is a list and not a mapping"}},
 		{"list for a duration", []string{"timeout: 2s", "timeout: [2s]"}, []string{"spec.traffic[0].timeout: is a list and not a duration"}},
 		{"duration without unit", []string{"timeout: 2s", "timeout: 2"}, []string{"spec.traffic[0].timeout: 2 has no unit"}},
@@ -265,7 +277,7 @@ func rules() []rule {
 		{"pod-kill with for", []string{"kind: pod-kill,", "kind: pod-kill, for: 1s,"}, []string{"spec.faults[0].for: has no meaning for pod-kill"}},
 		{"overlapping faults on one link", []string{"at: 6s, for: 1s", "at: 4500ms, for: 1s"}, []string{"spec.faults[2].at: begins at 4.5s, while slow on the same link lasts until 5s"}},
 		{"a fault within a longer one", []string{"at: 6s, for: 1s", "at: 3s, for: 4s"}, []string{"spec.faults[1].at: begins at 4s, while cut on the same link lasts until 7s"}},
-		{"faults without traffic", []string{base[strings.Index(base, "  traffic:\n"):strings.Index(base, "  faults:\n")], "", "    latency: [{traffic: buyers, phase: spike, p50: 1s, p90: 2s, p99: 3s}]\n    errors: [{traffic: buyers, phase: ramp, rate: 0.1}]\n", ""}, []string{"spec.faults: there is no traffic"}},
+		{"faults without traffic", []string{base[strings.Index(base, "  traffic:\n"):strings.Index(base, "  faults:\n")], "", base[strings.Index(base, "    latency: ["):strings.Index(base, "    recovery:")], ""}, []string{"spec.faults: there is no traffic"}},
 
 		{"expect nothing", []string{base[strings.Index(base, "  expect:\n"):], "  expect: {}\n", "gaps: [mtls, policy]", "gaps: [mtls]"}, []string{"spec.expect: expects nothing", "spec.meshes[0].gaps[0]: nothing would demonstrate"}},
 		{"no expect", []string{base[strings.Index(base, "  expect:\n"):], ""}, []string{"spec.expect: is missing"}},
@@ -276,7 +288,7 @@ func rules() []rule {
 		{"latency of no traffic", []string{"latency: [{traffic: buyers", "latency: [{traffic: sellers"}, []string{`spec.expect.latency[0].traffic: there is no traffic "sellers"`}},
 		{"latency of no phase", []string{"phase: spike", "phase: peak"}, []string{`spec.expect.latency[0].phase: there is no phase of buyers "peak"`}},
 		{"latency of a phase that sends nothing", []string{"phase: spike", "phase: stage-3"}, []string{"spec.expect.latency[0].phase: the phase stage-3 sends nothing"}},
-		{"latency twice", []string{"p99: 3s}]", "p99: 3s}, {traffic: buyers, phase: spike, p50: 1s}]"}, []string{"spec.expect.latency[1]: is for the same as spec.expect.latency[0]"}},
+		{"latency twice", []string{"p99: 3s},", "p99: 3s}, {traffic: buyers, phase: spike, p50: 1s},"}, []string{"spec.expect.latency[1]: is for the same as spec.expect.latency[0]"}},
 		{"errors rate above 1", []string{"rate: 0.1}", "rate: 10}"}, []string{"spec.expect.errors[0].rate: 10 is out of range"}},
 		{"errors that let every request fail", []string{"rate: 0.1}", "rate: 1}"}, []string{"spec.expect.errors[0].rate: is 1: it lets every request fail"}},
 		{"recovery after nothing", []string{"after: dies", "after: dise"}, []string{`spec.expect.recovery[0].after: there is no fault "dise" (did you mean dies?)`}},

@@ -32,7 +32,8 @@ type Metadata struct {
 type Spec struct {
 	// The meshes to compare, each run by itself, one after the other.
 	Meshes []MeshEntry `json:"meshes"`
-	// How often every mesh runs, 1 to 100. A block is every mesh once, in an order drawn from the seed. Default 1.
+	// How often every mesh runs, 1 to 100. A block is every mesh once, in an order drawn from the seed. Budgets over a
+	// baseline are judged from 6 blocks. Default 1.
 	Blocks int `json:"blocks,omitempty" jsonschema:"minimum=1,maximum=100"`
 	// Clusters and the services on them.
 	Topology Topology `json:"topology"`
@@ -344,8 +345,8 @@ type ExpectPolicy struct {
 	Matrix string `json:"matrix" jsonschema:"enum=complete"`
 }
 
-// ExpectLatency is a budget for latency from the intended send time. At least one quantile must be given. Requests that
-// fail count with the time that it took: where more than half fail, or more than 1% and the scenario gives no error budget
+// ExpectLatency is a budget for latency from the intended send time: for quantiles of every mesh, for what they may be
+// above those of a baseline mesh, or for both. At least one quantile must be given. Requests that fail count with the time that it took: where more than half fail, or more than 1% and the scenario gives no error budget
 // for the phase, the latency proves nothing.
 type ExpectLatency struct {
 	// The traffic.
@@ -358,15 +359,43 @@ type ExpectLatency struct {
 	P90 Duration `json:"p90,omitempty"`
 	// Most that the 99th percentile may be.
 	P99 Duration `json:"p99,omitempty"`
+	// How much slower than a baseline mesh every other mesh may be in the same phase. Judged from 6 blocks, and only
+	// where data planes are real: a model says nothing about what a proxy costs.
+	OverBaseline *LatencyOverBaseline `json:"overBaseline,omitempty"`
 }
 
-// ExpectErrors is a budget for errors: no response, or a status of 400 or more.
+// LatencyOverBaseline is a budget for the difference between a quantile of latency and that of a baseline mesh, in the
+// same phase of the same block. At least one quantile must be given.
+type LatencyOverBaseline struct {
+	// The baseline mesh: one of spec.meshes.
+	Mesh MeshName `json:"mesh" jsonschema:"enum=none,enum=istio,enum=linkerd,enum=layered"`
+	// Most that the median may be above that of the baseline.
+	P50 Duration `json:"p50,omitempty"`
+	// Most that the 90th percentile may be above that of the baseline.
+	P90 Duration `json:"p90,omitempty"`
+	// Most that the 99th percentile may be above that of the baseline.
+	P99 Duration `json:"p99,omitempty"`
+}
+
+// ExpectErrors is a budget for errors (no response, or a status of 400 or more): for the rate of every mesh, for what
+// it may be above that of a baseline mesh, or for both.
 type ExpectErrors struct {
 	// The traffic.
 	Traffic string `json:"traffic"`
 	// The phase. Default: each phase, by itself.
 	Phase string `json:"phase,omitempty"`
 	// Largest share of requests that may fail, from 0 to below 1.
+	Rate *float64 `json:"rate,omitempty" jsonschema:"minimum=0,maximum=1"`
+	// How many more requests than on a baseline mesh may fail on every other mesh in the same phase. Judged from 6 blocks.
+	OverBaseline *ErrorsOverBaseline `json:"overBaseline,omitempty"`
+}
+
+// ErrorsOverBaseline is a budget for the difference between the error rate and that of a baseline mesh, in the same
+// phase of the same block.
+type ErrorsOverBaseline struct {
+	// The baseline mesh: one of spec.meshes.
+	Mesh MeshName `json:"mesh" jsonschema:"enum=none,enum=istio,enum=linkerd,enum=layered"`
+	// Most that the share of requests that fail may be above that of the baseline, from 0 to below 1.
 	Rate float64 `json:"rate" jsonschema:"minimum=0,maximum=1"`
 }
 

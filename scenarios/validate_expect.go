@@ -16,14 +16,27 @@ func (v *validator) expect() {
 	seen := map[string]string{}
 	for i, l := range e.Latency {
 		path := fmt.Sprintf("spec.expect.latency[%d]", i)
-		v.budget(seen, path, "latency", l.Traffic, l.Phase)
+		v.budget(seen, path, "latency", l.Traffic, l.Phase, l.P50+l.P90+l.P99 > 0 || l.OverBaseline == nil, l.OverBaseline != nil)
 		v.quantiles(path, l)
+		if o := l.OverBaseline; o != nil {
+			v.baseline(path+".overBaseline", o.Mesh)
+			if o.P50 == 0 && o.P90 == 0 && o.P99 == 0 && v.d.sound(path+".overBaseline") {
+				v.problem(path+".overBaseline", "has no quantile", "add p50, p90 or p99")
+			}
+		}
 	}
 	for i, x := range e.Errors {
 		path := fmt.Sprintf("spec.expect.errors[%d]", i)
-		v.budget(seen, path, "errors", x.Traffic, x.Phase)
-		if x.Rate == 1 {
-			v.problem(path+".rate", "is 1: it lets every request fail, so it expects nothing", "give a share below 1")
+		v.budget(seen, path, "errors", x.Traffic, x.Phase, x.Rate != nil || x.OverBaseline == nil, x.OverBaseline != nil)
+		if x.Rate == nil && x.OverBaseline == nil && v.d.sound(path) {
+			v.problem(path, "has no budget", "add rate, or overBaseline")
+		}
+		if x.Rate != nil {
+			v.failing(path+".rate", *x.Rate)
+		}
+		if o := x.OverBaseline; o != nil {
+			v.baseline(path+".overBaseline", o.Mesh)
+			v.failing(path+".overBaseline.rate", o.Rate)
 		}
 	}
 	for i, r := range e.Recovery {
@@ -31,8 +44,27 @@ func (v *validator) expect() {
 	}
 }
 
-// budget checks which traffic and phase a budget is for.
-func (v *validator) budget(seen map[string]string, path, kind, traffic, phase string) {
+// failing checks a share of requests that may fail.
+func (v *validator) failing(path string, share float64) {
+	if share == 1 {
+		v.problem(path, "is 1: it lets every request fail, so it expects nothing", "give a share below 1")
+	}
+}
+
+// baseline checks that there are a baseline mesh and another one to hold against it.
+func (v *validator) baseline(path string, mesh MeshName) {
+	meshes := make(map[string]MeshEntry, len(v.s.Spec.Meshes))
+	for _, m := range v.s.Spec.Meshes {
+		meshes[string(m.Name)] = m
+	}
+	if refers(v, path+".mesh", "mesh", string(mesh), meshes, "spec.meshes") && len(meshes) == 1 && v.d.named("spec.meshes") {
+		v.problem(path+".mesh", fmt.Sprintf("%s is the only mesh of the scenario: there is none to hold against it", mesh), "add another under spec.meshes, or remove overBaseline")
+	}
+}
+
+// budget checks which traffic and phase a budget is for, and what it is about: absolute figures, figures over those of a
+// baseline, or both.
+func (v *validator) budget(seen map[string]string, path, kind, traffic, phase string, absolute, relative bool) {
 	if len(v.traffic) == 0 {
 		if v.d.known(trafficPath) {
 			v.problem(path+".traffic", "there is no traffic", "add "+trafficPath+", or remove this")
@@ -42,7 +74,12 @@ func (v *validator) budget(seen map[string]string, path, kind, traffic, phase st
 	if !refers(v, path+".traffic", "traffic", traffic, v.traffic, trafficPath) {
 		return
 	}
-	v.once(seen, path, kind+" of "+traffic+" "+phase)
+	if absolute {
+		v.once(seen, path, kind+" of "+traffic+" "+phase)
+	}
+	if relative {
+		v.once(seen, path+".overBaseline", kind+" over a baseline of "+traffic+" "+phase)
+	}
 	if phase == "" {
 		return
 	}
@@ -66,8 +103,8 @@ func (v *validator) once(seen map[string]string, path, what string) {
 }
 
 func (v *validator) quantiles(path string, l ExpectLatency) {
-	if l.P50 == 0 && l.P90 == 0 && l.P99 == 0 && v.d.sound(path) {
-		v.problem(path, "has no quantile", "add p50, p90 or p99")
+	if l.P50 == 0 && l.P90 == 0 && l.P99 == 0 && l.OverBaseline == nil && v.d.sound(path) {
+		v.problem(path, "has no quantile", "add p50, p90, p99 or overBaseline")
 	}
 	lower, name := Duration(0), ""
 	for _, q := range []struct {

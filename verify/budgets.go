@@ -37,8 +37,8 @@ func errorBudget(s *scenarios.Scenario, traffic, phase string) (float64, bool) {
 		if e.Traffic != traffic || e.Phase != "" && e.Phase != phase {
 			continue
 		}
-		if !set || e.Rate < budget {
-			budget, set = e.Rate, true
+		if e.Rate != nil && (!set || *e.Rate < budget) {
+			budget, set = *e.Rate, true
 		}
 	}
 	return budget, set
@@ -78,10 +78,6 @@ func (x *trial) budgets(tr *scenarios.Traffic, st stagePhase, load *tally) []Che
 		return x.vanished(tr, st)
 	}
 	p := x.loadOf(tr).phases[phase]
-	bearable := mostlyErrors
-	if budget, set := errorBudget(x.s, tr.Name, phase); !set {
-		bearable = budget // nobody else would say that requests failed
-	}
 	for _, q := range []string{"p50", "p90", "p99"} {
 		limit := latencyBudget(x.s, tr.Name, phase, q)
 		if limit == 0 {
@@ -92,13 +88,10 @@ func (x *trial) budgets(tr *scenarios.Traffic, st stagePhase, load *tally) []Che
 		t.add(load)
 		ok := ""
 		if p != nil {
-			if v, has := quantilesOf(p.Intended)[q]; has {
-				got := time.Duration(v) * time.Microsecond
+			if v, has := x.quantile(t, p, q); has {
+				got := micro(v)
 				c.Observed = got.String()
 				ok = fmt.Sprintf("%s of %d requests is %s, at most %s was expected", q, p.Done, got, limit)
-				if errorRate(p.Errors, p.Done) > bearable {
-					t.invalid("MostlyErrors", refsOf(p), "%d of %d requests failed: how fast they did so says nothing about latency; up to %s are left out of account here", p.Errors, p.Done, percent(bearable))
-				}
 				if len(t.lack) == 0 && got > limit {
 					t.fail("TooSlow", refsOf(p), "%s of %d requests from their intended time is %s, at most %s was expected", q, p.Done, got, limit)
 				}
@@ -124,4 +117,21 @@ func (x *trial) budgets(tr *scenarios.Traffic, st stagePhase, load *tally) []Che
 		out = append(out, c)
 	}
 	return out
+}
+
+// quantile is a quantile (µs) of a phase's latency from the intended send time. It notes in t where so many requests
+// failed that it is not that of answers.
+func (x *trial) quantile(t *tally, p *evidence.Phase, q string) (int64, bool) {
+	v, has := quantilesOf(p.Intended)[q]
+	if !has {
+		return 0, false
+	}
+	bearable := mostlyErrors
+	if budget, set := errorBudget(x.s, p.Traffic, p.Phase); !set {
+		bearable = budget // nobody else would say that requests failed
+	}
+	if errorRate(p.Errors, p.Done) > bearable {
+		t.invalid("MostlyErrors", refsOf(p), "%d of %d requests failed: how fast they did so says nothing about latency; up to %s are left out of account here", p.Errors, p.Done, percent(bearable))
+	}
+	return v, true
 }

@@ -49,8 +49,9 @@ func l5dOpened(id string) string {
 func (b *builder) arriveLinkerd(from, at *simPod, a Ask, p *evidence.Probe) (int, string) {
 	id := ""
 	if from.w.Meshed {
-		id = l5dID(from.w)
+		id = b.l5dID(from.w)
 	}
+	b.departs(from, a.To)
 	switch {
 	case id == "":
 		at.counts[l5dOpened("")]++
@@ -93,7 +94,10 @@ func (p *simPod) linkerdPage() string {
 		`inbound_http_authz_allow_total{` + l5dTarget + `srv_group="",srv_kind="default",srv_name="all-unauthenticated",srv_port="8080",route_group="",route_kind="default",route_name="probe",authz_group="",authz_kind="default",authz_name="probe",` + loopback + `}`: 10 * p.scrapes,
 		`tcp_open_total{direction="inbound",peer="src",target_addr="0.0.0.0:4191",target_ip="0.0.0.0",target_port="4191",` + loopback + `,srv_group="",srv_kind="default",srv_name="all-unauthenticated",srv_port="4191"}`:                                               11 * p.scrapes,
 		`tcp_open_total{direction="inbound",peer="dst",tls="no_identity",no_tls_reason="loopback"}`:                                                                                                                                                                      3 * p.scrapes,
-		`outbound_http_route_backend_requests_total{parent_group="core",parent_kind="Service",parent_namespace="app",parent_name="cart",parent_port="80"}`:                                                                                                               2 * p.scrapes,
+		sentTo("default", "egress-fallback"): 2 * p.scrapes,
+	}
+	if p.w.Service != nil {
+		series[sentTo("Service", "cart")] = 2 * p.scrapes
 	}
 	for k, n := range p.counts {
 		series[k] = n

@@ -28,7 +28,10 @@ type builder struct {
 	turn  map[string]int // requests received by a service so far, to spread each kind over its pods
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
-	onPod    func(*simPod) // may change a pod before it stands
+	onPod    func(*simPod)     // may change a pod before it stands
+	again    func(Round) []Ask // what is asked once more in a round
+	slower   int64             // µs that every request under load takes longer
+	errors   int64             // requests that fail when the pod is killed
 }
 
 // simPod is one pod with what its proxy counts.
@@ -41,6 +44,7 @@ type simPod struct {
 	// clients are the proxies that hold a connection to this pod's, by UID: Linkerd's keep theirs.
 	clients map[string]bool
 	scrapes int64 // of the pod's page so far
+	envoy   int64 // requests of the gateway's Envoy, where the pod has one beside Linkerd's proxy or alone
 }
 
 var testEpoch = time.Date(2026, 11, 23, 5, 0, 0, 0, time.UTC)
@@ -75,7 +79,7 @@ func testScenario(mesh scenarios.MeshName, gaps ...scenarios.Gap) *scenarios.Sce
 			Expect: scenarios.Expect{
 				MTLS: &scenarios.ExpectMTLS{Everywhere: true}, Policy: &scenarios.ExpectPolicy{Matrix: "complete"},
 				Latency: []scenarios.ExpectLatency{{Traffic: "visitors", P99: d(time.Second)}},
-				Errors:  []scenarios.ExpectErrors{{Traffic: "visitors", Rate: 0.05}},
+				Errors:  []scenarios.ExpectErrors{{Traffic: "visitors", Rate: new(0.05)}},
 				Recovery: []scenarios.ExpectRecovery{
 					{After: "cart-dies", Within: d(time.Second)}, {After: "slow", Within: d(time.Second)}, {After: "cut", Within: d(time.Second)},
 				},
@@ -87,20 +91,32 @@ func testScenario(mesh scenarios.MeshName, gaps ...scenarios.Gap) *scenarios.Sce
 // goodRecord is the sealed record of one trial in which everything went well.
 func goodRecord(t *testing.T, s *scenarios.Scenario, change ...func(*builder)) *evidence.Record {
 	t.Helper()
+	return goodBlocks(t, s, [][]string{{string(s.Spec.Meshes[0].Name)}}, change...)
+}
+
+// goodBlocks is the sealed record of a run of several trials in which everything went well.
+func goodBlocks(t *testing.T, s *scenarios.Scenario, order [][]string, change ...func(*builder)) *evidence.Record {
+	t.Helper()
 	doc, err := json.Marshal(s)
 	must(t, err)
-	mesh := string(s.Spec.Meshes[0].Name)
 	dir := t.TempDir() + "/evidence"
-	w, err := evidence.Create(dir, evidence.Manifest{Modelled: true, Order: [][]string{{mesh}}, Scenario: doc})
+	w, err := evidence.Create(dir, evidence.Manifest{Modelled: true, Order: order, Scenario: doc})
 	must(t, err)
-	b := &builder{
-		t: t, s: s, w: w, now: testEpoch, trial: evidence.Trial{Block: 1, Mesh: mesh},
-		cas: map[string]*trust.Issuer{}, turn: map[string]int{},
+	now := testEpoch
+	for block, row := range order {
+		for _, mesh := range row {
+			b := &builder{
+				t: t, s: s, w: w, now: now, trial: evidence.Trial{Block: block + 1, Mesh: mesh},
+				cas: map[string]*trust.Issuer{}, turn: map[string]int{}, errors: 1,
+			}
+			for _, c := range change {
+				c(b)
+			}
+			b.run()
+			now = b.now
+		}
 	}
-	for _, c := range change {
-		c(b)
-	}
-	b.run()
+	must(t, w.Append(&evidence.Event{Header: evidence.Header{Src: "runner", T: now}, Kind: evidence.EventRunEnd}))
 	must(t, w.Seal())
 	rec, err := evidence.Open(dir)
 	must(t, err)
@@ -117,7 +133,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func (b *builder) linkerd() bool { return b.trial.Mesh == "linkerd" }
+// linkerd reports whether the services are in Linkerd's mesh.
+func (b *builder) linkerd() bool { return b.trial.Mesh == "linkerd" || b.layered() }
 
 func (b *builder) meshed() bool { return b.trial.Mesh != "none" }
 
@@ -164,18 +181,17 @@ func (b *builder) run() {
 	}
 	b.event(evidence.EventTrialEnd, "")
 	must(b.t, b.w.EndTrial(b.trial))
-	b.put(&evidence.Event{Header: evidence.Header{Src: "runner", T: b.now}, Kind: evidence.EventRunEnd})
 }
 
 func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 	n := len(b.pods)
 	p := &simPod{
-		PodRef: evidence.PodRef{Cluster: cluster, Namespace: w.Namespace, Service: w.Name, Pod: fmt.Sprintf("%s-%d", w.Name, n), UID: fmt.Sprintf("uid-%d", n)},
+		PodRef: evidence.PodRef{Cluster: cluster, Namespace: w.Namespace, Service: w.Name, Pod: fmt.Sprintf("%s-%d", w.Name, n), UID: fmt.Sprintf("uid-%s-%d", b.trial, n)},
 		w:      w, start: 1_790_000_000 + float64(n), counts: map[string]int64{}, clients: map[string]bool{},
 	}
 	if b.meshed() && w.Meshed {
 		of := trust.Leaf{URI: w.SPIFFEID(), Backdate: 2 * time.Minute, Lifetime: time.Hour}
-		if b.linkerd() {
+		if b.linkerd() && !b.directGateway(w) {
 			of = trust.Leaf{DNS: l5dID(w), Backdate: 20 * time.Second, Lifetime: time.Hour}
 		}
 		leaf, err := b.cas[cluster].Issue(of)
@@ -241,6 +257,9 @@ func (b *builder) proof(stage string) {
 		b.event(evidence.EventWindowStart, r.Name)
 		b.edge(r.Name, "start")
 		send(r.Asks, false)
+		if b.again != nil {
+			send(b.again(r), false)
+		}
 		b.edge(r.Name, "end")
 		b.event(evidence.EventWindowEnd, r.Name)
 	}
@@ -267,11 +286,13 @@ func (b *builder) edge(window, edge string) {
 			if b.linkerd() {
 				inv.InitContainers = []string{"linkerd-init", "linkerd-proxy"}
 			}
+			b.gatewayPod(inv, p)
 		}
 		b.put(inv)
-		if b.meshed() && p.w.Meshed {
+		if b.meshed() && p.w.Meshed && !b.directGateway(p.w) {
 			b.put(&evidence.Scrape{Header: b.head("probe"), At: p.PodRef, Window: window, Edge: edge, Body: b.page(p)})
 		}
+		b.gatewayPage(window, edge, p)
 	}
 }
 
@@ -386,8 +407,9 @@ func (b *builder) loadHop(from, to *simPod, id, path string) {
 	identity := ""
 	switch {
 	case b.linkerd():
-		identity = l5dID(from.w)
+		identity = b.l5dID(from.w)
 		to.counts[l5dAllowed(identity)]++
+		b.departs(from, to.w.Name)
 	case b.meshed():
 		identity = xfcc(from, to)
 		if !b.upstream {
@@ -416,7 +438,7 @@ func (b *builder) load() {
 			codes := map[string]int{"200": int(n)}
 			errs := int64(0)
 			if start == time.Second { // the kill shows
-				codes, errs = map[string]int{"200": int(n) - 1, "503": 1}, 1
+				codes, errs = map[string]int{"200": int(n - b.errors), "503": int(b.errors)}, b.errors
 			}
 			for range n - errs {
 				id := fmt.Sprintf("load-%d", sent)
@@ -434,7 +456,7 @@ func (b *builder) load() {
 		phase = st.name
 		h := evidence.NewHistogram()
 		for j := range st.hits {
-			evidence.RecordMicros(h, 1000+j*100)
+			evidence.RecordMicros(h, 1000+j*100+b.slower)
 		}
 		text, err := evidence.EncodeHistogram(h)
 		must(b.t, err)
@@ -477,7 +499,7 @@ func (b *builder) kill(zero time.Time) {
 	b.faultStep(f, ms(60), evidence.FaultProbe, "", &evidence.FaultSample{Stage: "during", Connection: "fresh", Error: "gone"})
 	b.now = ms(300)
 	n := b.addPod(victim.w, victim.Cluster)
-	n.Pod, n.UID = "cart-new", "uid-new"
+	n.Pod, n.UID = "cart-new", fmt.Sprintf("uid-%s-new", b.trial)
 	// addPod announced it under its first name; announce it as it is.
 	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodReady, At: n.PodRef})
 	b.faultStep(f, ms(310), evidence.FaultProbe, "", &evidence.FaultSample{Stage: "after", Connection: "fresh", UID: n.UID})

@@ -39,13 +39,15 @@ type dialect interface {
 	counts(deltas []sample) counts
 	// access reads one line of the proxies' access log.
 	access(line json.RawMessage) (accessLine, error)
-	// sidecars says what is wrong with the containers of a pod that belongs into the mesh; "" where nothing is.
-	sidecars(p *evidence.Pod) string
+	// sidecars says what is wrong with the containers of a pod that belongs into the mesh, and why in a word; both are
+	// empty where nothing is.
+	sidecars(p *evidence.Pod) (reason, wrong string)
 }
 
 // traits are how one mesh differs from another in the evidence that it can give.
 type traits struct {
 	logs          bool     // its proxies write a line for each request
+	guardsEdge    bool     // its proxy at the ingress checks users' tokens, and writes a line for each request
 	namesReceiver bool     // a workload's record says under whose identity the request was received
 	tellsLeaf     bool     // a workload's record says which certificate the request was made with
 	refusals      []int    // status codes by which its policy refuses
@@ -57,33 +59,35 @@ type traits struct {
 	idle time.Duration
 }
 
-// dialectOf finds the dialect of a mesh.
-func dialectOf(mesh scenarios.MeshName) (dialect, error) {
-	switch mesh {
+// dialectOf finds the dialect of a mesh, as its entry in the scenario has it built.
+func dialectOf(e scenarios.MeshEntry) (dialect, error) {
+	switch e.Name {
 	case scenarios.MeshNone:
 		return noneDialect{}, nil
 	case scenarios.MeshIstio:
 		return istioDialect{}, nil
 	case scenarios.MeshLinkerd:
 		return linkerdDialect{}, nil
+	case scenarios.MeshLayered:
+		return newLayeredDialect(e.Layered)
 	}
-	return nil, fmt.Errorf("this version cannot judge mesh %q", mesh)
+	return nil, fmt.Errorf("this version cannot judge mesh %q", e.Name)
 }
 
 // Identity is the name that a workload's certificate must carry in a mesh; empty where the mesh gives none or is not
 // known.
-func Identity(mesh scenarios.MeshName, w scenarios.Workload) string {
-	d, err := dialectOf(mesh)
+func Identity(e scenarios.MeshEntry, w scenarios.Workload) string {
+	d, err := dialectOf(e)
 	if err != nil || !d.proxied() || !w.Meshed {
 		return ""
 	}
 	return d.identity(w)
 }
 
-// ServerName is the name that a client must ask for in a TLS handshake with one of a workload's pods, for its proxy to
-// answer under the workload's identity.
+// ServerName is the name that a client must ask for in a TLS handshake with one of a service's pods, for its proxy to
+// answer under the service's identity.
 func ServerName(mesh scenarios.MeshName, w scenarios.Workload) string {
-	d, err := dialectOf(mesh)
+	d, err := dialectOf(scenarios.MeshEntry{Name: mesh})
 	if err != nil {
 		return w.Host()
 	}
@@ -174,30 +178,33 @@ func foreignSidecars(p *evidence.Pod, known ...string) []string {
 	return out
 }
 
-// wantSidecar says what is wrong with the containers of a pod that should have one proxy, and exactly one of the init
-// containers that make its traffic go through it.
-func wantSidecar(p *evidence.Pod, proxy, capture, validation string) string {
-	count := func(list []string, names ...string) (n int) {
-		for _, c := range list {
-			for _, name := range names {
-				if c == name {
-					n++
-				}
-			}
+// reasonSidecars is why a pod with the wrong containers disproves mutual TLS.
+const reasonSidecars = "WrongSidecarSet"
+
+// howMany counts the containers of a list that have one of the names.
+func howMany(list []string, names ...string) (n int) {
+	for _, c := range list {
+		if slices.Contains(names, c) {
+			n++
 		}
-		return n
 	}
-	proxies := count(p.Containers, proxy) + count(p.InitContainers, proxy)
+	return n
+}
+
+// wantSidecar says what is wrong with the containers of a pod that should have one proxy, and exactly one of the init
+// containers that make its traffic go through it. The containers named besides may be there.
+func wantSidecar(p *evidence.Pod, proxy, capture, validation string, besides ...string) (reason, wrong string) {
+	proxies := howMany(p.Containers, proxy) + howMany(p.InitContainers, proxy)
 	switch {
 	case proxies == 0:
-		return "has no " + proxy
+		return reasonSidecars, "has no " + proxy
 	case proxies > 1:
-		return fmt.Sprintf("has %d %s containers", proxies, proxy)
-	case count(p.InitContainers, capture, validation) != 1:
-		return fmt.Sprintf("has not exactly one of the init containers %s and %s: its traffic may not be captured", capture, validation)
+		return reasonSidecars, fmt.Sprintf("has %d %s containers", proxies, proxy)
+	case howMany(p.InitContainers, capture, validation) != 1:
+		return reasonSidecars, fmt.Sprintf("has not exactly one of the init containers %s and %s: its traffic may not be captured", capture, validation)
 	}
-	if f := foreignSidecars(p, proxy, capture, validation); len(f) > 0 {
-		return fmt.Sprintf("has %s beside the workload and %s", strings.Join(f, ", "), proxy)
+	if f := foreignSidecars(p, append(besides, proxy, capture, validation)...); len(f) > 0 {
+		return reasonSidecars, fmt.Sprintf("has %s beside the workload and %s", strings.Join(f, ", "), proxy)
 	}
-	return ""
+	return "", ""
 }

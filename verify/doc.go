@@ -16,4 +16,8 @@
 // connection of its own: established rounds are proved by connections that were
 // not opened, and fresh ones are claimed as far as connections were, which the
 // check's message says.
+//
+// Mesh layered speaks Linkerd's words inside and Istio's at the edge (see
+// layeredDialect). Mutual TLS holds there whether or not Linkerd balances what
+// the gateway sends, so that has a check of its own (see balanced).
 package verify

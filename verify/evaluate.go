@@ -29,13 +29,11 @@ func Evaluate(rec *evidence.Record) *Result {
 		res.Interrupted = res.Interrupted || e.Kind == evidence.EventInterrupted
 	}
 	for _, id := range ids {
-		checks := all[id].judge(rec, res)
-		if rec.Sealed && len(rec.Problems) > 0 {
-			distrust(checks, rec.Problems[0])
-		}
+		checks := distrust(rec, all[id].judge(rec, res))
 		res.Checks = append(res.Checks, checks...)
 		res.Trials = append(res.Trials, verdictOfTrial(id, checks))
 	}
+	res.Checks = append(res.Checks, distrust(rec, relativeChecks(rec, s, all, res.Modelled))...)
 	res.conclude(rec, s)
 	return res
 }
@@ -77,6 +75,9 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 		checks = append(checks, c)
 		res.Tokens = append(res.Tokens, cells...)
 	}
+	if d, ok := x.d.(layeredDialect); ok && len(x.rounds)+len(x.edge) > 0 {
+		checks = append(checks, x.balanced(d))
+	}
 	for i := range x.s.Spec.Faults {
 		f := &x.s.Spec.Faults[i]
 		c, st := x.fault(f)
@@ -105,13 +106,14 @@ func (x *trial) finish(checks []Check) []Check {
 }
 
 // distrust takes back what was proved from a record that was changed after it was sealed.
-func distrust(checks []Check, problem string) {
+func distrust(rec *evidence.Record, checks []Check) []Check {
 	for i := range checks {
-		if c := &checks[i]; c.Verdict == Pass || c.Verdict == Gap {
+		if c := &checks[i]; rec.Sealed && len(rec.Problems) > 0 && (c.Verdict == Pass || c.Verdict == Gap) {
 			c.Verdict, c.Reason, c.Used = Invalid, "RecordNotWhole", nil
-			c.Message = "the record is sealed and not whole, so nothing in it can be believed: " + problem
+			c.Message = "the record is sealed and not whole, so nothing in it can be believed: " + rec.Problems[0]
 		}
 	}
+	return checks
 }
 
 // rank orders verdicts by precedence; what is not here does not count.
@@ -188,7 +190,10 @@ func (res *Result) conclude(rec *evidence.Record, s *scenarios.Scenario) {
 	switch {
 	case decides != nil && decides.Verdict != Pass:
 		where := decides.Trial.Mesh
-		if s.Spec.Blocks > 1 {
+		switch {
+		case decides.Trial.Block == 0:
+			where += " over all blocks"
+		case s.Spec.Blocks > 1:
 			where += fmt.Sprintf(" in block %d", decides.Trial.Block)
 		}
 		res.Verdict, res.Reason, res.Message = decides.Verdict, decides.Reason, where+": "+describe(decides, n)

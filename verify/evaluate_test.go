@@ -210,7 +210,9 @@ func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
 		"istio": goodRecord(t, small(testScenario(scenarios.MeshIstio))),
 		"none":  goodRecord(t, small(testScenario(scenarios.MeshNone, scenarios.GapMTLS, scenarios.GapPolicy))),
 		// Here paths make a difference of kind: 404 beside 403.
-		"linkerd": goodRecord(t, onePath(testScenario(scenarios.MeshLinkerd))),
+		"linkerd":                               goodRecord(t, onePath(testScenario(scenarios.MeshLinkerd))),
+		"layered over Services":                 goodRecord(t, onePath(layeredScenario(scenarios.GatewayMeshed, scenarios.BalancingService))),
+		"layered with a gateway of its own TLS": goodRecord(t, onePath(layeredScenario(scenarios.GatewayDirect, ""))),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -268,7 +270,7 @@ func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
 }
 
 func TestTheOrderOfRecordsMadeAtTheSameTimeMakesNoDifference(t *testing.T) {
-	for _, s := range []*scenarios.Scenario{testScenario(scenarios.MeshIstio), testScenario(scenarios.MeshNone), testScenario(scenarios.MeshLinkerd)} {
+	for _, s := range []*scenarios.Scenario{testScenario(scenarios.MeshIstio), testScenario(scenarios.MeshNone), testScenario(scenarios.MeshLinkerd), layeredEdgeScenario(scenarios.GatewayMeshed, scenarios.BalancingService)} {
 		rec := goodRecord(t, s)
 		first, err := json.Marshal(Evaluate(rec))
 		must(t, err)

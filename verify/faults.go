@@ -16,6 +16,9 @@ const (
 	effectShare = 0.8
 	// minSamples is how many samples of each kind of connection it takes before and during a network fault.
 	minSamples = 3
+	// spareShare is the share of samples that may go without an answer where there should be one: on a busy machine an
+	// attempt times out now and then.
+	spareShare = 0.2
 )
 
 // faultState is what became of one fault.
@@ -136,12 +139,12 @@ func (x *trial) linkEffect(st *faultState) {
 			}
 			t.use(atLeast(s.need, s.list)...)
 		}
-		for _, s := range before {
-			if !s.Probe.OK {
-				t.invalid("NotWellBefore", refsOf(s), "there was no answer on %s connections before the fault: %s", conn, s.Probe.Error)
-				return
-			}
+		before, why := answered(before)
+		if why != "" {
+			t.invalid("NotWellBefore", refsOf(x.samples(name, "before", conn)...), "%s on %s connections before the fault", why, conn)
+			return
 		}
+		t.use(atLeast(minSamples, before)...)
 		was := quantile(before, len(before)/2)
 		what := fmt.Sprintf("%s connections: no answer to %d of %d probes", conn, count(during, false), len(during))
 		switch st.scenario.Kind {
@@ -150,19 +153,40 @@ func (x *trial) linkEffect(st *faultState) {
 				t.invalid("NoEffect", refsOf(during...), "%d of %d probes on %s connections were answered through the partition", n, len(during), conn)
 			}
 		default:
+			slowed, why := answered(during)
+			if why != "" {
+				t.invalid("NoEffect", refsOf(during...), "%s on %s connections during the fault: that is no delay", why, conn)
+				continue
+			}
+			t.use(atLeast(minSamples, slowed)...)
 			// A machine that is busy makes round trips longer, never shorter: the shortest are those that show the line.
-			was, is := quantile(before, 0), quantile(during, 0)
+			was, is := quantile(before, 0), quantile(slowed, 0)
 			want := was + time.Duration(effectShare*2*float64(st.scenario.Delay.D()))
-			if n := count(during, false); n > 0 {
-				t.invalid("NoEffect", refsOf(during...), "%d of %d probes on %s connections had no answer: that is no delay", n, len(during), conn)
-			} else if is < want {
-				t.invalid("NoEffect", refsOf(during...), "the shortest round trip on %s connections was %s before and %s during a delay of %s in each direction, want at least %s", conn, was, is, st.scenario.Delay, want)
+			if is < want {
+				t.invalid("NoEffect", refsOf(slowed...), "the shortest round trip on %s connections was %s before and %s during a delay of %s in each direction, want at least %s", conn, was, is, st.scenario.Delay, want)
 			}
 			what = fmt.Sprintf("%s connections: shortest round trip from %s to %s", conn, was, is)
 		}
 		st.Fault.Effect = join(st.Fault.Effect, what)
 		x.linkClear(st, conn, after, was)
 	}
+}
+
+// answered is the samples of a link that got an answer, and what is wrong where too few did.
+func answered(list []*evidence.Fault) (ok []*evidence.Fault, why string) {
+	last := ""
+	for _, s := range list {
+		if s.Probe.OK {
+			ok = append(ok, s)
+		} else {
+			last = s.Probe.Error
+		}
+	}
+	n := len(list) - len(ok)
+	if len(ok) < minSamples || evidence.Round(float64(n)/float64(len(list))) > spareShare {
+		why = fmt.Sprintf("%d of %d probes had no answer (%s)", n, len(list), last)
+	}
+	return ok, why
 }
 
 // linkClear finds the probe from which on nothing of the fault was seen any more: answered within one and a half times

@@ -248,7 +248,9 @@ func (x *trial) edgeCause(t *tally, p *evidence.Probe, edge []*evidence.Request)
 			t.invalid("NoCause", used, "%s was answered %s, and the ingress of %s recorded it %d times, as refused for %q with status %d", p.Cell, status(p), r.At.Cluster, len(edge), r.Refused, r.Status)
 			return ""
 		}
-		if x.tokensChecked() {
+		if x.d.traits().guardsEdge {
+			// The gateway checks tokens before every mesh. Behind a proxy that does so itself it must never have anything to
+			// refuse: it would hide a hole of the mesh's own configuration.
 			t.fail(reasonToken, used, "%s was let through by the ingress proxy, and only the harness's own gateway behind it refused it: %q", p.Cell, r.Refused)
 			return "gateway: " + r.Refused
 		}
@@ -269,10 +271,6 @@ func (x *trial) edgeCause(t *tally, p *evidence.Probe, edge []*evidence.Request)
 	t.use(used...)
 	return "ingress proxy: " + found[0].details
 }
-
-// tokensChecked reports whether the mesh's own proxy at the ingress checks tokens. The gateway behind it, which does so
-// before every mesh, must then never have anything to refuse: it would hide a hole of the mesh's own configuration.
-func (x *trial) tokensChecked() bool { return x.id.Mesh == string(scenarios.MeshIstio) }
 
 // unauthenticated reports whether the line names the check of a token as the cause of the answer (Envoy's jwt_authn).
 func (l accessLine) unauthenticated() bool {

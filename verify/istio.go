@@ -28,7 +28,7 @@ const (
 func (istioDialect) proxied() bool { return true }
 
 func (istioDialect) traits() traits {
-	return traits{logs: true, namesReceiver: true, tellsLeaf: true, refusals: []int{403}, tls: []string{"TLS 1.2", "TLS 1.3"}}
+	return traits{logs: true, guardsEdge: true, namesReceiver: true, tellsLeaf: true, refusals: []int{403}, tls: []string{"TLS 1.2", "TLS 1.3"}}
 }
 
 // serverName is any: Istio's proxies route by SNI only between networks.
@@ -127,6 +127,6 @@ func (istioDialect) access(line json.RawMessage) (accessLine, error) {
 
 // sidecars wants one istio-proxy, as a container or as a native sidecar (an init container that keeps running), and the
 // init container that sets up the capture: istio-init, or istio-validation where the CNI plug-in does it.
-func (istioDialect) sidecars(p *evidence.Pod) string {
+func (istioDialect) sidecars(p *evidence.Pod) (reason, wrong string) {
 	return wantSidecar(p, "istio-proxy", "istio-init", "istio-validation")
 }

@@ -20,8 +20,9 @@ import (
 type linkerdDialect struct{}
 
 const (
-	// linkerdAllow, linkerdDeny, linkerdNoRoute and linkerdLimited count together every request that arrived.
-	// request_total does not: it leaves out what was refused. These are never dropped for idleness, as request_total is.
+	// linkerdAllow, linkerdDeny and linkerdNoRoute count together every request that arrived. request_total does not: it
+	// leaves out what was refused. linkerdLimited counts those of linkerdAllow that were then turned away for their rate.
+	// These are never dropped for idleness, as request_total is.
 	linkerdAllow   = "inbound_http_authz_allow_total"
 	linkerdDeny    = "inbound_http_authz_deny_total"
 	linkerdNoRoute = "inbound_http_route_not_found_total"
@@ -33,9 +34,9 @@ const (
 	linkerdAnswered = "response_total"
 	linkerdSent     = "outbound_http_route_backend_requests_total"
 
-	// linkerdControlPlane is the namespace that is part of every identity.
-	linkerdControlPlane = "linkerd"
-	linkerdProxy        = "linkerd-proxy"
+	linkerdProxy     = "linkerd-proxy"
+	linkerdInit      = "linkerd-init"
+	linkerdValidator = "linkerd-network-validator" // takes its place where the CNI plug-in sets up the capture
 )
 
 func (linkerdDialect) proxied() bool { return true }
@@ -48,9 +49,7 @@ func (linkerdDialect) traits() traits {
 	}
 }
 
-func (linkerdDialect) identity(w scenarios.Workload) string {
-	return fmt.Sprintf("%s.%s.serviceaccount.identity.%s.%s", w.ServiceAccount, w.Namespace, linkerdControlPlane, scenarios.TrustDomain)
-}
+func (linkerdDialect) identity(w scenarios.Workload) string { return w.LinkerdID() }
 
 // serverName is the workload's identity: the proxy terminates TLS for no other name, and passes the rest through.
 func (d linkerdDialect) serverName(w scenarios.Workload) string { return d.identity(w) }
@@ -143,6 +142,6 @@ func (linkerdDialect) access(json.RawMessage) (accessLine, error) {
 
 // sidecars wants one linkerd-proxy, as a native sidecar or as a container, and the init container that sets up the
 // capture: linkerd-init, or linkerd-network-validator where the CNI plug-in does it.
-func (linkerdDialect) sidecars(p *evidence.Pod) string {
-	return wantSidecar(p, linkerdProxy, "linkerd-init", "linkerd-network-validator")
+func (linkerdDialect) sidecars(p *evidence.Pod) (reason, wrong string) {
+	return wantSidecar(p, linkerdProxy, linkerdInit, linkerdValidator)
 }

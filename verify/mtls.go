@@ -72,6 +72,7 @@ func (x *trial) mtls(e edge) Check {
 		all.add(&w.tally)
 		c.Witnesses = append(c.Witnesses, w.tally.witness(w.name, w.ok))
 	}
+	all.lead(reasonNotMeshed)
 	c.Verdict, c.Reason, c.Message, c.Used = all.judge(fmt.Sprintf("every request from %s to %s was under mutual TLS", e.from.Name, e.to.Name))
 	if c.Verdict == Pass && !x.d.proxied() {
 		// Never by the workloads' word alone.
@@ -286,13 +287,28 @@ func (x *trial) sidecarSet(t *tally, e edge) {
 			t.add(&r.tally)
 			x.pods(t, r, w)
 		}
-		for _, p := range x.allPods {
-			if p.At.Service != w.Name {
-				continue
-			}
-			if wrong := x.d.sidecars(p); wrong != "" {
-				t.fail("WrongSidecarSet", refsOf(p), "pod %s %s", podName(p.At), wrong)
+		x.sidecarsOf(t, w)
+	}
+}
+
+// sidecarsOf wants the pods of a workload to have the sidecars that they should have in every inventory. Where the
+// mesh's injector says why it gave a pod none, so does the finding.
+func (x *trial) sidecarsOf(t *tally, w scenarios.Workload) {
+	for _, p := range x.allPods {
+		if p.At.Service != w.Name {
+			continue
+		}
+		reason, wrong := x.d.sidecars(p)
+		if reason == "" {
+			continue
+		}
+		used := refsOf(p)
+		for _, e := range x.events[evidence.EventInjectionSkipped] {
+			if e.At.UID == p.At.UID {
+				used = append(used, e.Ref())
+				wrong += fmt.Sprintf(" (the injector skipped it: %s)", e.Message)
 			}
 		}
+		t.fail(reason, used, "pod %s %s", podName(p.At), wrong)
 	}
 }

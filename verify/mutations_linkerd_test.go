@@ -136,6 +136,13 @@ func TestWhatSpoilsOrDisprovesARecordOfLinkerd(t *testing.T) {
 		{"a limit on the rate that took a refusal's place", func(t *testing.T, rec *evidence.Record) {
 			grow("cart", fresh, with(l5dNoRoute(l5dIngress), "route_not_found", "local_ratelimit"), 1)(t, rec)
 		}, "policy/cart", Invalid, "RateLimited"},
+		{"an allowed request that a limit on the rate turned away after it was let in", func(t *testing.T, rec *evidence.Record) {
+			p := ask(t, rec, fresh, allowedTo("shop", "cart"))
+			rec.Requests = slices.DeleteFunc(rec.Requests, func(r *evidence.Request) bool { return r.ID == p.ID })
+			renumber(rec)
+			p.Status = 429
+			grow("cart", fresh, with(l5dNoRoute(l5dShop), "route_not_found", "local_ratelimit"), 1)(t, rec)
+		}, "policy/cart", Invalid, "Unanswered"},
 		{"a connection opened in the established round", grow("cart", established, l5dOpened(l5dShop), 1), "policy/cart", Invalid, "NotEstablished"},
 		{"an outsider that asked twice on one connection", grow("cart", fresh, l5dOpened(""), -1), "policy/cart", Invalid, "NotFresh"},
 		{"no count of connections", func(_ *testing.T, rec *evidence.Record) {

@@ -117,10 +117,15 @@ type mutation struct {
 // spoil applies each mutation to a good record of a mesh.
 func spoil(t *testing.T, mesh scenarios.MeshName, mutations []mutation) {
 	t.Helper()
+	spoilScenario(t, func() *scenarios.Scenario { return testScenario(mesh) }, mutations)
+}
+
+func spoilScenario(t *testing.T, scenario func() *scenarios.Scenario, mutations []mutation) {
+	t.Helper()
 	for _, c := range mutations {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			rec := goodRecord(t, testScenario(mesh))
+			rec := goodRecord(t, scenario())
 			c.change(t, rec)
 			res := Evaluate(rec)
 			found := false
@@ -402,7 +407,7 @@ func TestWhatSpoilsOrDisprovesARecordOfIstio(t *testing.T) {
 		{"a kill that killed nobody", func(_ *testing.T, rec *evidence.Record) {
 			for _, f := range rec.Faults {
 				if f.Probe != nil && f.Name == "cart-dies" {
-					f.Probe.UID, f.Probe.OK = "uid-3", true
+					f.Probe.UID, f.Probe.OK = "uid-1/istio-3", true
 				}
 			}
 		}, "fault/cart-dies", Invalid, "NoEffect"},

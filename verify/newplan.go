@@ -53,7 +53,7 @@ func NewPlan(s *scenarios.Scenario, stage string) Plan {
 	if !wantsMTLS(s) && s.Spec.Expect.Policy == nil {
 		return Plan{rounds}
 	}
-	fresh := Round{Name: stage + "/" + connFresh, Handshakes: true}
+	fresh := Round{Name: stage + "/" + connFresh, Handshakes: true, Cover: true}
 	established := Round{Name: stage + "/" + connEstablished}
 	for _, to := range s.Workloads() {
 		if to.Service == nil {

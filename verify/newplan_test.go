@@ -230,7 +230,7 @@ func TestIdentityIsThatOfTheMesh(t *testing.T) {
 		{scenarios.MeshNone, cart, ""},
 		{"unknown", cart, ""},
 	} {
-		if got := Identity(c.mesh, c.w); got != c.want {
+		if got := Identity(scenarios.MeshEntry{Name: c.mesh}, c.w); got != c.want {
 			t.Errorf("%s %s: %q, want %q", c.mesh, c.w.Name, got, c.want)
 		}
 	}

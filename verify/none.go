@@ -45,9 +45,9 @@ func (noneDialect) access(json.RawMessage) (accessLine, error) {
 	return accessLine{}, errors.New("there are no proxies here to write an access log")
 }
 
-func (noneDialect) sidecars(p *evidence.Pod) string {
+func (noneDialect) sidecars(p *evidence.Pod) (reason, wrong string) {
 	if f := foreignSidecars(p); len(f) > 0 {
-		return fmt.Sprintf("has %s beside the workload, and there should be no mesh", strings.Join(f, ", "))
+		return reasonSidecars, fmt.Sprintf("has %s beside the workload, and there should be no mesh", strings.Join(f, ", "))
 	}
-	return ""
+	return "", ""
 }

@@ -125,7 +125,7 @@ func TestSidecarSetsOfIstio(t *testing.T) {
 		{"both meshes", []string{"workload", "istio-proxy", "linkerd-proxy"}, []string{"istio-init"}, "linkerd-proxy"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := istioDialect{}.sidecars(&evidence.Pod{Containers: c.containers, InitContainers: c.init})
+			_, got := istioDialect{}.sidecars(&evidence.Pod{Containers: c.containers, InitContainers: c.init})
 			if c.wrong == "" && got != "" || c.wrong != "" && !strings.Contains(got, c.wrong) {
 				t.Errorf("%q, want %q", got, c.wrong)
 			}

@@ -12,6 +12,9 @@ type Round struct {
 	Warmup     []Ask // sent before the round's first scrape, to have connections; no proof of anything
 	Asks       []Ask
 	Handshakes bool // read the served chain of every pod that belongs into the mesh
+	// Cover repeats forbidden asks for pods that refused no workload of the mesh so far (Refusals), many at once: a balancer
+	// that weighs what is under way leaves a pod aside that was slow, or is new, until the others are busier.
+	Cover bool
 }
 
 // Ask is one cell of the plan: requests from one workload in one cluster to one service, each with a twin.
@@ -24,7 +27,7 @@ type Ask struct {
 	Path       string
 	Connection string // "fresh" or "established"
 	Allowed    bool   // what the portable policy, and mutual TLS where it is expected, say
-	Times      int    // how often it is asked
+	Times      int    // how often it is asked at least
 	// Twin is a request that the policy allows, to the same service, sent at the same moment. Nil where Allowed:
 	// such an ask proves itself.
 	Twin *Ask

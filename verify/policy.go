@@ -322,9 +322,20 @@ func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
 			}
 		}
 	}
+	// What a pod makes of plaintext says nothing about what it makes of workloads of the mesh.
+	meshed := 0
+	for k, list := range p.seen {
+		if k.secured {
+			meshed += len(list)
+		}
+	}
 	for _, pod := range p.pods {
-		if len(seen) > 0 && x.refusalsOf(pod) == 0 && !x.refusedFresh(t, r, to, pod.UID) {
-			t.invalid("NotCovered", scrapes, "pod %s refused none of %d forbidden requests to %s in proof window %s, so nothing is known of it", podName(pod.PodRef), len(seen), to.Name, r.Name)
+		if len(seen) > 0 && x.refusalsOf(pod, meshed > 0) == 0 && !x.refusedFresh(t, r, to, pod.UID, meshed > 0) {
+			n, of := len(seen), ""
+			if meshed > 0 {
+				n, of = meshed, " of workloads of the mesh"
+			}
+			t.invalid("NotCovered", scrapes, "pod %s refused none of %d forbidden requests%s to %s in proof window %s, so nothing is known of it", podName(pod.PodRef), n, of, to.Name, r.Name)
 		}
 	}
 	if p.judged && p.denied != int64(len(seen)) {
@@ -335,8 +346,11 @@ func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
 	}
 }
 
-// refusalsOf is how many requests a pod's proxy counted as refused by its policy.
-func (x *trial) refusalsOf(pod podCounts) int64 {
+// refusalsOf is how many requests a pod's proxy counted as refused by its policy, of anybody or of workloads of the mesh.
+func (x *trial) refusalsOf(pod podCounts, meshed bool) int64 {
+	if meshed {
+		return refusedMeshed(x.d, pod.counts, x.counted)
+	}
 	n := pod.denied
 	for _, c := range pod.requests {
 		if !c.allowed && slices.Contains(x.d.traits().refusals, c.code) {
@@ -346,10 +360,43 @@ func (x *trial) refusalsOf(pod podCounts) int64 {
 	return n
 }
 
+// refusedMeshed is how many requests of workloads of the mesh the policy refused. A proxy that does not count requests
+// by client has only refused those that came under TLS: it closes the others unread.
+func refusedMeshed(d dialect, c counts, counted bool) int64 {
+	if !counted {
+		return c.denied
+	}
+	n := int64(0)
+	for _, r := range c.requests {
+		if !r.allowed && r.secured && slices.Contains(d.traits().refusals, r.code) {
+			n += r.n
+		}
+	}
+	return n
+}
+
+// Refusals is how many requests of workloads of the mesh a pod's proxy has refused by its policy, by its metric page. It
+// says whom else to ask, and proves nothing.
+func Refusals(mesh scenarios.MeshName, body string) (int64, error) {
+	d, err := dialectOf(scenarios.MeshEntry{Name: mesh})
+	if err != nil {
+		return 0, err
+	}
+	p, err := parsePage(body, d.families())
+	if err != nil {
+		return 0, err
+	}
+	var all []sample
+	for _, s := range p.series {
+		all = append(all, s)
+	}
+	return refusedMeshed(d, d.counts(all), d.countsRequests(body)), nil
+}
+
 // refusedFresh reports whether a pod that met no forbidden request in the established round of a stage refused some in
 // the fresh round before it, where the two differ in nothing: a mesh whose proxies keep one connection between them asks
 // on the same connection in both. Its balancer may leave a pod aside for seconds that was slow once.
-func (x *trial) refusedFresh(t *tally, r *round, to scenarios.Workload, uid string) bool {
+func (x *trial) refusedFresh(t *tally, r *round, to scenarios.Workload, uid string, meshed bool) bool {
 	if !x.d.traits().keeps || r.connection != connEstablished {
 		return false
 	}
@@ -359,7 +406,7 @@ func (x *trial) refusedFresh(t *tally, r *round, to scenarios.Workload, uid stri
 		}
 		p := x.pool(other, to)
 		for _, pod := range p.pods {
-			if pod.UID == uid && x.refusalsOf(pod) > 0 {
+			if pod.UID == uid && x.refusalsOf(pod, meshed) > 0 {
 				t.add(&p.tally)
 				return true
 			}

@@ -36,10 +36,16 @@ type recordedPod struct{ service, uid, before, after, access string }
 // embedded driver's own scrapes.
 func recorded(t testing.TB, mesh scenarios.MeshName, window string, pods []recordedPod, probes ...*evidence.Probe) *trial {
 	t.Helper()
+	rec, s, id := recordOfRecordings(t, mesh, window, pods, probes...)
+	return index(rec, s, []evidence.Trial{id})[id]
+}
+
+func recordOfRecordings(t testing.TB, mesh scenarios.MeshName, window string, pods []recordedPod, probes ...*evidence.Probe) (*evidence.Record, *scenarios.Scenario, evidence.Trial) {
+	t.Helper()
 	service := func(name, ns string, replicas int) scenarios.Service {
 		return scenarios.Service{Name: name, Namespace: ns, Clusters: []string{"kind"}, Replicas: replicas}
 	}
-	ns := map[scenarios.MeshName]string{scenarios.MeshIstio: "app", scenarios.MeshLinkerd: "lapp"}[mesh]
+	ns := map[scenarios.MeshName]string{scenarios.MeshIstio: "app", scenarios.MeshLinkerd: "lapp", scenarios.MeshLayered: "lapp"}[mesh]
 	s := &scenarios.Scenario{Spec: scenarios.Spec{
 		Meshes: []scenarios.MeshEntry{{Name: mesh}}, Blocks: 1,
 		Topology: scenarios.Topology{
@@ -75,7 +81,7 @@ func recorded(t testing.TB, mesh scenarios.MeshName, window string, pods []recor
 			}
 		}
 	}
-	return index(rec, s, []evidence.Trial{id})[id]
+	return rec, s, id
 }
 
 // poolOf counts what the proxies of a service counted in the first proof window.

@@ -48,20 +48,23 @@ const (
 	KindMTLS     = "mtls"
 	KindPolicy   = "policy"
 	KindIdentity = "identity" // users' tokens at the edge
-	KindLatency  = "latency"
-	KindErrors   = "errors"
-	KindRecovery = "recovery"
-	KindFault    = "fault"
-	KindLoad     = "load"
-	KindRun      = "run" // the trial went all its way, and its record is whole
+	// KindBalancing is, of mesh layered, whether Linkerd balances what the gateway sends.
+	KindBalancing = "balancing"
+	KindLatency   = "latency"
+	KindErrors    = "errors"
+	KindRecovery  = "recovery"
+	KindFault     = "fault"
+	KindLoad      = "load"
+	KindRun       = "run" // the trial went all its way, and its record is whole
 )
 
-// Check is one thing that had to be proved about one trial, in the form of a Kubernetes condition.
+// Check is one thing that had to be proved about one trial, or about one mesh over all its blocks, in the form of a
+// Kubernetes condition.
 type Check struct {
 	ID        string         `json:"id"` // kind/subject, the same for every trial: "mtls/shop->cart"
 	Kind      string         `json:"kind"`
 	Subject   string         `json:"subject"`
-	Trial     evidence.Trial `json:"trial"`
+	Trial     evidence.Trial `json:"trial"` // block 0: over all blocks
 	Verdict   Verdict        `json:"verdict"`
 	Reason    string         `json:"reason"`  // CamelCase
 	Message   string         `json:"message"` // what was expected, what was seen

@@ -41,6 +41,17 @@ func (t *tally) add(o *tally) {
 	t.lack = append(t.lack, o.lack...)
 }
 
+// lead puts the disproofs of a reason before the others, of which it is the cause.
+func (t *tally) lead(reason string) {
+	rest := func(f finding) int {
+		if f.reason == reason {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(t.disproof, func(a, b finding) int { return rest(a) - rest(b) })
+}
+
 // judge is the verdict of the tally with its reason, and the evidence that it rests on. ok is the message where the
 // claim is proved.
 func (t *tally) judge(ok string) (v Verdict, reason, message string, used []evidence.Ref) {

@@ -83,7 +83,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 	all := map[evidence.Trial]*trial{}
 	for _, id := range ids {
 		x := &trial{
-			id: id, s: s, d: noneDialect{},
+			id: id, s: s, d: noneDialect{}, entry: scenarios.MeshEntry{Name: scenarios.MeshName(id.Mesh)},
 			gaps:     map[evidence.Stream][]evidence.Gap{},
 			requests: map[string][]*evidence.Request{}, received: map[edgeWindow][]evidenceRequest{},
 			probes: map[string][]*evidence.Probe{}, asks: map[cellWindow][]*evidence.Probe{}, asked: map[string][]*evidence.Probe{},
@@ -99,7 +99,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 				x.entry = m
 			}
 		}
-		if d, err := dialectOf(scenarios.MeshName(id.Mesh)); err == nil {
+		if d, err := dialectOf(x.entry); err == nil {
 			x.d = d
 		}
 		x.counted = x.d.countsRequests("")
@@ -176,7 +176,7 @@ func (x *trial) addProbe(i *evidence.Probe) {
 }
 
 func (x *trial) addAccess(i *evidence.Access) {
-	if !x.d.traits().logs {
+	if tr := x.d.traits(); !tr.logs && (!tr.guardsEdge || i.At.Service != scenarios.IngressName) {
 		return
 	}
 	l := line{Access: i}
@@ -195,10 +195,14 @@ func (x *trial) addAccess(i *evidence.Access) {
 	}
 }
 
+// addScrape takes every page into account for restarts. What counts is the page of the mesh's sidecar.
 func (x *trial) addScrape(i *evidence.Scrape) {
+	x.allScrapes = append(x.allScrapes, i)
+	if i.Proxy != "" {
+		return
+	}
 	k := podWindow{i.Window, i.Edge, i.At.UID}
 	x.scrapes[k] = append(x.scrapes[k], i)
-	x.allScrapes = append(x.allScrapes, i)
 	x.counted = x.counted || x.d.countsRequests(i.Body)
 }
 

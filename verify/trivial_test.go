@@ -25,7 +25,7 @@ func TestABudgetForAPhaseThatSendsNothingWasNeverTried(t *testing.T) {
 	s.Spec.Traffic[0].Profile.Stages = append(s.Spec.Traffic[0].Profile.Stages,
 		scenarios.Stage{Name: "faint", Rate: 0.1, For: scenarios.Duration(time.Second)})
 	s.Spec.Expect.Latency = append(s.Spec.Expect.Latency, scenarios.ExpectLatency{Traffic: "visitors", Phase: "faint", P99: scenarios.Duration(time.Second)})
-	s.Spec.Expect.Errors = append(s.Spec.Expect.Errors, scenarios.ExpectErrors{Traffic: "visitors", Phase: "faint", Rate: 0.1})
+	s.Spec.Expect.Errors = append(s.Spec.Expect.Errors, scenarios.ExpectErrors{Traffic: "visitors", Phase: "faint", Rate: new(0.1)})
 	res := Evaluate(goodRecord(t, s))
 	expectCheck(t, res, "latency/visitors/faint", Invalid, "NothingSent")
 	expectCheck(t, res, "errors/visitors/faint", Invalid, "NothingSent")

@@ -172,7 +172,7 @@ func (x *trial) loadPages(t *tally, w scenarios.Workload) map[string][2]*evidenc
 		}
 	}
 	for _, s := range x.allScrapes { // in the order of time
-		if pages := out[s.At.UID]; s.At.Service == w.Name && s.Window == "" && s.Error == "" && (pages[1] == nil || pages[1].Edge == "") {
+		if pages := out[s.At.UID]; s.At.Service == w.Name && s.Proxy == "" && s.Window == "" && s.Error == "" && (pages[1] == nil || pages[1].Edge == "") {
 			pages[1] = s
 			out[s.At.UID] = pages
 		}

@@ -36,7 +36,7 @@ func (x *trial) run(rec *evidence.Record) Check {
 		t.invalid("RecordNotWhole", nil, "the record is not whole: %s", p)
 	}
 	x.whole(t, evidence.Streams...)
-	if _, err := dialectOf(scenarios.MeshName(x.id.Mesh)); err != nil {
+	if _, err := dialectOf(x.entry); err != nil {
 		t.invalid("UnknownMesh", nil, "%v", err)
 	}
 	// A UID never comes back: pods of another trial in this one's inventory mean that its evidence was made there.
@@ -60,7 +60,8 @@ func (x *trial) run(rec *evidence.Record) Check {
 
 // restarts looks for proxies whose process was restarted without their pod: nobody here does that.
 func (x *trial) restarts(t *tally) {
-	first := map[string]*evidence.Scrape{}
+	type process struct{ uid, proxy string }
+	first := map[process]*evidence.Scrape{}
 	for _, s := range x.allScrapes {
 		if s.Error != "" {
 			continue
@@ -70,14 +71,15 @@ func (x *trial) restarts(t *tally) {
 			t.invalid("BadScrape", refsOf(s), "a metric page of pod %s: %v", podName(s.At), err)
 			continue
 		}
-		was := first[s.At.UID]
+		k := process{s.At.UID, s.Proxy}
+		was := first[k]
 		if was == nil {
-			first[s.At.UID] = s
+			first[k] = s
 			continue
 		}
 		if q, _ := x.page(was); q.start != p.start {
 			t.invalid("Restarted", refsOf(was, s), "the proxy of pod %s was restarted, and the run did not do it", podName(s.At))
-			first[s.At.UID] = s
+			first[k] = s
 		}
 	}
 }

@@ -24,9 +24,10 @@ import (
 // latency is the one-way latency between the clusters of the test: well above what a busy machine adds by itself.
 const latency = 20 * time.Millisecond
 
-// Run holds a Provider to the promises of package clusters, with the objects of one mesh. A Provider that makes real
+// Run holds a Provider to the promises of package clusters, with the objects of one mesh entry. A Provider that makes real
 // clusters takes minutes.
-func Run(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
+func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) {
+	mesh := entry.Name
 	t.Run("what a cancelled Create began is gone", func(t *testing.T) { cancelledCreate(t, p, mesh) })
 	t.Run("what it cannot make is refused", func(t *testing.T) { refusedSpecs(t, p, mesh) })
 	for _, tt := range []struct {
@@ -50,7 +51,7 @@ func Run(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-			e := newEnv(t, p, mesh)
+			e := newEnv(t, p, entry)
 			defer e.close()
 			tt.test(t, e)
 		})
@@ -66,6 +67,7 @@ type env struct {
 	sink     *sink
 	scenario *scenarios.Scenario
 	mesh     meshes.Mesh
+	entry    scenarios.MeshEntry
 	ids      int
 }
 
@@ -88,16 +90,16 @@ func spec(mesh scenarios.MeshName, s *sink) clusters.Spec {
 	}
 }
 
-func newEnv(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) *env {
+func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) *env {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
-	e := &env{t: t, ctx: ctx, provider: p, sink: &sink{}, scenario: scenario()}
+	e := &env{t: t, ctx: ctx, provider: p, sink: &sink{}, scenario: scenario(), entry: entry}
 	var err error
-	if e.mesh, err = meshes.ByName(mesh); err != nil {
+	if e.mesh, err = meshes.ByName(entry.Name); err != nil {
 		t.Fatal(err)
 	}
-	if e.fleet, err = p.Create(ctx, spec(mesh, e.sink)); err != nil {
+	if e.fleet, err = p.Create(ctx, spec(entry.Name, e.sink)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range e.fleet.Clusters() {
@@ -124,7 +126,7 @@ func (e *env) close() {
 
 func (e *env) objects(cluster string) []clusters.Object {
 	e.t.Helper()
-	objs, err := meshes.Render(e.mesh, scenarios.MeshEntry{Name: e.mesh.Name()}, e.scenario, cluster)
+	objs, err := meshes.Render(e.mesh, e.entry, e.scenario, cluster)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -132,6 +134,11 @@ func (e *env) objects(cluster string) []clusters.Object {
 		e.t.Fatal(err)
 	}
 	return objs
+}
+
+// behindLinkerd reports whether services have Linkerd's proxies.
+func (e *env) behindLinkerd() bool {
+	return e.entry.Name == scenarios.MeshLinkerd || e.entry.Name == scenarios.MeshLayered
 }
 
 func (e *env) pods(cluster, service string) []clusters.Pod {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
-	"github.com/meshproof/meshproof/scenarios"
 )
 
 func readyPods(t *testing.T, e *env) {
@@ -206,11 +205,11 @@ func handshakeAndScrape(t *testing.T, e *env) {
 
 	w, _ := e.scenario.Workload("shop")
 	serverName := "outbound_.80_._.shop.app.svc.cluster.local"
-	if e.mesh.Name() == scenarios.MeshLinkerd {
+	if e.behindLinkerd() {
 		serverName = w.LinkerdID() // for any other the proxy terminates no TLS
 	}
 	res := east.Handshake(e.ctx, shop, serverName)
-	body, scrapeErr := east.Scrape(e.ctx, shop)
+	pages, scrapeErr := east.Scrape(e.ctx, shop)
 	if !shop.Meshed() {
 		if res.Error != "not TLS" || res.Chain != nil {
 			t.Errorf("a pod without a proxy answered the handshake: %+v", res)
@@ -220,8 +219,8 @@ func handshakeAndScrape(t *testing.T, e *env) {
 		}
 		return
 	}
-	if scrapeErr != nil || !strings.Contains(body, "# TYPE ") {
-		t.Errorf("Scrape = %q, %v", body, scrapeErr)
+	if scrapeErr != nil || len(pages) != 1 || pages[0].Proxy() != "" || pages[0].Err != nil || !strings.Contains(pages[0].Body, "# TYPE ") {
+		t.Errorf("Scrape = %+v, %v", pages, scrapeErr)
 	}
 	if res.Error != "" || len(res.Chain) == 0 || !strings.HasPrefix(res.Version, "TLS 1.") || res.Cipher == "" || res.Resumed {
 		t.Fatalf("handshake: %+v", res)
@@ -239,7 +238,7 @@ func handshakeAndScrape(t *testing.T, e *env) {
 		got = append(got, u.String())
 	}
 	want := w.SPIFFEID()
-	if e.mesh.Name() == scenarios.MeshLinkerd {
+	if e.behindLinkerd() {
 		want = w.LinkerdID()
 	}
 	if got = append(got, leaf.DNSNames...); len(got) != 1 || got[0] != want {

@@ -280,6 +280,21 @@ func ingress(t *testing.T, e *env) {
 	if strings.Contains(shop.XFCC, "forged") || strings.Contains(shop.L5dClientID, "forged") {
 		t.Errorf("what the client said of its identity reached the service: %q %q", shop.XFCC, shop.L5dClientID)
 	}
+	// Every proxy that the request passed at the ingress has a page of its own.
+	pod := e.pod("east", "ingress")
+	pages, err := e.fleet.Cluster("east").Scrape(e.ctx, pod)
+	if want := len(pod.Containers) + len(pod.InitContainers) - 1; pod.Meshed() && (err != nil || len(pages) == 0 || len(pages) > want) {
+		t.Errorf("%d pages of %v and %v: %v", len(pages), pod.Containers, pod.InitContainers, err)
+	}
+	named := map[string]bool{}
+	for _, p := range pages {
+		known := slices.Contains(pod.Containers, p.Container) || slices.Contains(pod.InitContainers, p.Container)
+		if !known || named[p.Proxy()] || p.Err != nil || !strings.Contains(p.Body, "# TYPE ") {
+			t.Errorf("page %+v of a pod with %v and %v", p, pod.Containers, pod.InitContainers)
+		}
+		named[p.Proxy()] = true
+	}
+
 	if status, body := get("nobody.app.svc.cluster.local", "in-2"); status != http.StatusBadGateway && status != http.StatusNotFound || body == "" && e.mesh.Name() == scenarios.MeshNone {
 		t.Errorf("an unknown host: status %d, body %q", status, body)
 	}

@@ -60,7 +60,7 @@ func checkObject(mesh string, factory *proxy.Factory, obj clusters.Object) error
 	case *corev1.Service:
 		return errors.Join(interpreted(obj, serviceFields), checkService(o))
 	case *appsv1.Deployment:
-		return errors.Join(interpreted(obj, deploymentFields), checkDeployment(o))
+		return errors.Join(interpreted(obj, deploymentFields), checkDeployment(factory, o))
 	default:
 		if factory == nil {
 			return fmt.Errorf("%w: nothing interprets this kind under mesh %s", clusters.ErrNotModelled, mesh)
@@ -132,8 +132,8 @@ func checkService(s *corev1.Service) error {
 	return nil
 }
 
-func checkDeployment(d *appsv1.Deployment) error {
-	if _, err := configOf(d); err != nil {
+func checkDeployment(factory *proxy.Factory, d *appsv1.Deployment) error {
+	if _, err := configOf(d, factory); err != nil {
 		return err
 	}
 	if n := replicas(d); n < 0 || n > maxReplicas {
@@ -148,17 +148,32 @@ func checkDeployment(d *appsv1.Deployment) error {
 	return nil
 }
 
-// configOf reads what a Deployment's pods do.
-func configOf(d *appsv1.Deployment) (workload.Config, error) {
+// configOf reads what a Deployment's pods do: they have one container of the workload and, where the mesh's model runs
+// one, a gateway beside it.
+func configOf(d *appsv1.Deployment, factory *proxy.Factory) (workload.Config, error) {
+	var own *corev1.Container
+	gateways := 0
 	cs := d.Spec.Template.Spec.Containers
-	if len(cs) != 1 {
-		return workload.Config{}, fmt.Errorf("%w: a pod of %d containers; one, the workload, is", clusters.ErrNotModelled, len(cs))
+	for i := range cs {
+		switch {
+		case isGateway(factory, cs[i]):
+			gateways++
+		case cs[i].Image != workload.Image:
+			return workload.Config{}, fmt.Errorf("%w: container %q with image %q; %s is", clusters.ErrNotModelled, cs[i].Name, cs[i].Image, workload.Image)
+		case own != nil:
+			return workload.Config{}, fmt.Errorf("%w: container %q beside the workload's, %q", clusters.ErrNotModelled, cs[i].Name, own.Name)
+		default:
+			own = &cs[i]
+		}
 	}
-	if cs[0].Image != workload.Image {
-		return workload.Config{}, fmt.Errorf("%w: image %q; %s is", clusters.ErrNotModelled, cs[0].Image, workload.Image)
+	switch {
+	case own == nil:
+		return workload.Config{}, fmt.Errorf("%w: a pod without a container of image %s", clusters.ErrNotModelled, workload.Image)
+	case gateways > 1:
+		return workload.Config{}, fmt.Errorf("%w: %d gateways in one pod; one is", clusters.ErrNotModelled, gateways)
 	}
 	text := ""
-	for _, e := range cs[0].Env {
+	for _, e := range own.Env {
 		if e.Name == workload.Env {
 			text = e.Value
 		}
@@ -168,6 +183,10 @@ func configOf(d *appsv1.Deployment) (workload.Config, error) {
 		err = fmt.Errorf("environment variable %s is of namespace %q", workload.Env, cfg.Namespace)
 	}
 	return cfg, err
+}
+
+func isGateway(factory *proxy.Factory, c corev1.Container) bool {
+	return factory != nil && factory.Gateway != nil && factory.Gateway(c)
 }
 
 func replicas(d *appsv1.Deployment) int {

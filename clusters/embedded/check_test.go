@@ -41,7 +41,7 @@ func TestCheckNamesEveryFieldThatTheModelDoesNotInterpret(t *testing.T) {
 		}), want: "spec.template.spec.containers[].command[], spec.template.spec.hostNetwork"},
 		{name: "a second container", obj: deployment(func(d *appsv1.Deployment) {
 			d.Spec.Template.Spec.Containers = append(d.Spec.Template.Spec.Containers, corev1.Container{Name: "x"})
-		}), want: "a pod of 2 containers"},
+		}), want: `container "x" with image ""`},
 		{name: "another image", obj: deployment(func(d *appsv1.Deployment) {
 			d.Spec.Template.Spec.Containers[0].Image = "nginx"
 		}), want: `image "nginx"`},

@@ -278,32 +278,43 @@ func (c *cluster) Send(ctx context.Context, from clusters.Pod, req clusters.Requ
 const maxScrape = 64 << 20
 
 // Scrape implements clusters.Cluster.
-func (c *cluster) Scrape(ctx context.Context, pod clusters.Pod) (string, error) {
+func (c *cluster) Scrape(ctx context.Context, pod clusters.Pod) ([]clusters.Page, error) {
 	p, err := c.running(pod)
+	if err != nil {
+		return nil, err
+	}
+	if p.proxy == nil {
+		return nil, clusters.ErrNoProxy
+	}
+	var pages []clusters.Page
+	for _, from := range p.proxy.Pages() {
+		page := clusters.Page{Container: from.Container}
+		if page.Body, err = c.scrape(ctx, from.Addr); err != nil {
+			page.Err = fmt.Errorf("scraping %s of pod %s in cluster %s: %w", from.Container, pod.Pod, c.name, err)
+		}
+		pages = append(pages, page)
+	}
+	return pages, nil
+}
+
+func (c *cluster) scrape(ctx context.Context, addr string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", http.NoBody)
 	if err != nil {
 		return "", err
 	}
-	if p.proxy == nil {
-		return "", clusters.ErrNoProxy
-	}
-	failed := func(err error) error { return fmt.Errorf("scraping pod %s in cluster %s: %w", pod.Pod, c.name, err) }
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.proxy.Metrics()+"/metrics", http.NoBody)
-	if err != nil {
-		return "", failed(err)
-	}
 	resp, err := c.scraper.RoundTrip(req)
 	if err != nil {
-		return "", failed(err)
+		return "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxScrape+1))
 	switch {
 	case err != nil:
-		return "", failed(err)
+		return "", err
 	case resp.StatusCode != http.StatusOK:
-		return "", failed(fmt.Errorf("status %d", resp.StatusCode))
+		return "", fmt.Errorf("status %d", resp.StatusCode)
 	case len(body) > maxScrape:
-		return "", failed(fmt.Errorf("the page is longer than %d bytes", maxScrape))
+		return "", fmt.Errorf("the page is longer than %d bytes", maxScrape)
 	}
 	return string(body), nil
 }

@@ -51,7 +51,7 @@ type deployment struct {
 
 // template takes a Deployment, new or changed.
 func (d *deployment) template(obj *appsv1.Deployment) error {
-	cfg, err := configOf(obj)
+	cfg, err := configOf(obj, d.cluster.f.factory)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,9 @@ func (d *deployment) spawn() {
 	p := &pod{
 		of: d, ordinal: d.created, hash: d.hash, cfg: d.cfg,
 		labels: maps.Clone(tmpl.Labels), annotations: maps.Clone(tmpl.Annotations), account: d.account().Name,
-		containers: []string{tmpl.Spec.Containers[0].Name},
+	}
+	for _, ctr := range tmpl.Spec.Containers {
+		p.containers = append(p.containers, ctr.Name)
 	}
 	if p.labels == nil {
 		p.labels = map[string]string{}
@@ -150,32 +152,25 @@ func (d *deployment) spawn() {
 	f.tasks.Go(func() { f.run(p) })
 }
 
-// inject does what the mesh's injector does with a new pod. It returns why a pod was skipped that asked for a sidecar.
+// inject does what the mesh's injector does with a new pod, and finds the gateway in its template. It returns why a pod
+// was skipped that asked for a sidecar.
 func (p *pod) inject(spec *corev1.PodSpec) (skipped string) {
 	c, factory := p.of.cluster, p.of.cluster.f.factory
 	if factory == nil {
 		return ""
 	}
-	namespace, meta := c.namespaceMeta(p.of.namespace), proxy.Meta{Labels: p.labels, Annotations: p.annotations}
-	if !factory.Selects(namespace, meta) {
-		return ""
-	}
-	if factory.Skips != nil {
-		if why := factory.Skips(*spec); why != "" {
-			return why
+	for i := range spec.Containers {
+		if isGateway(factory, spec.Containers[i]) {
+			p.gateway = spec.Containers[i].DeepCopy()
 		}
 	}
-	if factory.Annotates != nil {
-		p.annotations = maps.Clone(p.annotations)
-		if p.annotations == nil {
-			p.annotations = map[string]string{}
-		}
-		maps.Copy(p.annotations, factory.Annotates(namespace, meta))
+	in := factory.Inject(c.namespaceMeta(p.of.namespace), proxy.Meta{Labels: p.labels, Annotations: p.annotations}, *spec)
+	if p.annotations == nil {
+		p.annotations = map[string]string{}
 	}
-	p.meshed = true
-	p.containers = append(p.containers, factory.Containers...)
-	p.initContainers = slices.Clone(factory.InitContainers)
-	return ""
+	maps.Copy(p.annotations, in.Annotations)
+	p.mesh, p.initContainers = in.Mesh, in.InitContainers
+	return in.Skipped
 }
 
 // status says what a Deployment lacks; "" where it is whole. The fleet's lock must be held.

@@ -207,8 +207,7 @@ func TestAStartThatFailsIsReportedAndTriedAgain(t *testing.T) {
 	var mu sync.Mutex
 	fails := true
 	factory := proxy.Factory{
-		Containers: []string{"side"},
-		Selects:    func(_, _ proxy.Meta) bool { return true },
+		Inject: injectAll,
 		Start: func(proxy.Pod, proxy.World, *proxy.Snapshot) (proxy.Proxy, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -226,7 +225,7 @@ func TestAStartThatFailsIsReportedAndTriedAgain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := east.WaitReady(ctx)
-	for _, want := range []string{"Deployment app/cart in cluster east: 0 of 1", "starting the sidecar of pod cart-", "no room", "ulimit -n"} {
+	for _, want := range []string{"Deployment app/cart in cluster east: 0 of 1", "starting the proxy of pod cart-", "no room", "ulimit -n"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not say %q: %v", want, err)
 		}
@@ -239,9 +238,14 @@ func TestAStartThatFailsIsReportedAndTriedAgain(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	pods := waitReady(t, east)
-	if len(pods) != 1 || !slices.Equal(pods[0].Containers, []string{"workload", "side"}) || !pods[0].Meshed() {
+	if len(pods) != 1 || !slices.Equal(pods[0].InitContainers, []string{"side"}) || !pods[0].Meshed() {
 		t.Errorf("pods %+v", pods)
 	}
+}
+
+// injectAll gives every pod a sidecar.
+func injectAll(_, _ proxy.Meta, _ corev1.PodSpec) proxy.Injection {
+	return proxy.Injection{Mesh: "test", InitContainers: []string{"side"}}
 }
 
 // idleProxy is a sidecar that nothing is sent through.
@@ -249,7 +253,7 @@ type idleProxy struct{}
 
 func (idleProxy) Inbound() string        { return "127.0.0.1:1" }
 func (idleProxy) Outbound() string       { return "127.0.0.1:1" }
-func (idleProxy) Metrics() string        { return "127.0.0.1:1" }
+func (idleProxy) Pages() []proxy.Page    { return nil }
 func (idleProxy) Update(*proxy.Snapshot) {}
 func (idleProxy) Kill()                  {}
 
@@ -257,8 +261,12 @@ func TestAProxyHasEveryConfigurationWhenApplyReturns(t *testing.T) {
 	var mu sync.Mutex
 	has := map[string]*proxy.Snapshot{}
 	factory := proxy.Factory{
-		Containers: []string{"side"},
-		Selects:    func(ns, _ proxy.Meta) bool { return ns.Labels["mesh"] == "on" },
+		Inject: func(ns, pod proxy.Meta, spec corev1.PodSpec) (in proxy.Injection) {
+			if ns.Labels["mesh"] == "on" {
+				in = injectAll(ns, pod, spec)
+			}
+			return in
+		},
 		Start: func(p proxy.Pod, _ proxy.World, first *proxy.Snapshot) (proxy.Proxy, error) {
 			return &recordingProxy{mu: &mu, uid: p.UID, has: has}, nil
 		},
@@ -345,7 +353,7 @@ func TestEvidenceThatCannotBeWrittenStopsTheFleet(t *testing.T) {
 func TestAPodThatIsKilledWhileItStartsNeverBecomesReady(t *testing.T) {
 	started, release := make(chan struct{}, 8), make(chan struct{})
 	factory := proxy.Factory{
-		Selects: func(_, _ proxy.Meta) bool { return true },
+		Inject: injectAll,
 		Start: func(proxy.Pod, proxy.World, *proxy.Snapshot) (proxy.Proxy, error) {
 			started <- struct{}{}
 			<-release

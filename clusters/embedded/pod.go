@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/evidence"
@@ -38,7 +40,8 @@ type pod struct {
 	annotations    map[string]string
 	account        string
 	cfg            workload.Config
-	meshed         bool
+	mesh           string            // whose sidecar it has; "" without one
+	gateway        *corev1.Container // the gateway in its template; nil without one
 	containers     []string
 	initContainers []string
 
@@ -72,18 +75,19 @@ func (p *pod) public() clusters.Pod {
 }
 
 func (p *pod) endpoint() proxy.Endpoint {
-	ep := proxy.Endpoint{PodRef: p.ref, ServiceAccount: p.account, Workload: p.of.name, Labels: p.labels, Addr: p.addr()}
-	if p.meshed {
-		ep.Mesh = p.of.cluster.f.factory.Mesh
+	return proxy.Endpoint{
+		PodRef: p.ref, ServiceAccount: p.account, Workload: p.of.name, Labels: p.labels, Mesh: p.mesh, Addr: p.addr(),
 	}
-	return ep
 }
 
-// start brings up the pod's processes: the workload, and the sidecar where it has one. On an error nothing is left.
+// proxied reports whether a proxy stands between the workload and the network.
+func (p *pod) proxied() bool { return p.mesh != "" || p.gateway != nil }
+
+// start brings up the pod's processes: the workload, and its proxies. On an error nothing is left.
 func (p *pod) start(f *fleet, first *proxy.Snapshot) error {
 	c := p.of.cluster
 	p.client = workload.NewClient(func(ctx context.Context, addr string) (net.Conn, error) {
-		if p.meshed { // the sidecar captures whatever the workload sends
+		if p.proxied() { // whatever the workload sends is captured
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", p.proxy.Outbound())
 		}
@@ -103,15 +107,16 @@ func (p *pod) start(f *fleet, first *proxy.Snapshot) error {
 	if p.app, err = newAppServer(what, handler); err != nil {
 		return err
 	}
-	if p.meshed {
+	if p.proxied() {
 		p.proxy, err = f.factory.Start(proxy.Pod{
 			PodRef: p.ref, ServiceAccount: p.account, Workload: p.of.name, Labels: p.labels, Annotations: p.annotations,
 			AppAddr: p.app.addr(), Seed: int64(draw(f.spec.Seed, "proxy", p.ref.Cluster, p.ref.Pod)),
+			Mesh: p.mesh, Gateway: p.gateway,
 		}, f, first)
 		if err != nil {
 			p.app.kill()
 			p.client.Close()
-			return fmt.Errorf("starting the sidecar of %s: %w%s", what, err, remedy(err))
+			return fmt.Errorf("starting the proxy of %s: %w%s", what, err, remedy(err))
 		}
 	}
 	if p.cfg.Role == workload.RoleOutsider {

@@ -108,8 +108,10 @@ func (p *Provider) Models() []string {
 		"A partition holds data and handshakes back until it ends; they then go on at once, where TCP would wait for its next retransmission.",
 		fmt.Sprintf("A killed pod leaves the endpoints after %s, and its replacement begins to start after %s; no kubelet, image or scheduler takes time.", t.propagate, t.restart),
 		"A changed pod template brings up all new pods before the old ones end.",
-		"The load enters by a front listener that stands for the cloud's load balancer and ends at the ingress workload: through its sidecar in Istio, past it otherwise.",
-		"The ingress workload is the harness's own gateway, the same before every mesh: it checks tokens as Envoy's jwt_authn does, and wants one. In Istio its sidecar does so before it, from the RequestAuthentication, and applies the AuthorizationPolicies with their claims.",
+		"Settings hold in every proxy as soon as they were applied, and certificates are signed in this process: no control plane takes time, and none fails.",
+		"The load enters by a front listener that stands for the cloud's load balancer and ends at the ingress workload: through its sidecar in Istio, through Istio's gateway in its pod where the meshes are layered, past any proxy otherwise.",
+		"In layers, Istio's gateway stands before and behind the ingress workload, as a sidecar does; VirtualServices hold for it without a Gateway object. Where Linkerd's proxy is in that pod, it learns the destination of a captured connection from the gateway's model, not from the kernel; a pod that has left its Service is known by its address until the gateway's pod ends.",
+		"The ingress workload is the harness's own gateway, the same before every mesh: it checks tokens as Envoy's jwt_authn does, and wants one. In Istio its sidecar does so before it, and in layers the gateway, from the RequestAuthentication, and applies the AuthorizationPolicies with their claims.",
 		"Tokens are read from the Authorization header alone, not from the query; a sidecar fetches the issuer's keys itself when it first needs them, where istiod would; and an issuer in this process signs them.",
 	}
 }

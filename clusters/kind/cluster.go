@@ -225,11 +225,11 @@ func (c *cluster) Handshake(ctx context.Context, to clusters.Pod, serverName str
 }
 
 // Scrape implements clusters.Cluster. Without a mesh no pod has a proxy.
-func (c *cluster) Scrape(ctx context.Context, p clusters.Pod) (string, error) {
+func (c *cluster) Scrape(ctx context.Context, p clusters.Pod) ([]clusters.Page, error) {
 	if _, err := c.running(p); err != nil {
-		return "", err
+		return nil, err
 	}
-	return "", clusters.ErrNoProxy
+	return nil, clusters.ErrNoProxy
 }
 
 // Ingress implements clusters.Cluster. The URL is that of a port of the node, which Docker maps to this host's loopback

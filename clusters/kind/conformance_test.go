@@ -32,5 +32,5 @@ func TestKindClustersKeepThePromisesOfClustersWithoutAMesh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conformance.Run(t, kind.New(kind.Config{NodeImage: kind.FromBundle(dir), State: t.TempDir()}), scenarios.MeshNone)
+	conformance.Run(t, kind.New(kind.Config{NodeImage: kind.FromBundle(dir), State: t.TempDir()}), scenarios.MeshEntry{Name: scenarios.MeshNone})
 }

@@ -96,6 +96,37 @@ type Network struct {
 	Except []string `json:"except,omitempty"`
 }
 
+// HTTPLocalRateLimitPolicy limits the rate of requests to a Server, in each proxy for itself.
+type HTTPLocalRateLimitPolicy struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              HTTPLocalRateLimitPolicySpec `json:"spec"`
+}
+
+// HTTPLocalRateLimitPolicySpec is the specification of an HTTPLocalRateLimitPolicy.
+type HTTPLocalRateLimitPolicySpec struct {
+	// TargetRef is a Server.
+	TargetRef TargetRef `json:"targetRef"`
+	// Total is for all clients together.
+	Total *RateLimit `json:"total,omitempty"`
+	// Identity is for each client by its identity; those without one share it.
+	Identity *RateLimit `json:"identity,omitempty"`
+	// Overrides take the place of Identity for some clients.
+	Overrides []RateLimitOverride `json:"overrides,omitempty"`
+}
+
+// RateLimit is a rate that must be more than 0, and a burst of one second's worth.
+type RateLimit struct {
+	RequestsPerSecond uint32 `json:"requestsPerSecond"`
+}
+
+// RateLimitOverride is a limit that some clients share.
+type RateLimitOverride struct {
+	RequestsPerSecond uint32 `json:"requestsPerSecond"`
+	// ClientRefs are ServiceAccounts.
+	ClientRefs []TargetRef `json:"clientRefs"`
+}
+
 // DeepCopyObject implements runtime.Object.
 func (s *Server) DeepCopyObject() runtime.Object {
 	out := *s
@@ -137,6 +168,23 @@ func (a *NetworkAuthentication) DeepCopyObject() runtime.Object {
 	out.Spec.Networks = copyOf(a.Spec.Networks)
 	for i := range out.Spec.Networks {
 		out.Spec.Networks[i].Except = copyOf(a.Spec.Networks[i].Except)
+	}
+	return &out
+}
+
+// DeepCopyObject implements runtime.Object.
+func (p *HTTPLocalRateLimitPolicy) DeepCopyObject() runtime.Object {
+	out := *p
+	out.ObjectMeta = *p.ObjectMeta.DeepCopy()
+	for _, limit := range []**RateLimit{&out.Spec.Total, &out.Spec.Identity} {
+		if *limit != nil {
+			c := **limit
+			*limit = &c
+		}
+	}
+	out.Spec.Overrides = copyOf(p.Spec.Overrides)
+	for i := range out.Spec.Overrides {
+		out.Spec.Overrides[i].ClientRefs = copyOf(p.Spec.Overrides[i].ClientRefs)
 	}
 	return &out
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/layered"
 	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/clusters/kind"
@@ -59,7 +60,7 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(badFlag)
 	root.AddCommand(
-		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newSchema(), newClean(), newBundle(), newVersion(),
+		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newSchema(), newClean(), newDoctor(), newBundle(), newVersion(),
 	)
 	return root
 }
@@ -68,7 +69,9 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 func provider(driver string) (clusters.Provider, error) {
 	switch driver {
 	case "embedded":
-		return embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()}), nil
+		return embedded.New(map[string]proxy.Factory{
+			"istio": istio.Factory(), "linkerd": linkerd.Factory(), "layered": layered.Factory(),
+		}), nil
 	case kind.Driver:
 		return newKind()
 	case "existing":

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// kindNeeds says what the kind driver, which has real proxies, would need on this host.
+// kindNeeds says what the kind driver, whose clusters are real, needs on this host.
 func kindNeeds() string {
 	host := os.Getenv("DOCKER_HOST")
 	if host == "" {

@@ -131,6 +131,29 @@ func TestWhatFollowsFromABrokenTrialIsCountedAndNotTold(t *testing.T) {
 	}
 }
 
+func TestChecksOverAllBlocksThatSayTheSameAreToldOnceAndNoneIsLeftOut(t *testing.T) {
+	check := func(mesh, id string, v verify.Verdict, message string) verify.Check {
+		return verify.Check{ID: id, Trial: evidence.Trial{Mesh: mesh}, Verdict: v, Message: message}
+	}
+	const few = "not judged, 6 blocks needed"
+	got := overall(&verify.Result{Checks: []verify.Check{
+		{ID: "mtls/x", Trial: evidence.Trial{Block: 1, Mesh: "istio"}, Verdict: verify.Fail},
+		check("istio", "errors/a", verify.Skipped, few), check("istio", "errors/b", verify.Pass, ""), check("istio", "errors/c", verify.Fail, "too many"),
+		check("linkerd", "errors/a", verify.Skipped, few), check("linkerd", "errors/b", verify.Skipped, few),
+	}})
+	want := []string{
+		"over all blocks   1 FAIL, 3 SKIPPED, 1 PASS",
+		"         SKIPPED istio errors/a and 2 more: " + few,
+		"         FAIL istio errors/c: too many",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+	if got := overall(&verify.Result{Checks: []verify.Check{{ID: "mtls/x", Trial: evidence.Trial{Block: 1}}}}); got != nil {
+		t.Errorf("without such checks: %q", got)
+	}
+}
+
 func TestTextIsWrappedAtSpaces(t *testing.T) {
 	if got := wrap("a bb  ccc dddd", 6); !slices.Equal(got, []string{"a bb", "ccc", "dddd"}) {
 		t.Errorf("%q", got)

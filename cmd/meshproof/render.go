@@ -52,7 +52,7 @@ func newRender() *cobra.Command {
 		},
 		ValidArgsFunction: completeScenarios,
 	}
-	cmd.Flags().StringVar(&mesh, "mesh", "", "the mesh: none, istio or linkerd")
+	cmd.Flags().StringVar(&mesh, "mesh", "", "the mesh: none, istio, linkerd or layered")
 	cmd.Flags().StringVar(&cluster, "cluster", "", "only this cluster (default: all)")
 	must(cmd.MarkFlagRequired("mesh"))
 	return cmd

@@ -39,7 +39,43 @@ func printResult(w io.Writer, dir, name string, r *verify.Result) {
 			fmt.Fprintf(w, "           %d more could not be judged for want of a whole trial, see the report\n", follow)
 		}
 	}
+	for _, line := range overall(r) {
+		fmt.Fprintf(w, "  %s\n", line)
+	}
 	fmt.Fprintf(w, "  report   %s\n", filepath.Join(dir, "report.html"))
+}
+
+// overall tells what became of the checks over all blocks. Those that say the same are told once.
+func overall(r *verify.Result) []string {
+	counts := map[verify.Verdict]int{}
+	same := map[string][]verify.Check{}
+	var keys []string
+	for _, c := range r.Checks {
+		if c.Trial.Block != 0 {
+			continue
+		}
+		counts[c.Verdict]++
+		if c.Verdict == verify.Pass {
+			continue
+		}
+		k := string(c.Verdict) + c.Message
+		if same[k] == nil {
+			keys = append(keys, k)
+		}
+		same[k] = append(same[k], c)
+	}
+	if len(counts) == 0 {
+		return nil
+	}
+	lines := []string{"over all blocks   " + countWords(counts)}
+	for _, k := range keys {
+		c, more := same[k][0], ""
+		if n := len(same[k]) - 1; n > 0 {
+			more = fmt.Sprintf(" and %d more", n)
+		}
+		lines = append(lines, fmt.Sprintf("         %s %s %s%s: %s", c.Verdict, c.Trial.Mesh, c.ID, more, c.Message))
+	}
+	return lines
 }
 
 // tell picks the checks of a trial that say why it is not PASS. Where the trial broke off, that is why, and every check

@@ -103,8 +103,8 @@ func TestEachThingThatIsWrongIsFoundAndSaysWhatToDo(t *testing.T) {
 			put(t, filepath.Join(h.Proc, "sys/fs/inotify/max_user_instances"), "128")
 		}, Problem, "fs.inotify.max_user_instances is 128", nil},
 		{"no privileged containers", "privileged containers", func(_ *testing.T, h *Host) { failing(h, "--entrypoint true", "unable to apply caps") }, Problem, "unable to apply caps", []string{"kernel: network-delay", "kernel: partition"}},
-		{"no netem", "kernel: network-delay", func(_ *testing.T, h *Host) { failing(h, "netem", "Specified qdisc kind is unknown") }, Warning, "SKIPPED: Specified qdisc kind is unknown", nil},
-		{"no iptables", "kernel: partition", func(_ *testing.T, h *Host) { failing(h, "iptables", strings.Repeat("x", 1000)+" end") }, Warning, "xxx end", nil},
+		{"no packet queue", "kernel: network-delay", func(_ *testing.T, h *Host) { failing(h, "NFQUEUE", "No chain/target/match by that name.") }, Problem, "is made: No chain/target/match", nil},
+		{"no iptables", "kernel: partition", func(_ *testing.T, h *Host) { failing(h, "DROP", strings.Repeat("x", 1000)+" end") }, Warning, "xxx end", nil},
 		{"no node image", "privileged containers", func(_ *testing.T, h *Host) {
 			h.NodeImage = func(context.Context) (string, error) { return "", errors.New("not loaded") }
 		}, Unknown, "not loaded", []string{"kernel: network-delay", "kernel: partition"}},

@@ -59,7 +59,7 @@ func runRound(ctx context.Context, env Env, r verify.Round) error {
 		}
 	}
 	// Warm-up and handshakes come before the first scrape: they are not part of what the window counts.
-	if err := a.ask(ctx, r.Warmup, true); err != nil {
+	if err := a.ask(ctx, r.Warmup, true, parallel); err != nil {
 		return err
 	}
 	if r.Handshakes {
@@ -67,11 +67,17 @@ func runRound(ctx context.Context, env Env, r verify.Round) error {
 			return err
 		}
 	}
-	if err := Edge(ctx, env, r.Name, "start"); err != nil {
+	start := newPages(env)
+	if err := Edge(ctx, start.env(), r.Name, "start"); err != nil {
 		return err
 	}
-	if err := a.ask(ctx, r.Asks, false); err != nil {
+	if err := a.ask(ctx, r.Asks, false, parallel); err != nil {
 		return err
+	}
+	if r.Cover {
+		if err := a.cover(ctx, r.Name, r.Asks, start); err != nil {
+			return err
+		}
 	}
 	return Edge(ctx, env, r.Name, "end")
 }
@@ -108,22 +114,37 @@ func Observe(ctx context.Context, env Env, window, edge string) error {
 				}); err != nil {
 					return err
 				}
-				body, err := c.Scrape(ctx, p)
-				if errors.Is(err, clusters.ErrNoProxy) {
-					return nil
-				}
-				s := &evidence.Scrape{Header: head(env.Trial, "probe"), At: p.PodRef, Window: window, Edge: edge, Body: body}
-				if err != nil {
-					if ctx.Err() != nil {
-						return ctx.Err()
-					}
-					s.Error = err.Error()
-				}
-				return env.Sink.Append(s)
+				return scrape(ctx, env, c, p, window, edge)
 			})
 		}
 	}
 	return g.Wait()
+}
+
+// scrape records every metric page of a pod.
+func scrape(ctx context.Context, env Env, c clusters.Cluster, p clusters.Pod, window, edge string) error {
+	pages, err := c.Scrape(ctx, p)
+	switch {
+	case errors.Is(err, clusters.ErrNoProxy):
+		return nil
+	case err != nil:
+		pages = []clusters.Page{{Err: err}}
+	}
+	for _, page := range pages {
+		s := &evidence.Scrape{
+			Header: head(env.Trial, "probe"), At: p.PodRef, Window: window, Edge: edge, Proxy: page.Proxy(), Body: page.Body,
+		}
+		if page.Err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			s.Error = page.Err.Error()
+		}
+		if err := env.Sink.Append(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // asker sends the requests of one window.
@@ -136,10 +157,10 @@ type asker struct {
 	n int // requests numbered so far
 }
 
-// ask sends every ask as often as it says, with its twin at the same moment.
-func (a *asker) ask(ctx context.Context, asks []verify.Ask, warmup bool) error {
+// ask sends every ask as often as it says, with its twin at the same moment, so many of them at once.
+func (a *asker) ask(ctx context.Context, asks []verify.Ask, warmup bool, atOnce int) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
+	g.SetLimit(atOnce)
 	for _, k := range interleave(asks) {
 		a.n++
 		id := fmt.Sprintf("proof-%d-%s-%s-%d", a.env.Trial.Block, a.env.Trial.Mesh, a.window, a.n)

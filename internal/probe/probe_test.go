@@ -32,8 +32,10 @@ func (f fleet) Cluster(name string) clusters.Cluster { return f.c }
 type cluster struct {
 	clusters.Cluster
 	pods   []clusters.Pod
-	scrape error
+	scrape error // of every pod
+	page   error // of the sidecar's page
 	onSend func(clusters.Pod, clusters.Request)
+	body   func(clusters.Pod) string // of the sidecar's page
 
 	mu       sync.Mutex
 	underWay map[string]int // by UID
@@ -44,11 +46,22 @@ type cluster struct {
 
 func (c *cluster) Name() string                                 { return "east" }
 func (c *cluster) Pods(context.Context) ([]clusters.Pod, error) { return c.pods, nil }
-func (c *cluster) Scrape(_ context.Context, p clusters.Pod) (string, error) {
+func (c *cluster) Scrape(_ context.Context, p clusters.Pod) ([]clusters.Page, error) {
 	if !p.Meshed() {
-		return "", clusters.ErrNoProxy
+		return nil, clusters.ErrNoProxy
 	}
-	return "m 1\n", c.scrape
+	if c.scrape != nil {
+		return nil, c.scrape
+	}
+	body := "m 1\n"
+	if c.body != nil {
+		body = c.body(p)
+	}
+	pages := []clusters.Page{{Container: "istio-proxy", Body: body, Err: c.page}}
+	if slices.Contains(p.Containers, "gateway") {
+		pages = append(pages, clusters.Page{Container: "gateway", Body: "g 1\n"})
+	}
+	return pages, nil
 }
 
 func (c *cluster) Handshake(_ context.Context, _ clusters.Pod, name string) clusters.HandshakeResult {
@@ -266,6 +279,27 @@ func TestAFailedScrapeIsEvidenceAndNoSilence(t *testing.T) {
 	ss := of[*evidence.Scrape](k)
 	if len(ss) != 3 || ss[0].Error != "connection refused" {
 		t.Fatalf("scrapes: %+v", ss)
+	}
+}
+
+func TestEachProxyOfAPodIsARecordOfItsOwnAndOneThatFailsHidesNoOther(t *testing.T) {
+	env, c, k := setUp()
+	c.pods = []clusters.Pod{{
+		PodRef:     evidence.PodRef{Cluster: "east", Service: "ingress", Pod: "ingress-0", UID: "uid"},
+		Containers: []string{"workload", "gateway"}, InitContainers: []string{"istio-proxy"},
+	}}
+	c.page = errors.New("connection refused")
+	if err := Observe(t.Context(), env, "w", "end"); err != nil {
+		t.Fatal(err)
+	}
+	ss := of[*evidence.Scrape](k)
+	if len(ss) != 2 || ss[0].Proxy != "" || ss[0].Error != "connection refused" || ss[1].Proxy != "gateway" || ss[1].Error != "" || ss[1].Body != "g 1\n" {
+		t.Errorf("scrapes: %+v", ss)
+	}
+	for _, s := range ss {
+		if s.At.UID != "uid" || s.Window != "w" || s.Edge != "end" {
+			t.Errorf("%+v", s)
+		}
 	}
 }
 

@@ -9,10 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/meshproof/meshproof/clusters/embedded"
-	"github.com/meshproof/meshproof/clusters/embedded/istio"
-	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
-	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/internal/runner"
 	"github.com/meshproof/meshproof/scenarios"
 	"github.com/meshproof/meshproof/verify"
@@ -28,7 +24,7 @@ func TestTheEdgeLetsInGoodTokensAloneAndLeavesNoneInTheRunsFolder(t *testing.T) 
 	}
 	journals := t.TempDir()
 	out, err := runner.Run(t.Context(), runner.Options{
-		Scenario: s, Provider: embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()}),
+		Scenario: s, Provider: models(),
 		Out: t.TempDir(), Journal: journals, Seed: 1, Version: "test",
 	})
 	if err != nil {
@@ -38,7 +34,7 @@ func TestTheEdgeLetsInGoodTokensAloneAndLeavesNoneInTheRunsFolder(t *testing.T) 
 		t.Errorf("%s: %s", out.Result.Verdict, out.Result.Message)
 	}
 	for _, c := range out.Result.Checks {
-		if want := map[string]verify.Verdict{"none": verify.Gap, "istio": verify.Pass, "linkerd": verify.Gap}[c.Trial.Mesh]; c.Kind == verify.KindIdentity && c.Verdict != want {
+		if want := map[string]verify.Verdict{"none": verify.Gap, "istio": verify.Pass, "linkerd": verify.Gap, "layered": verify.Pass}[c.Trial.Mesh]; c.Kind == verify.KindIdentity && c.Verdict != want {
 			t.Errorf("%s of %s is %s: %s", c.ID, c.Trial.Mesh, c.Verdict, c.Message)
 		}
 	}
@@ -97,6 +93,7 @@ spec:
 
 func TestAHoleThatAnObjectOpensAtTheEdgeIsFound(t *testing.T) {
 	istioWith := func(object string) string { return "name: istio, objects: [" + object + "]" }
+	const anyUser = `{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: debug, namespace: edge}, spec: {rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}}`
 	const users = `{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: users, namespace: edge}, spec: {selector: {matchLabels: {app: ingress}}, jwtRules: [{issuer: "http://issuer.meshproof.internal", JWT}]}}`
 	for _, c := range []struct {
 		name, mesh string
@@ -105,8 +102,14 @@ func TestAHoleThatAnObjectOpensAtTheEdgeIsFound(t *testing.T) {
 		kinds      []string // of token that got through, or that the mesh itself did not refuse
 	}{
 		{"none", "name: istio", verify.Pass, "Proved", nil},
+		{"none in layers", "name: layered", verify.Pass, "Proved", nil},
+		{"none in layers without Linkerd at the gateway", "name: layered, layered: {gateway: direct}", verify.Pass, "Proved", nil},
 		{
-			"a forgotten policy that lets in any user", istioWith(`{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: debug, namespace: edge}, spec: {rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}}`),
+			"a forgotten policy at the gateway of layers", "name: layered, objects: [" + anyUser + "]", verify.Fail, "ClaimsIgnored",
+			[]string{verify.TokenMissingClaim, verify.TokenWrongClaim},
+		},
+		{
+			"a forgotten policy that lets in any user", istioWith(anyUser),
 			verify.Fail, "ClaimsIgnored",
 			[]string{verify.TokenMissingClaim, verify.TokenWrongClaim},
 		},

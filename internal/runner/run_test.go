@@ -17,6 +17,8 @@ import (
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/layered"
+	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/runner"
@@ -48,6 +50,11 @@ spec:
     errors: [{traffic: users, rate: 0.5}]
 `
 
+// models is the embedded driver with every mesh that it models.
+func models() clusters.Provider {
+	return embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory(), "layered": layered.Factory()})
+}
+
 func run(t *testing.T, text string, seed int64, p clusters.Provider) (*runner.Outcome, *evidence.Record) {
 	t.Helper()
 	s, err := scenarios.Parse("tiny.yaml", []byte(text))
@@ -55,7 +62,7 @@ func run(t *testing.T, text string, seed int64, p clusters.Provider) (*runner.Ou
 		t.Fatal(err)
 	}
 	if p == nil {
-		p = embedded.New(map[string]proxy.Factory{"istio": istio.Factory()})
+		p = models()
 	}
 	out, err := runner.Run(t.Context(), runner.Options{
 		Scenario: s, Provider: p, Out: t.TempDir(), Journal: t.TempDir(), Seed: seed, Version: "test",
@@ -125,7 +132,7 @@ func (broken) Create(context.Context, clusters.Spec) (clusters.Fleet, error) {
 }
 
 func TestAnEnvironmentThatFailsIsAnErrorVerdictWithAReport(t *testing.T) {
-	p := broken{embedded.New(map[string]proxy.Factory{"istio": istio.Factory()})}
+	p := broken{models()}
 	out, _ := run(t, fmt.Sprintf(tiny, "istio"), 1, p)
 	if out.Result.Verdict != verify.Error || !strings.Contains(out.Result.Message, "no room on this host") {
 		t.Fatalf("%s: %s", out.Result.Verdict, out.Result.Message)

@@ -116,6 +116,34 @@ func TestATimelineShowsItsSeriesPhasesAndBands(t *testing.T) {
 	}
 }
 
+// columns is the timeline's content beside itself, and beside a column of fewer faults.
+func columns() Columns {
+	one := timeline()
+	return Columns{
+		ID: "c", Title: "Traffic buyers, side by side", Desc: "Two meshes.", End: one.End,
+		Columns: []Column{
+			{Label: "none", Class: "s0", Phases: one.Phases, Panels: one.Panels},
+			{Label: "istio", Class: "s1", Phases: one.Phases, Bands: one.Bands, Panels: one.Panels},
+		},
+	}
+}
+
+func TestColumnsShareTheirAxesAndNameThemOnce(t *testing.T) {
+	got := columns().SVG()
+	golden(t, "columns.svg", got)
+	c := wellFormed(t, got)
+	for class, want := range map[string]int{"phase": 2 * 3, "band": 3 + 1, "area": 2*1 + 1, "cut": 2 * 2, "s0": 1, "s1": 1 + 2*2} {
+		if c[class] != want {
+			t.Errorf("%d of class %s, want %d", c[class], class, want)
+		}
+	}
+	for _, once := range []string{">Requests per second<", ">400<", ">none<", ">istio<"} {
+		if n := strings.Count(got, once); n != 1 {
+			t.Errorf("%q is there %d times", once, n)
+		}
+	}
+}
+
 func TestDotsShowEachQuantileAndSayWhereThereIsNone(t *testing.T) {
 	got := dots().SVG()
 	golden(t, "dots.svg", got)
@@ -135,6 +163,8 @@ func TestOddValuesStillGiveAPicture(t *testing.T) {
 	inf := math.Inf(1)
 	for name, svg := range map[string]string{
 		"empty timeline": Timeline{}.SVG(),
+		"empty columns":  Columns{}.SVG(),
+		"odd columns":    Columns{ID: "<", End: inf, Columns: []Column{{Label: "</svg><script>"}, {Bands: []Span{{0, inf, "<img>"}}, Panels: timeline().Panels}, {Panels: timeline().Panels[:1]}}}.SVG(),
 		"empty dots":     Dots{Format: Micros}.SVG(),
 		"infinite": Timeline{End: inf, Bands: []Span{{-5, inf, "x"}, {7, 3, "y"}}, Panels: []Panel{
 			{Max: inf, Format: Number, Height: 50, Series: []Series{{Points: []Point{{0, 1, inf}, {1, 2, -inf}, {2, 3, -4}}}}},
@@ -228,7 +258,7 @@ func TestFiguresAreWrittenWithThreeDigitsAndTheirUnit(t *testing.T) {
 
 func TestLabelsOfBandsDoNotTouchEachOther(t *testing.T) {
 	x := scale{min: 0, max: 10, from: marginLeft, to: width - marginRight}
-	lanes := packLanes([]Span{{1, 2, "first"}, {1.5, 3, "second, which is long"}, {4.9, 5, "third"}, {9.9, 10, "at the end of the axis"}}, x)
+	lanes, _ := packLanes([]Span{{1, 2, "first"}, {1.5, 3, "second, which is long"}, {4.9, 5, "third"}, {9.9, 10, "at the end of the axis"}}, x)
 	type box struct{ l, r float64 }
 	rows := map[int][]box{}
 	for _, l := range lanes {

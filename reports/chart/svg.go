@@ -98,7 +98,7 @@ func (s *svg) titled(class, title string) {
 func (s *svg) begin(id, title, desc string, w, h float64) {
 	s.open("svg", attrs{
 		"xmlns", "http://www.w3.org/2000/svg", "class", "chart", "role", "img",
-		"aria-labelledby", id + "-t " + id + "-d", "width", w, "height", h, "viewBox", "0 0 " + num(w) + " " + num(h),
+		"aria-labelledby", id + "-t", "aria-describedby", id + "-d", "width", w, "height", h, "viewBox", "0 0 " + num(w) + " " + num(h),
 	})
 	s.b.WriteString("\n")
 	s.open("title", attrs{"id", id + "-t"})

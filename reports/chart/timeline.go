@@ -70,12 +70,8 @@ const (
 // SVG draws the timeline.
 func (t Timeline) SVG() string {
 	x := scale{min: 0, max: math.Max(t.End, 1e-9), from: marginLeft, to: width - marginRight}
-	lanes := packLanes(t.Bands, x)
-	laneCount := 0
-	for _, l := range lanes {
-		laneCount = max(laneCount, l.lane+1)
-	}
-	keys := t.keys()
+	lanes, laneCount := packLanes(t.Bands, x)
+	keys := keysOf(t.Panels, len(t.Bands) > 0)
 	var probe svg
 	legendHeight := legend(&probe, marginLeft, 0, width-marginLeft-marginRight, keys)
 
@@ -95,19 +91,11 @@ func (t Timeline) SVG() string {
 
 	var s svg
 	s.begin(t.ID, t.Title, t.Desc, width, height)
-	for _, b := range lanes {
-		s.titled("band", b.span.Label+": "+Clock(b.span.Start)+" to "+Clock(b.span.End))
-		x1, x2 := x.at(b.span.Start), x.at(b.span.End)
-		y := laneTop + float64(b.lane)*laneHeight
-		s.el("rect", attrs{"x", x1, "y", y + laneHeight - 3, "width", math.Max(x2-x1, 2), "height", plotEnd - y - laneHeight + 3, "class", "shade"})
-		s.el("rect", attrs{"x", x1, "y", y + laneHeight - 3, "width", math.Max(x2-x1, 2), "height", 3.0, "class", "cap"})
-		s.text(b.textX, y+laneHeight-6, "lbl", b.anchor, b.label)
-		s.close("g")
-	}
-	t.drawPhases(&s, x, phaseTop, plotTop, plotEnd)
+	drawBands(&s, lanes, x, laneTop, plotEnd)
+	drawPhases(&s, t.Phases, x, phaseTop, plotTop+panelTitle-8, plotEnd)
 	y := plotTop
 	for _, p := range t.Panels {
-		p.draw(&s, x, y+panelTitle)
+		p.draw(&s, x, y+panelTitle, true)
 		y += panelTitle + p.Height
 	}
 	for _, v := range timeTicks(t.End, 12) {
@@ -120,11 +108,11 @@ func (t Timeline) SVG() string {
 	return s.b.String()
 }
 
-// keys lists each named series once, of panels that have several.
-func (t Timeline) keys() []key {
+// keysOf lists each named series once, of panels that have several.
+func keysOf(panels []Panel, bands bool) []key {
 	var keys []key
 	seen := map[string]bool{}
-	for _, p := range t.Panels {
+	for _, p := range panels {
 		if len(p.Series) == 1 {
 			continue // the panel's title names it
 		}
@@ -140,7 +128,7 @@ func (t Timeline) keys() []key {
 			}
 		}
 	}
-	if len(t.Bands) > 0 {
+	if bands {
 		keys = append(keys, key{class: "band", label: "fault", draw: func(s *svg, x, y float64) {
 			s.el("rect", attrs{"x", x, "y", y - 6, "width", 20.0, "height", 12.0, "class", "shade"})
 			s.el("rect", attrs{"x", x, "y", y - 6, "width", 20.0, "height", 3.0, "class", "cap"})
@@ -149,20 +137,35 @@ func (t Timeline) keys() []key {
 	return keys
 }
 
-func (t Timeline) drawPhases(s *svg, x scale, top, plotTop, plotEnd float64) {
-	for i, p := range t.Phases {
+// drawBands shades each band from its row below top down to bottom.
+func drawBands(s *svg, lanes []lane, x scale, top, bottom float64) {
+	for _, b := range lanes {
+		s.titled("band", b.span.Label+": "+Clock(b.span.Start)+" to "+Clock(b.span.End))
+		x1, x2 := x.at(b.span.Start), x.at(b.span.End)
+		y := top + float64(b.lane)*laneHeight
+		s.el("rect", attrs{"x", x1, "y", y + laneHeight - 3, "width", math.Max(x2-x1, 2), "height", bottom - y - laneHeight + 3, "class", "shade"})
+		s.el("rect", attrs{"x", x1, "y", y + laneHeight - 3, "width", math.Max(x2-x1, 2), "height", 3.0, "class", "cap"})
+		s.text(b.textX, y+laneHeight-6, "lbl", b.anchor, b.label)
+		s.close("g")
+	}
+}
+
+// drawPhases names each phase at top, and draws a line where one ends and the next begins.
+func drawPhases(s *svg, phases []Span, x scale, top, plotTop, plotEnd float64) {
+	for i, p := range phases {
 		x1, x2 := x.at(p.Start), x.at(p.End)
 		s.titled("phase", "phase "+p.Label+": "+Clock(p.Start)+" to "+Clock(p.End))
 		s.el("rect", attrs{"x", x1 + 0.5, "y", top, "width", math.Max(x2-x1-1, 1), "height", laneHeight, "class", "strip"})
 		s.text((x1+x2)/2, top+12.5, "lbl", "middle", fit(p.Label, x2-x1-8))
 		s.close("g")
 		if i > 0 {
-			s.line(x1, plotTop+panelTitle-8, x1, plotEnd, "cut")
+			s.line(x1, plotTop, x1, plotEnd, "cut")
 		}
 	}
 }
 
-func (p Panel) draw(s *svg, x scale, top float64) {
+// draw draws the plot; named adds its title and the figures of its axis, which plots beside each other share.
+func (p Panel) draw(s *svg, x scale, top float64, named bool) {
 	bottom := top + p.Height
 	y := scale{min: 0, max: p.Max, from: bottom, to: top}
 	var ticks []float64
@@ -174,14 +177,16 @@ func (p Panel) draw(s *svg, x scale, top float64) {
 		ticks = linearTicks(p.Max, max(2, int(p.Height/32)))
 		y.max = ticks[len(ticks)-1]
 	}
-	s.text(marginLeft, top-8, "ptitle", "start", p.Title)
+	if named {
+		s.text(x.from, top-8, "ptitle", "start", p.Title)
+	}
 	for i, v := range ticks {
 		class := "grid"
 		if i == 0 {
 			class = "axis"
 		}
 		s.line(x.from, y.at(v), x.to, y.at(v), class)
-		if labelled(v) {
+		if named && labelled(v) {
 			s.text(x.from-8, y.at(v)+4, "tick", "end", p.Format(v))
 		}
 	}
@@ -254,9 +259,8 @@ type lane struct {
 	anchor string
 }
 
-// packLanes puts the labels of bands into as few rows as they need not to touch each other.
-func packLanes(bands []Span, x scale) []lane {
-	var out []lane
+// packLanes puts the labels of bands into as few rows as they need not to touch each other, and says how many.
+func packLanes(bands []Span, x scale) (out []lane, rows int) {
 	var ends []float64 // of each row, where its last label ends
 	for _, b := range bands {
 		if b.End < b.Start {
@@ -286,5 +290,5 @@ func packLanes(bands []Span, x scale) []lane {
 		ends[l.lane] = right
 		out = append(out, l)
 	}
-	return out
+	return out, len(ends)
 }

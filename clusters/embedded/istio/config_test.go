@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/evidence"
@@ -412,8 +414,8 @@ func TestTheInjectorSelects(t *testing.T) {
 		{"a disabled namespace", map[string]string{"istio-injection": "disabled"}, proxy.Meta{Labels: label("true")}, false},
 		{"nonsense is the default", enabled, proxy.Meta{Labels: label("maybe")}, true},
 	} {
-		if got := Factory().Selects(proxy.Meta{Labels: tt.ns}, tt.pod); got != tt.want {
-			t.Errorf("%s: %v", tt.name, got)
+		if got := Factory().Inject(proxy.Meta{Labels: tt.ns}, tt.pod, corev1.PodSpec{}); (got.Mesh == meshName) != tt.want {
+			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
 }

@@ -28,4 +28,21 @@
 //     which it knows by the name in its certificate: crypto/tls cannot announce,
 //     as linkerd2-proxy does, that ECDSA alone is taken.
 //   - All pods share one IP address, so policy about addresses is refused.
+//   - Every port speaks HTTP/1.1, and a Service whose port does not say http is
+//     refused: what an AuthorizationPolicy with HTTP-only fields does on a TCP
+//     port is not modelled.
+//   - There is no external authorizer: an AuthorizationPolicy with action
+//     CUSTOM is refused. One with action AUDIT decides nothing, and nothing is
+//     logged for it.
+//   - Of Istio's and Envoy's metrics those are exported that checks read:
+//     requests, their durations, retries, handshakes, refused connections,
+//     authorization decisions, certificates.
+//   - Access log lines are written at once, where Envoy flushes them each
+//     second, and a sidecar that is killed loses none.
+//   - Nothing enters past the capture, as what comes from the pod's own
+//     loopback does; one page has the metrics of ports 15020 and 15090.
+//   - Two DestinationRules for one host in a namespace are refused, because how
+//     istiod merges them is not modelled.
+//
+// ARCHITECTURE.md has this list with those of the other models.
 package istio

@@ -1,6 +1,8 @@
 package istio
 
 import (
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 )
 
@@ -15,14 +17,19 @@ const (
 // Factory is the modelled sidecar and its injector. The sidecar is a native one: it stands among the init containers.
 func Factory() proxy.Factory {
 	return proxy.Factory{
-		Mesh:           meshName,
-		InitContainers: []string{"istio-init", proxyName},
-		Selects:        selects,
-		Check:          check,
+		Inject: inject,
+		Check:  check,
 		Start: func(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (proxy.Proxy, error) {
 			return start(pod, world, first)
 		},
 	}
+}
+
+func inject(namespace, pod proxy.Meta, _ corev1.PodSpec) proxy.Injection {
+	if !selects(namespace, pod) {
+		return proxy.Injection{}
+	}
+	return proxy.Injection{Mesh: meshName, InitContainers: []string{"istio-init", proxyName}}
 }
 
 // selects is the decision of the injector's webhook selectors and of its policy "enabled". A namespace that says

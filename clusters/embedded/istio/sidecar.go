@@ -104,6 +104,15 @@ func (p *sidecar) serve() {
 // Edge implements proxy.Edge: an ingress is entered through its sidecar, which decides who may.
 func (p *sidecar) Edge() string { return p.Inbound() }
 
+// Pages implements proxy.Proxy.
+func (p *sidecar) Pages() []proxy.Page {
+	name := proxyName
+	if p.pod.Gateway != nil {
+		name = p.pod.Gateway.Name
+	}
+	return []proxy.Page{{Container: name, Addr: p.Metrics()}}
+}
+
 // Update implements proxy.Proxy. Connections to endpoints that are still there are kept.
 func (p *sidecar) Update(snap *proxy.Snapshot) {
 	p.updating.Lock()

@@ -15,7 +15,7 @@ const kubeletPeriod = 10 * time.Second
 // serveAdmin is port 4191, which is inbound traffic like any other: policy holds for it, and whoever reads the metrics is
 // counted in them.
 func (p *linkerdProxy) serveAdmin(w http.ResponseWriter, r *http.Request) {
-	in := &inboundRequest{proxy: p, policy: p.config.Load().admin, target: adminTarget, began: p.clock(), w: w, r: r}
+	in := p.newInbound(w, r, p.config.Load().admin, adminTarget, tlsState{})
 	if c, ok := relay.ConnOf(r.Context()).(*relay.Conn); ok {
 		c.First.Do(func() {
 			p.opened(c, labels("").with("direction", "inbound", "peer", "src").and(adminTarget).and(in.tls.labels()).and(in.policy.labels()))

@@ -86,6 +86,10 @@ func (b *balancer) notify() {
 func (b *balancer) wake() {
 	close(b.changed)
 	b.changed = make(chan struct{})
+	svc := b.svc.Load()
+	if svc.fallback != "" {
+		return // there is nothing to balance
+	}
 	ready := 0
 	now := b.proxy.clock()
 	for _, e := range b.endpoints {
@@ -93,7 +97,7 @@ func (b *balancer) wake() {
 			ready++
 		}
 	}
-	l := b.svc.Load().resource("parent").and(b.svc.Load().backendLabels())
+	l := svc.resource("parent").and(svc.backendLabels())
 	for state, n := range map[string]int{"ready": ready, "pending": len(b.endpoints) - ready} {
 		b.proxy.metrics.set(balancerEndpoints, labels("").with("endpoint_state", state).and(l), float64(n))
 	}
@@ -165,11 +169,14 @@ func (b *balancer) tryPick(waited *bool) (e *endpoint, probe bool, changed <-cha
 	return nil, false, b.changed, deadline
 }
 
+// close ends the balancer: whoever waits for an endpoint fails.
 func (b *balancer) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.endpoints {
 		e.close()
 	}
-	b.endpoints = nil
+	b.endpoints, b.failfast = nil, true
+	close(b.changed)
+	b.changed = make(chan struct{})
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/clusters/linkerdapi"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -59,13 +62,16 @@ func checkObject(o clusters.Object) []error {
 		r.meshTLS(o)
 	case *linkerdapi.NetworkAuthentication:
 		r.network(o)
+	case *linkerdapi.HTTPLocalRateLimitPolicy:
+		r.rateLimit(o)
 	case *corev1.Namespace:
 		known = injection
 		r.injection("metadata", o.Annotations)
 	case *appsv1.Deployment:
 		const path = "spec.template.metadata"
-		r.Metadata(path, o.Spec.Template.Labels, o.Spec.Template.Annotations, "linkerd.io", injection, useReal)
+		r.Metadata(path, o.Spec.Template.Labels, o.Spec.Template.Annotations, "linkerd.io", podInjection, useReal)
 		r.injection(path, o.Spec.Template.Annotations)
+		r.skipped(path, o.Spec.Template.Annotations)
 		if o.Spec.Template.Spec.HostNetwork {
 			r.Refuse("spec.template.spec.hostNetwork", "such a pod gets no proxy; %s", useReal)
 		}
@@ -85,8 +91,11 @@ func checkObject(o clusters.Object) []error {
 	return r.Errs
 }
 
-// injection are the annotations of namespaces and pods that the model reads.
-var injection = map[string]bool{injectKey: true, defaultPolicy: true}
+// Annotations that the model reads: of namespaces and pods, and of pods.
+var (
+	injection    = map[string]bool{injectKey: true, defaultPolicy: true}
+	podInjection = map[string]bool{injectKey: true, defaultPolicy: true, SkipInbound: true}
+)
 
 func (r *report) injection(path string, annotations map[string]string) {
 	if v, ok := annotations[injectKey]; ok && v != "enabled" && v != "disabled" {
@@ -95,6 +104,56 @@ func (r *report) injection(path string, annotations map[string]string) {
 	if v, ok := annotations[defaultPolicy]; ok && !slices.Contains(policyNames, v) {
 		r.Refuse(path+".annotations["+defaultPolicy+"]", "%q is none of %s", v, strings.Join(policyNames, ", "))
 	}
+}
+
+// skipped takes ports that are nobody's here: those of a gateway's own listeners, which the driver enters past Linkerd's
+// proxy anyway.
+func (r *report) skipped(path string, annotations map[string]string) {
+	text, ok := annotations[SkipInbound]
+	if !ok {
+		return
+	}
+	path += ".annotations[" + SkipInbound + "]"
+	ports, err := portRanges(text)
+	if err != nil {
+		r.Refuse(path, "%v", err)
+	}
+	for _, p := range []int{scenarios.WorkloadPort, adminPort} {
+		if ports.contain(p) {
+			r.Refuse(path, "port %d would be reached past the proxy; %s", p, useReal)
+		}
+	}
+}
+
+// SkipsInbound reports whether a pod's annotations keep Linkerd's proxy from capturing what comes in at a port.
+func SkipsInbound(annotations map[string]string, port int) bool {
+	ports, err := portRanges(annotations[SkipInbound])
+	return err == nil && ports.contain(port)
+}
+
+// ranges are ranges of ports, both ends included.
+type ranges [][2]int
+
+func (rs ranges) contain(port int) bool {
+	return slices.ContainsFunc(rs, func(r [2]int) bool { return r[0] <= port && port <= r[1] })
+}
+
+// portRanges reads ports and ranges of them, such as 8443,15000-15099.
+func portRanges(text string) (ranges, error) {
+	var out ranges
+	for _, part := range strings.Split(text, ",") {
+		from, to, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		if !ranged {
+			to = from
+		}
+		a, errA := strconv.ParseUint(from, 10, 16)
+		b, errB := strconv.ParseUint(to, 10, 16)
+		if errA != nil || errB != nil || a == 0 || b < a {
+			return nil, fmt.Errorf("%q is neither a port nor a range of ports", part)
+		}
+		out = append(out, [2]int{int(a), int(b)})
+	}
+	return out, nil
 }
 
 func (r *report) server(s *linkerdapi.Server) {
@@ -128,6 +187,7 @@ func (r *report) server(s *linkerdapi.Server) {
 var routeFields = []string{
 	"parentRefs[].group", "parentRefs[].kind", "parentRefs[].namespace", "parentRefs[].name",
 	"rules[].name", "rules[].matches[].method", "rules[].matches[].path.type", "rules[].matches[].path.value",
+	"rules[].matches[].headers[].type", "rules[].matches[].headers[].name", "rules[].matches[].headers[].value",
 }
 
 func (r *report) route(namespace string, spec *gateway.HTTPRouteSpec) {
@@ -160,6 +220,22 @@ var methods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIO
 func (r *report) match(path string, m gateway.HTTPRouteMatch) {
 	if m.Method != nil && !slices.Contains(methods, string(*m.Method)) {
 		r.Refuse(path+".method", "%q is none of %s; %s", *m.Method, strings.Join(methods, ", "), byController)
+	}
+	seen := map[string]bool{}
+	for i, h := range m.Headers {
+		at, name := fmt.Sprintf("%s.headers[%d]", path, i), http.CanonicalHeaderKey(string(h.Name))
+		if h.Type != nil && *h.Type != gateway.HeaderMatchExact {
+			r.Refuse(at+".type", "%q: the model knows Exact; %s", *h.Type, useReal)
+		}
+		switch {
+		case h.Name == "" || !isTokens(string(h.Name)):
+			r.Refuse(at+".name", "%q is no name of a header; %s", h.Name, byController)
+		case !relay.Passable(name, nil):
+			r.Refuse(at+".name", "%s ends at the proxy, and what it then sees of it is not modelled", name)
+		case seen[name]:
+			r.Refuse(at+".name", "%s is there already, and the second one would have no effect by the Gateway API's rules", name)
+		}
+		seen[name] = true
 	}
 	if m.Path == nil {
 		return
@@ -237,6 +313,41 @@ func (r *report) network(a *linkerdapi.NetworkAuthentication) {
 	}
 }
 
+func (r *report) rateLimit(p *linkerdapi.HTTPLocalRateLimitPolicy) {
+	spec := p.Spec
+	switch t := spec.TargetRef; {
+	case t.Kind != "Server" || t.Group != linkerdapi.Group:
+		r.Refuse("spec.targetRef", "%s of group %q is no Server of group %s; %s", t.Kind, t.Group, linkerdapi.Group, byController)
+	case t.Name == "":
+		r.Refuse("spec.targetRef.name", "it is missing; %s", byController)
+	case t.Namespace != "":
+		r.Refuse("spec.targetRef.namespace", "a Server stands in the policy's own namespace; %s", byController)
+	}
+	rate := func(at string, n uint32) {
+		switch {
+		case n == 0:
+			r.Refuse(at+".requestsPerSecond", "it must be more than 0; %s", byController)
+		case spec.Total != nil && n > spec.Total.RequestsPerSecond:
+			r.Refuse(at+".requestsPerSecond", "%d is more than the total of %d; %s", n, spec.Total.RequestsPerSecond, byController)
+		}
+	}
+	if spec.Total != nil {
+		rate("spec.total", spec.Total.RequestsPerSecond)
+	}
+	if spec.Identity != nil {
+		rate("spec.identity", spec.Identity.RequestsPerSecond)
+	}
+	for i, o := range spec.Overrides {
+		at := fmt.Sprintf("spec.overrides[%d]", i)
+		rate(at, o.RequestsPerSecond)
+		for j, c := range o.ClientRefs {
+			if c.Kind != "ServiceAccount" || c.Group != "" && c.Group != "core" || c.Name == "" {
+				r.Refuse(fmt.Sprintf("%s.clientRefs[%d]", at, j), "it is no ServiceAccount; %s", byController)
+			}
+		}
+	}
+}
+
 // fields refuses what is set under spec and not in the list.
 func (r *report) fields(spec any, allowed []string) {
 	data, err := json.Marshal(spec)
@@ -270,10 +381,22 @@ func (r *report) walk(at, pattern string, v any, allowed []string) {
 	}
 }
 
-// checkTogether refuses what only several objects together make ambiguous: two Servers for one port of a pod.
+// checkTogether refuses what only several objects together make ambiguous: two Servers for one port of a pod, and two
+// limits on the rate of one Server.
 func checkTogether(objs []clusters.Object) []error {
 	set := settingsOf(slices.DeleteFunc(slices.Clone(objs), proxy.IsNil))
 	var errs []error
+	limited := map[string]string{}
+	for _, l := range set.limits {
+		key := l.Namespace + "/" + l.Spec.TargetRef.Name
+		if other, ok := limited[key]; ok {
+			r := newReport(l)
+			r.Refuse("spec.targetRef", "HTTPLocalRateLimitPolicy %s has Server %s already, and Linkerd accepts the older one alone", other, l.Spec.TargetRef.Name)
+			errs = append(errs, r.Errs...)
+			continue
+		}
+		limited[key] = l.Name
+	}
 	for _, o := range objs {
 		d, ok := o.(*appsv1.Deployment)
 		if !ok || proxy.IsNil(o) {

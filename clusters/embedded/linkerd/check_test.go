@@ -19,6 +19,9 @@ func TestWhatTheModelDoesNotInterpretIsRefusedByObjectAndField(t *testing.T) {
 		srv    = "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\n" + meta
 		route  = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n" + meta
 		parent = "parentRefs: [{group: policy.linkerd.io, kind: Server, name: s}]"
+
+		limit    = policy + "kind: HTTPLocalRateLimitPolicy\n" + meta
+		toServer = "targetRef: {group: policy.linkerd.io, kind: Server, name: s}"
 	)
 	for _, tt := range []struct{ object, field string }{
 		{srv + "spec: {podSelector: {}, port: 9090}", "spec.port"},
@@ -34,7 +37,11 @@ func TestWhatTheModelDoesNotInterpretIsRefusedByObjectAndField(t *testing.T) {
 		{route + "spec: {" + parent + ", hostnames: [a.b], rules: [{}]}", "spec.hostnames[0]"},
 		{route + "spec: {" + parent + ", rules: [{backendRefs: [{name: x}]}]}", "spec.rules[0].backendRefs[0].name"},
 		{route + "spec: {" + parent + ", rules: [{filters: [{type: RequestMirror}]}]}", "spec.rules[0].filters[0].type"},
-		{route + "spec: {" + parent + ", rules: [{matches: [{headers: [{name: a, value: b}]}]}]}", "spec.rules[0].matches[0].headers[0].name"},
+		{route + "spec: {" + parent + ", rules: [{matches: [{headers: [{type: RegularExpression, name: a, value: b}]}]}]}", "spec.rules[0].matches[0].headers[0].type"},
+		{route + "spec: {" + parent + ", rules: [{matches: [{headers: [{name: \"a b\", value: b}]}]}]}", "spec.rules[0].matches[0].headers[0].name"},
+		{route + "spec: {" + parent + ", rules: [{matches: [{headers: [{name: host, value: b}]}]}]}", "spec.rules[0].matches[0].headers[0].name"},
+		{route + "spec: {" + parent + ", rules: [{matches: [{headers: [{name: a, value: b}, {name: A, value: c}]}]}]}", "spec.rules[0].matches[0].headers[1].name"},
+		{route + "spec: {" + parent + ", rules: [{matches: [{queryParams: [{name: a, value: b}]}]}]}", "spec.rules[0].matches[0].queryParams[0].name"},
 		{route + "spec: {" + parent + ", rules: [{matches: [{path: {type: RegularExpression, value: /a.*}}]}]}", "spec.rules[0].matches[0].path.type"},
 		{route + "spec: {" + parent + ", rules: [{matches: [{path: {value: a}}]}]}", "spec.rules[0].matches[0].path.value"},
 		{route + "spec: {" + parent + ", rules: [{matches: [{method: PURGE}]}]}", "spec.rules[0].matches[0].method"},
@@ -45,6 +52,15 @@ func TestWhatTheModelDoesNotInterpretIsRefusedByObjectAndField(t *testing.T) {
 		{policy + "kind: AuthorizationPolicy\n" + meta + "spec: {targetRef: {kind: Namespace, name: app}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: x}, {kind: ServiceAccount, name: z}]}", "spec.requiredAuthenticationRefs"},
 		{policy + "kind: MeshTLSAuthentication\n" + meta + "spec: {}", "spec"},
 		{policy + "kind: NetworkAuthentication\n" + meta + "spec: {networks: [{cidr: 10.0.0.0/8}]}", "spec.networks[0]"},
+		{limit + "spec: {targetRef: {group: policy.linkerd.io, kind: HTTPRoute, name: s}}", "spec.targetRef"},
+		{limit + "spec: {targetRef: {group: policy.linkerd.io, kind: Server}}", "spec.targetRef.name"},
+		{limit + "spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: s, namespace: app}}", "spec.targetRef.namespace"},
+		{limit + "spec: {" + toServer + ", total: {requestsPerSecond: 0}}", "spec.total.requestsPerSecond"},
+		{limit + "spec: {" + toServer + ", identity: {}}", "spec.identity.requestsPerSecond"},
+		{limit + "spec: {" + toServer + ", total: {requestsPerSecond: 5}, identity: {requestsPerSecond: 6}}", "spec.identity.requestsPerSecond"},
+		{limit + "spec: {" + toServer + ", overrides: [{clientRefs: []}]}", "spec.overrides[0].requestsPerSecond"},
+		{limit + "spec: {" + toServer + ", total: {requestsPerSecond: 5}, overrides: [{requestsPerSecond: 6, clientRefs: []}]}", "spec.overrides[0].requestsPerSecond"},
+		{limit + "spec: {" + toServer + ", overrides: [{requestsPerSecond: 6, clientRefs: [{kind: Namespace, name: app}]}]}", "spec.overrides[0].clientRefs[0]"},
 		{"apiVersion: v1\nkind: Namespace\nmetadata: {name: app, annotations: {linkerd.io/inject: ingress}}", "metadata.annotations[linkerd.io/inject]"},
 		{"apiVersion: v1\nkind: Namespace\nmetadata: {name: app, annotations: {config.linkerd.io/default-inbound-policy: open}}", "metadata.annotations[config.linkerd.io/default-inbound-policy]"},
 		{"apiVersion: v1\nkind: Namespace\nmetadata: {name: app, annotations: {config.linkerd.io/skip-inbound-ports: \"80\"}}", "metadata.annotations[config.linkerd.io/skip-inbound-ports]"},
@@ -88,6 +104,14 @@ func TestTwoServersForOnePortOfAPodAreRefused(t *testing.T) {
 	}
 }
 
+func TestTwoLimitsOnTheRateOfOneServerAreRefused(t *testing.T) {
+	m := newMesh(t, shopServer+limitShop("total: {requestsPerSecond: 5}"))
+	second := m.decode(strings.Replace(limitShop("total: {requestsPerSecond: 6}"), "name: rate,", "name: rate-2,", 1))
+	if err := check(append(m.objs, second...)); err == nil || !strings.Contains(err.Error(), "rate has Server shop already") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestTheInjectorSelectsByAnnotationAndSkipsSidecars(t *testing.T) {
 	f := Factory()
 	enabled, disabled := metaOf(map[string]string{injectKey: "enabled"}), metaOf(map[string]string{injectKey: "disabled"})
@@ -101,8 +125,8 @@ func TestTheInjectorSelectsByAnnotationAndSkipsSidecars(t *testing.T) {
 		{proxy.Meta{}, proxy.Meta{}, false},
 		{proxy.Meta{Labels: map[string]string{injectKey: "enabled"}}, proxy.Meta{}, false},
 	} {
-		if got := f.Selects(tt.namespace, tt.pod); got != tt.want {
-			t.Errorf("%+v, %+v: %v", tt.namespace, tt.pod, got)
+		if got := f.Inject(tt.namespace, tt.pod, corev1.PodSpec{}); (got.Mesh == meshName) != tt.want {
+			t.Errorf("%+v, %+v: %+v", tt.namespace, tt.pod, got)
 		}
 	}
 	one := func(name, image string) []corev1.Container { return []corev1.Container{{Name: name, Image: image}} }
@@ -117,8 +141,8 @@ func TestTheInjectorSelectsByAnnotationAndSkipsSidecars(t *testing.T) {
 		{corev1.PodSpec{Containers: one("envoy", "envoyproxy/envoy:1.40")}, false},
 		{corev1.PodSpec{InitContainers: one("linkerd-proxy", "x")}, true},
 	} {
-		if got := f.Skips(tt.spec) == "pod has a sidecar injected already"; got != tt.want {
-			t.Errorf("%+v: %v", tt.spec, got)
+		if got := f.Inject(enabled, proxy.Meta{}, tt.spec); (got.Skipped == "pod has a sidecar injected already") != tt.want || (got.Mesh == "") != tt.want {
+			t.Errorf("%+v: %+v", tt.spec, got)
 		}
 	}
 }

@@ -25,12 +25,14 @@ var probePaths = []string{"/live", "/ready"}
 // config is what one proxy does, compiled from a Snapshot. It never changes.
 type config struct {
 	app, admin *portPolicy
-	services   map[string]*service // by every name of a Service, in lower case
+	services   map[string]*service     // by every name of a Service, in lower case
+	pods       map[address]destination // endpoints by their own addresses, also earlier ones; where connections are captured
 }
 
-// service is a Service that requests can be sent to.
+// service is what requests can be sent to: a Service, or one address that is none.
 type service struct {
 	proxy.Service
+	fallback  string // "" for a Service; else the name of the default parent that metrics name in its place
 	settings  serviceSettings
 	endpoints []destination
 }
@@ -39,6 +41,7 @@ type service struct {
 type destination struct {
 	proxy.Endpoint
 	identity string // "": no identity, and so no TLS
+	left     bool   // it is no endpoint any more, and remembered
 	opaque   bool   // the port is marked so by a Server: no HTTP/2, and the far proxy reads no HTTP
 }
 
@@ -47,6 +50,7 @@ type settings struct {
 	servers  []*linkerdapi.Server
 	routes   []httpRoute
 	policies []*linkerdapi.AuthorizationPolicy
+	limits   []*linkerdapi.HTTPLocalRateLimitPolicy
 	authns   authentications
 	services map[string]*corev1.Service // by namespace/name
 }
@@ -76,6 +80,8 @@ func settingsOf(objs []clusters.Object) settings {
 			s.routes = append(s.routes, httpRoute{o, gateway.GroupName, &o.Spec})
 		case *linkerdapi.AuthorizationPolicy:
 			s.policies = append(s.policies, o)
+		case *linkerdapi.HTTPLocalRateLimitPolicy:
+			s.limits = append(s.limits, o)
 		case *linkerdapi.MeshTLSAuthentication:
 			s.authns.mesh[key] = o
 		case *linkerdapi.NetworkAuthentication:
@@ -86,6 +92,7 @@ func settingsOf(objs []clusters.Object) settings {
 	}
 	slices.SortStableFunc(s.servers, proxy.OldestFirst)
 	slices.SortStableFunc(s.routes, proxy.OldestFirst)
+	slices.SortStableFunc(s.limits, proxy.OldestFirst)
 	slices.SortStableFunc(s.policies, func(a, b *linkerdapi.AuthorizationPolicy) int { return cmp.Compare(a.Name, b.Name) })
 	return s
 }
@@ -101,6 +108,7 @@ func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 		app:      set.port(pod, scenarios.WorkloadPort, fallback),
 		admin:    set.port(pod, adminPort, fallback),
 		services: map[string]*service{},
+		pods:     map[address]destination{},
 	}
 	for _, svc := range snap.Services {
 		s := &service{Service: svc}
@@ -115,6 +123,11 @@ func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 				d.opaque = srv != nil && srv.Spec.ProxyProtocol == "opaque"
 			}
 			s.endpoints = append(s.endpoints, d)
+		}
+		if pod.Gateway != nil {
+			for _, d := range s.endpoints {
+				c.pods[address{d.Cluster, d.Addr}] = d
+			}
 		}
 		for _, name := range hostNames(svc, pod.Namespace) {
 			c.services[strings.ToLower(name)] = s
@@ -174,6 +187,7 @@ func (s *settings) port(pod proxy.Pod, port int, fallback string) *portPolicy {
 			return ref.Kind == "Namespace" || ref.Kind == "Server" && ref.Name == srv.Name
 		}), defaultAuthorizations(srv.Spec.AccessPolicy)...)
 		p.routes = s.routesOf(srv)
+		p.limits = s.limitsOf(srv)
 	}
 	if len(p.routes) == 0 { // an attached route turns these off, and with them the probes
 		if port == adminPort {
@@ -181,6 +195,7 @@ func (s *settings) port(pod proxy.Pod, port int, fallback string) *portPolicy {
 		}
 		p.routes = append(p.routes, route{meta: byDefault("default"), rules: [][]routeMatch{{}}})
 	}
+	p.limiter = newLimiter(p.limits)
 	return p
 }
 

@@ -39,10 +39,11 @@ type endpoint struct {
 
 func (p *linkerdProxy) newEndpoint(s *service, d destination, changed func()) *endpoint {
 	ctx, cancel := context.WithCancel(p.Context())
+	target := s.endpointLabels(d)
 	e := &endpoint{
 		destination: d, proxy: p,
-		labels: labels("").with("direction", "outbound").and(d.labels(s.Host)),
-		opened: labels("").with("direction", "outbound", "peer", "dst").and(d.labels(s.Host)),
+		labels: labels("").with("direction", "outbound").and(target),
+		opened: labels("").with("direction", "outbound", "peer", "dst").and(target),
 		load:   newPeakEWMA(p.clock()), changed: changed, cancel: cancel,
 	}
 	if s.settings.accrual != nil {

@@ -2,6 +2,7 @@ package linkerd
 
 import (
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -18,18 +19,29 @@ const (
 	initContainer  = "linkerd-init"
 )
 
+// SkipInbound is the annotation of pods that lists the ports whose connections reach the pod past Linkerd's proxy.
+const SkipInbound = "config.linkerd.io/skip-inbound-ports"
+
 // Factory is the modelled proxy and its injector. The proxy is a native sidecar, which is the default since Linkerd 2.20.
 func Factory() proxy.Factory {
 	return proxy.Factory{
-		Mesh:           meshName,
-		InitContainers: []string{initContainer, proxyContainer},
-		Selects:        selects,
-		Skips:          skips,
-		Annotates:      annotates,
-		Check:          check,
+		Inject: inject,
+		Check:  check,
 		Start: func(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (proxy.Proxy, error) {
-			return start(pod, world, first)
+			return start(pod, world, first, time.Now)
 		},
+	}
+}
+
+func inject(namespace, pod proxy.Meta, spec corev1.PodSpec) proxy.Injection {
+	if !selects(namespace, pod) {
+		return proxy.Injection{}
+	}
+	if why := skips(spec); why != "" {
+		return proxy.Injection{Skipped: why}
+	}
+	return proxy.Injection{
+		Mesh: meshName, InitContainers: []string{initContainer, proxyContainer}, Annotations: annotates(namespace, pod),
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	headClientID  = "L5d-Client-Id"
 	headError     = "L5d-Proxy-Error"
 	headCloseConn = "L5d-Proxy-Connection"
+	grpcType      = "application/grpc"
 )
 
 // inboundConn is a connection that speaks HTTP.
@@ -140,7 +141,12 @@ func isRequestLine(line string) bool {
 	return len(parts) == 3 && parts[0] != "" && strings.HasPrefix(parts[2], "HTTP/1.")
 }
 
-// isToken reports whether a method may begin with the byte (RFC 9110 section 5.6.2).
+// isTokens reports whether s is empty or a token (RFC 9110 section 5.6.2).
+func isTokens(s string) bool {
+	return strings.IndexFunc(s, func(c rune) bool { return c > '~' || !isToken(byte(c)) }) < 0
+}
+
+// isToken reports whether a token may have the byte.
 func isToken(b byte) bool {
 	return 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z' || '0' <= b && b <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
 }
@@ -152,9 +158,7 @@ func (p *linkerdProxy) serveInbound(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError) // every connection comes from admit
 		return
 	}
-	in := &inboundRequest{
-		proxy: p, policy: p.config.Load().app, target: appTarget, tls: conn.tls, began: p.clock(), w: w, r: r,
-	}
+	in := p.newInbound(w, r, p.config.Load().app, appTarget, conn.tls)
 	if in.authorize() {
 		in.forward()
 	}
@@ -169,14 +173,28 @@ type inboundRequest struct {
 	began  time.Time
 	w      http.ResponseWriter
 	r      *http.Request
-	series labels // of the request, once it was authorized
+	header http.Header // what is handed on of the request's
+	series labels      // of the request, once it was authorized
 }
 
-// authorize answers for itself where the policy refuses. Only what it lets pass is in request_total.
+func (p *linkerdProxy) newInbound(w http.ResponseWriter, r *http.Request, policy *portPolicy, target labels, t tlsState) *inboundRequest {
+	in := &inboundRequest{
+		proxy: p, policy: policy, target: target, tls: t, began: p.clock(), w: w, r: r, header: relay.RequestHeader(r.Header),
+	}
+	// Whatever a client says of itself is replaced, before a route looks at it. X-Forwarded-Client-Cert is nothing to
+	// Linkerd, and passes.
+	delete(in.header, headClientID)
+	if t.client.name != "" {
+		in.header[headClientID] = []string{t.client.name}
+	}
+	return in
+}
+
+// authorize answers for itself where the policy refuses. Only what it lets pass is in request_total. What a limit on the
+// rate turns away was authorized, and is counted as that too.
 func (in *inboundRequest) authorize() bool {
 	p, m := in.policy, in.proxy.metrics
-	path := in.r.URL.EscapedPath()
-	route, authz := p.authorizeHTTP(in.r.Method, path, in.tls)
+	route, authz := p.authorizeHTTP(asked{in.r.Method, in.r.URL.EscapedPath(), in.header}, in.tls)
 	switch {
 	case route == nil:
 		m.inc(routeNotFound, in.target.and(p.labels()).and(in.tls.labels()))
@@ -189,15 +207,35 @@ func (in *inboundRequest) authorize() bool {
 	}
 	decided := p.labels().and(route.meta.labels("route")).and(authz.meta.labels("authz"))
 	m.inc(httpAllow, in.target.and(decided).and(in.tls.labels()))
+	if scope, why := p.limiter.check(in.tls.client, in.proxy.clock()); scope != "" {
+		m.inc(rateLimited, in.target.and(p.labels()).and(p.limits.labels(scope)).and(in.tls.labels()))
+		in.refuse(http.StatusTooManyRequests, why)
+		return false
+	}
 	in.series = labels("").with("direction", "inbound").and(in.target).and(in.tls.labels()).and(decided)
 	m.inc(requestTotal, in.series)
 	return true
 }
 
-// refuse answers without a body. Reasons are told to clients of the mesh alone.
+// grpcCodes are the codes of refusals where a request is gRPC (NotFound, PermissionDenied, ResourceExhausted).
+var grpcCodes = map[int]string{http.StatusNotFound: "5", http.StatusForbidden: "7", http.StatusTooManyRequests: "8"}
+
+// refuse answers without a body. Reasons are told to clients of the mesh alone. A request of gRPC is answered in its
+// words; the proxy knows one by HTTP/2, also where that is between two proxies alone, and its content type.
 func (in *inboundRequest) refuse(code int, why string) {
-	if in.tls.client.name != "" {
-		in.w.Header()[headError] = []string{fmt.Sprintf("client %s: server: %s:%s: %s", in.r.RemoteAddr, podIP, in.policy.port, why)}
+	h := in.w.Header()
+	why = fmt.Sprintf("client %s: server: %s:%s: %s", in.r.RemoteAddr, podIP, in.policy.port, why)
+	member := in.tls.client.name != ""
+	if in.r.ProtoMajor == 2 && strings.HasPrefix(in.r.Header.Get("Content-Type"), grpcType) {
+		h["Content-Type"] = []string{grpcType}
+		h["Grpc-Status"] = []string{grpcCodes[code]}
+		if member {
+			h["Grpc-Message"] = []string{why}
+		}
+		code = http.StatusOK
+	}
+	if member {
+		h[headError] = []string{why}
 	}
 	empty(in.w, code)
 }
@@ -210,12 +248,7 @@ func empty(w http.ResponseWriter, code int) {
 
 // forward passes the request to the workload.
 func (in *inboundRequest) forward() {
-	out := &relay.Outgoing{Method: in.r.Method, URI: relay.Target(in.r), Host: in.r.Host, Header: relay.RequestHeader(in.r.Header)}
-	// Whatever a client says of itself is replaced. X-Forwarded-Client-Cert is nothing to Linkerd, and passes.
-	delete(out.Header, headClientID)
-	if in.tls.client.name != "" {
-		out.Header[headClientID] = []string{in.tls.client.name}
-	}
+	out := &relay.Outgoing{Method: in.r.Method, URI: relay.Target(in.r), Host: in.r.Host, Header: in.header}
 	if err := relay.TakeBody(in.w, in.r, out, retryBodyKept); err != nil {
 		panic(http.ErrAbortHandler) // the client is gone
 	}

@@ -199,12 +199,12 @@ func TestTheDefaultPolicyHoldsForThePortOfTheProxyItself(t *testing.T) {
 
 func TestTheDefaultPolicyIsFixedWhenThePodIsMade(t *testing.T) {
 	ns := func(policy string) (m map[string]string) {
-		return Factory().Annotates(metaOf(map[string]string{defaultPolicy: policy}), metaOf(nil))
+		return annotates(metaOf(map[string]string{defaultPolicy: policy}), metaOf(nil))
 	}
 	if got := ns("deny")[defaultPolicy]; got != "deny" {
 		t.Errorf("%q", got)
 	}
-	if got := Factory().Annotates(metaOf(map[string]string{defaultPolicy: "deny"}), metaOf(map[string]string{defaultPolicy: "audit"})); got != nil {
+	if got := annotates(metaOf(map[string]string{defaultPolicy: "deny"}), metaOf(map[string]string{defaultPolicy: "audit"})); got != nil {
 		t.Errorf("the namespace replaces what the pod says: %v", got)
 	}
 }

@@ -53,29 +53,49 @@ func (p *portPolicy) labels() labels { return p.server.labels("srv").with("srv_p
 // loopback is a connection within the pod.
 var loopback = labels("").with("tls", "no_identity", "no_tls_reason", "loopback")
 
-// labels of an endpoint: where it is, who it is, and what the destination controller says of it.
-func (d *destination) labels(authority string) labels {
-	l := labels("").with("authority", authority).and(appTarget)
+// endpointLabels say of an endpoint where it is, who it is, and what the destination controller knows of it. Of a pod that
+// is called by its own address that is less, and of an address that is nobody's nothing.
+func (s *service) endpointLabels(d destination) labels {
+	l := appTarget
+	if s.fallback == "" {
+		l = labels("").with("authority", s.Host).and(appTarget)
+	}
 	if d.identity != "" {
 		l = l.with("tls", "true", "server_id", d.identity, "dst_control_plane_ns", controlPlane)
 	} else {
 		l = l.with("tls", "no_identity", "no_tls_reason", "not_provided_by_service_discovery")
 	}
-	return l.with(
-		"dst_deployment", d.Workload, "dst_namespace", d.Namespace, "dst_pod", d.Pod,
-		"dst_pod_template_hash", d.Labels["pod-template-hash"], "dst_service", d.Service, "dst_serviceaccount", d.ServiceAccount,
-		"dst_zone", "", "dst_zone_locality", "unknown",
-	)
+	if s.fallback == toNobody {
+		return l
+	}
+	l = l.with("dst_deployment", d.Workload, "dst_namespace", d.Namespace, "dst_pod", d.Pod,
+		"dst_pod_template_hash", d.Labels["pod-template-hash"])
+	if s.fallback == toPod {
+		return l.with("dst_serviceaccount", d.ServiceAccount, "dst_zone", "")
+	}
+	return l.with("dst_service", d.Service, "dst_serviceaccount", d.ServiceAccount, "dst_zone", "", "dst_zone_locality", "unknown")
 }
 
-// routeLabels are those of the default route of a Service.
+// routeLabels are those of the default route.
 func (s *service) routeLabels() labels {
-	return s.resource("parent").with("route_group", "", "route_kind", "default", "route_namespace", "", "route_name", "http")
+	name := "http"
+	if s.fallback != "" {
+		name = s.fallback
+	}
+	return s.resource("parent").with("route_group", "", "route_kind", "default", "route_namespace", "", "route_name", name)
 }
 
 func (s *service) backendLabels() labels { return s.resource("backend") }
 
 func (s *service) resource(role string) labels {
+	if s.fallback != "" {
+		name := s.fallback
+		if role == "backend" {
+			name = "unknown"
+		}
+		return labels("").with(role+"_group", "", role+"_kind", "default", role+"_namespace", "",
+			role+"_name", name, role+"_port", "", role+"_section_name", "")
+	}
 	return labels("").with(role+"_group", "core", role+"_kind", "Service", role+"_namespace", s.Namespace,
 		role+"_name", s.Name, role+"_port", strconv.Itoa(s.Port), role+"_section_name", "")
 }
@@ -101,7 +121,10 @@ func classified(code int, broken bool) labels {
 	return labels("").with("status_code", strconv.Itoa(code), "classification", class, "grpc_status", "", "error", err)
 }
 
-// backend is how errors name a Service.
-func (s *service) backend() string {
-	return fmt.Sprintf("Service.%s.%s:%d", s.Namespace, s.Name, s.Port)
+// path is how errors name what a request was sent to.
+func (s *service) path() string {
+	if s.fallback != "" {
+		return fmt.Sprintf("%s %s:%d", s.fallback, podIP, scenarios.WorkloadPort)
+	}
+	return fmt.Sprintf("logical service %s:%d: route default.http: backend Service.%s.%s:%d", s.Host, s.Port, s.Namespace, s.Name, s.Port)
 }

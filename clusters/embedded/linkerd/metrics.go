@@ -80,6 +80,7 @@ const (
 	httpAllow          = "inbound_http_authz_allow_total"
 	httpDeny           = "inbound_http_authz_deny_total"
 	routeNotFound      = "inbound_http_route_not_found_total"
+	rateLimited        = "inbound_http_local_ratelimit_total"
 	tcpAllow           = "inbound_tcp_authz_allow_total"
 	tcpDeny            = "inbound_tcp_authz_deny_total"
 	tcpTerminate       = "inbound_tcp_authz_terminate_total"
@@ -103,6 +104,7 @@ func newMetrics(now func() time.Time) *metrics {
 		{name: httpAllow, kind: "counter", help: "The total number of inbound HTTP requests that were authorized"},
 		{name: httpDeny, kind: "counter", help: "The total number of inbound HTTP requests that could not be processed due to a proxy error."},
 		{name: routeNotFound, kind: "counter", help: "The total number of inbound HTTP requests that could not be associated with a route"},
+		{name: rateLimited, kind: "counter", help: "The total number of inbound HTTP requests that were rate-limited"},
 		{name: tcpAllow, kind: "counter", help: "The total number of inbound TCP connections that were authorized"},
 		{name: tcpDeny, kind: "counter", help: "The total number of inbound TCP connections that were denied"},
 		{name: tcpTerminate, kind: "counter", help: "The total number of inbound TCP connections that were terminated due to an authorization change"},

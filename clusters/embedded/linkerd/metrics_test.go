@@ -49,9 +49,24 @@ func traffic(t *testing.T) (shop, cart *testPod) {
 	return shop, cart
 }
 
+// captures is a gateway whose connections go to a Service, to a pod and to an address that the mesh does not know.
+func captures(t *testing.T) *testPod {
+	t.Helper()
+	m := newMesh(t, "")
+	shop, gw := m.pod("shop", nil), m.pod("gw", nil)
+	for _, addr := range []string{"shop.app.svc.cluster.local:80", shop.Inbound(), shop.AppAddr} {
+		if a := gw.dials(addr, "GET", "/"); a.code != 200 {
+			t.Fatalf("%s: %+v", addr, a)
+		}
+	}
+	return gw
+}
+
 func TestEachSeriesHasLabelsThatRealProxiesHave(t *testing.T) {
 	real := map[string]map[string]bool{}
-	for _, f := range []string{"linkerd-web-0-after.prom", "linkerd-cli-after.prom"} {
+	for _, f := range []string{
+		"linkerd-web-0-after.prom", "linkerd-cli-after.prom", "linkerd-gateway-after.prom", "linkerd-gateway-service-level.prom",
+	} {
 		b, err := os.ReadFile(filepath.Join("testdata", "recordings", f))
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +81,7 @@ func TestEachSeriesHasLabelsThatRealProxiesHave(t *testing.T) {
 	}
 	shop, cart := traffic(t)
 	seen := map[string]bool{}
-	for _, p := range []*testPod{shop, cart} {
+	for _, p := range []*testPod{shop, cart, captures(t)} {
 		for name, sets := range shapes(t, p.page(t)) {
 			if name == "process_start_time_seconds" {
 				continue

@@ -13,14 +13,17 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 )
 
-// serveOutbound sends a request of the workload to where its Host header says.
+// serveOutbound sends a request of the workload to where its Host header says, which stands for the address that the name
+// resolves to; and one on a connection that was captured to where the connection was meant to go.
 func (p *linkerdProxy) serveOutbound(w http.ResponseWriter, r *http.Request) {
-	if c, ok := relay.ConnOf(r.Context()).(*relay.Conn); ok {
-		c.First.Do(func() {
-			p.opened(c, labels("").with("direction", "outbound", "peer", "src").and(serviceTarget).and(loopback))
-		})
+	out := &outboundRequest{proxy: p, w: w, r: r, began: p.clock()}
+	switch c := relay.ConnOf(r.Context()).(type) {
+	case *capturedConn:
+		out.svc = p.config.Load().at(c.to)
+	case *relay.Conn:
+		c.First.Do(func() { p.source(c, serviceTarget) })
+		out.svc = p.config.Load().find(r.Host)
 	}
-	out := &outboundRequest{proxy: p, w: w, r: r, began: p.clock(), svc: p.config.Load().find(r.Host)}
 	if out.svc == nil {
 		out.fail(http.StatusBadGateway, "no Service is called "+r.Host)
 		return
@@ -244,7 +247,7 @@ func (o *outboundRequest) respond(a *attempt) {
 		o.count(a.code, a.label)
 		why := a.why
 		if a.close && a.label != "" {
-			why = fmt.Errorf("logical service %s:%d: route default.http: backend %s: %w", o.svc.Host, o.svc.Port, o.svc.backend(), a.why)
+			why = fmt.Errorf("%s: %w", o.svc.path(), a.why)
 		}
 		if a.close {
 			o.w.Header()["Connection"] = []string{"close"}

@@ -1,6 +1,7 @@
 package linkerd
 
 import (
+	"reflect"
 	"strings"
 
 	"github.com/meshproof/meshproof/clusters/linkerdapi"
@@ -20,13 +21,25 @@ const (
 	opaque
 )
 
-// portPolicy is what holds for one port of a pod. It never changes.
+// portPolicy is what holds for one port of a pod. It never changes, apart from what its limiter remembers.
 type portPolicy struct {
 	server   meta
 	port     string
 	protocol protocol
 	authzs   []authorization // that hold for every route, and for connections that are not HTTP
 	routes   []route
+	limits   *limits // nil: none
+	limiter  *limiter
+}
+
+// unlessEqual is the old policy where the new one says the same, so that its limiter goes on.
+func (p *portPolicy) unlessEqual(old *portPolicy) *portPolicy {
+	a, b := *p, *old
+	a.limiter, b.limiter = nil, nil
+	if reflect.DeepEqual(a, b) {
+		return old
+	}
+	return p
 }
 
 // route is one HTTPRoute.
@@ -85,15 +98,15 @@ func (p *portPolicy) authorizeTCP(t tlsState) *authorization {
 }
 
 // authorizeHTTP decides about a request: route is nil where none matches, authorization where none applies.
-func (p *portPolicy) authorizeHTTP(method, path string, t tlsState) (*route, *authorization) {
-	r := p.find(method, path)
-	if r == nil {
+func (p *portPolicy) authorizeHTTP(r asked, t tlsState) (*route, *authorization) {
+	rt := p.find(r)
+	if rt == nil {
 		return nil, nil
 	}
-	if a := firstAllowing(r.authzs, t); a != nil {
-		return r, a
+	if a := firstAllowing(rt.authzs, t); a != nil {
+		return rt, a
 	}
-	return r, firstAllowing(p.authzs, t)
+	return rt, firstAllowing(p.authzs, t)
 }
 
 // identityMatches adds an identity as policy writes it: a name, "*", or "*." and a suffix.

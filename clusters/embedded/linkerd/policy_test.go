@@ -1,6 +1,7 @@
 package linkerd
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
@@ -69,7 +70,7 @@ spec: {` + spec + `}
 		{"a network and an identity", policy(network+", "+a) + all + mesh(`identities: ["*"]`), dns(cartID), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, got := compiled(t, tt.objs).authorizeHTTP("GET", "/", tt.client); (got != nil) != tt.want {
+			if _, got := compiled(t, tt.objs).authorizeHTTP(asked{method: "GET", path: "/"}, tt.client); (got != nil) != tt.want {
 				t.Errorf("authorized: %v", got)
 			}
 		})
@@ -93,19 +94,34 @@ spec:
 		route("items", "{path: {value: /items}}")+
 		route("post-items", "{method: POST, path: {value: /items/}}")+
 		route("item", "{path: {type: Exact, value: /items/1}}")+
-		route("deep", "{path: {value: /items/1/parts}}"))
-	for _, tt := range []struct{ method, path, want string }{
-		{"PUT", "/", "all"},
-		{"GET", "/", "get"},
-		{"GET", "/itemsx", "get"},
-		{"GET", "/items", "items"},
-		{"GET", "/items/", "items"},
-		{"POST", "/items/2", "post-items"},
-		{"POST", "/items/1", "item"},
-		{"POST", "/items/1/parts/2", "deep"},
+		route("deep", "{path: {value: /items/1/parts}}")+
+		route("canary", `{headers: [{name: x-canary, value: "1"}]}`)+
+		route("canary-of-two", `{headers: [{name: x-canary, value: "1"}, {name: X-Region, type: Exact, value: west}]}`)+
+		route("client", `{headers: [{name: l5d-client-id, value: `+cartID+`}]}`))
+	canary := func(h ...string) http.Header {
+		return http.Header{"X-Canary": {"0", "1"}, "X-Region": h}
+	}
+	for _, tt := range []struct {
+		method, path string
+		header       http.Header
+		want         string
+	}{
+		{"PUT", "/", nil, "all"},
+		{"GET", "/", nil, "get"},
+		{"GET", "/itemsx", nil, "get"},
+		{"GET", "/items", nil, "items"},
+		{"GET", "/items/", nil, "items"},
+		{"POST", "/items/2", nil, "post-items"},
+		{"POST", "/items/1", nil, "item"},
+		{"POST", "/items/1/parts/2", nil, "deep"},
+		{"GET", "/", canary(), "canary"},
+		{"GET", "/", canary("west"), "canary-of-two"},
+		{"GET", "/", canary("West"), "canary"},
+		{"GET", "/", http.Header{"X-Canary": {"1 "}}, "get"},
+		{"GET", "/items/2", canary("west"), "items"},
 	} {
-		if r := p.find(tt.method, tt.path); r == nil || r.meta.name != tt.want || r.meta.group != "policy.linkerd.io" {
-			t.Errorf("%s %s: %+v, want %s", tt.method, tt.path, r, tt.want)
+		if r := p.find(asked{tt.method, tt.path, tt.header}); r == nil || r.meta.name != tt.want || r.meta.group != "policy.linkerd.io" {
+			t.Errorf("%s %s %v: %+v, want %s", tt.method, tt.path, tt.header, r, tt.want)
 		}
 	}
 }

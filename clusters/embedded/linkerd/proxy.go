@@ -40,12 +40,12 @@ type linkerdProxy struct {
 	opaques opaqueSet
 
 	updating  sync.Mutex           // of what follows
-	balancers map[string]*balancer // by the Service's host
+	balancers map[string]*balancer // by service.key
 }
 
 var _ proxy.Proxy = (*linkerdProxy)(nil)
 
-func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (*linkerdProxy, error) {
+func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot, clock func() time.Time) (*linkerdProxy, error) {
 	failed := func(err error) error {
 		return fmt.Errorf("starting the proxy of %s in cluster %s: %w", pod.Pod, pod.Cluster, err)
 	}
@@ -54,7 +54,7 @@ func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (*linkerdPro
 		return nil, failed(fmt.Errorf("the cluster has no certificate authority"))
 	}
 	p := &linkerdProxy{
-		pod: pod, world: world, metrics: newMetrics(time.Now), dice: relay.NewDice(pod.Seed), clock: time.Now,
+		pod: pod, world: world, metrics: newMetrics(clock), dice: relay.NewDice(pod.Seed), clock: clock,
 		balancers: map[string]*balancer{},
 	}
 	var err error
@@ -98,8 +98,13 @@ func (p *linkerdProxy) serve() {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // TLS has ended before it; there is no ALPN between Linkerd's proxies
 	server := p.id.serverTLS()
+	var capture func(*relay.Conn)
+	if p.pod.Gateway != nil {
+		capture = p.capture
+	}
 	p.Serve(relay.Handlers{
 		Admit:     func(c *relay.Conn) { p.admit(c, server) },
+		Capture:   capture,
 		Inbound:   p.counted(p.serveInbound),
 		Outbound:  p.counted(p.serveOutbound),
 		Metrics:   p.counted(p.serveAdmin),
@@ -122,6 +127,11 @@ func (p *linkerdProxy) counted(h http.HandlerFunc) http.Handler {
 	})
 }
 
+// Pages implements proxy.Proxy.
+func (p *linkerdProxy) Pages() []proxy.Page {
+	return []proxy.Page{{Container: proxyContainer, Addr: p.Metrics()}}
+}
+
 // Update implements proxy.Proxy. Connections to endpoints that are still there are kept.
 func (p *linkerdProxy) Update(snap *proxy.Snapshot) {
 	next := compile(snap, p.pod)
@@ -130,12 +140,18 @@ func (p *linkerdProxy) Update(snap *proxy.Snapshot) {
 	if p.Context().Err() != nil {
 		return
 	}
+	next.remember(p.config.Load())
+	if old := p.config.Load(); old != nil {
+		next.app, next.admin = next.app.unlessEqual(old.app), next.admin.unlessEqual(old.admin)
+	}
 	p.config.Store(next)
-	for host, b := range p.balancers {
-		if s := next.services[host]; s != nil {
+	for key, b := range p.balancers {
+		switch s := next.again(b.svc.Load()); {
+		case s != nil:
 			b.update(s)
-		} else {
-			b.update(&service{Service: b.svc.Load().Service})
+		default: // or the connection to a pod that is gone would be tried for ever
+			b.close()
+			delete(p.balancers, key)
 		}
 	}
 	p.opaques.recheck(p, next.app)
@@ -149,10 +165,10 @@ func (p *linkerdProxy) balancer(s *service) *balancer {
 	if p.Context().Err() != nil {
 		return nil
 	}
-	b := p.balancers[s.Host]
+	b := p.balancers[s.key()]
 	if b == nil {
 		b = newBalancer(p, s)
-		p.balancers[s.Host] = b
+		p.balancers[s.key()] = b
 	}
 	return b
 }

@@ -1,6 +1,8 @@
 package linkerd
 
 import (
+	"net/http"
+	"slices"
 	"strings"
 
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -8,16 +10,24 @@ import (
 
 // routeMatch is one match of a rule.
 type routeMatch struct {
-	method string // "": any
-	path   string // "": any
-	exact  bool   // else path is a prefix by segments
+	method string            // "": any
+	path   string            // "": any
+	exact  bool              // else path is a prefix by segments
+	header map[string]string // canonical name and value, all of which must be there
+}
+
+// asked is what a route can see of a request.
+type asked struct {
+	method, path string // the path as it was sent, without its query
+	header       http.Header
 }
 
 // rank orders matches that hold for the same request, as the Gateway API does: an exact path before a prefix, a longer
-// one before a shorter one, then one with a method. The greater one is taken.
+// one before a shorter one, then one with more headers, then one with a method. The greater one is taken.
 type rank struct {
 	exact  bool
 	length int
+	header int
 	method bool
 }
 
@@ -27,6 +37,9 @@ func (r rank) less(o rank) bool {
 	}
 	if r.length != o.length {
 		return r.length < o.length
+	}
+	if r.header != o.header {
+		return r.header < o.header
 	}
 	return !r.method && o.method
 }
@@ -43,15 +56,27 @@ func newMatch(m gateway.HTTPRouteMatch) routeMatch {
 		}
 		out.exact = m.Path.Type != nil && *m.Path.Type == gateway.PathMatchExact
 	}
+	for _, h := range m.Headers {
+		if out.header == nil {
+			out.header = map[string]string{}
+		}
+		out.header[http.CanonicalHeaderKey(string(h.Name))] = h.Value
+	}
 	return out
 }
 
 // matches follows linkerd2-proxy, which compares paths as they were sent, without their query.
-func (m *routeMatch) matches(method, path string) (rank, bool) {
-	if m.method != "" && m.method != method {
+func (m *routeMatch) matches(a asked) (rank, bool) {
+	if m.method != "" && m.method != a.method {
 		return rank{}, false
 	}
-	r := rank{length: len("/"), method: m.method != ""}
+	for name, value := range m.header {
+		if !slices.Contains(a.header[name], value) {
+			return rank{}, false
+		}
+	}
+	path := a.path
+	r := rank{length: len("/"), header: len(m.header), method: m.method != ""}
 	switch {
 	case m.path == "" || m.path == "/" && !m.exact:
 	case m.exact:
@@ -71,7 +96,7 @@ func (m *routeMatch) matches(method, path string) (rank, bool) {
 }
 
 // find chooses the route with the best match; among equals the first, which is the oldest.
-func (p *portPolicy) find(method, path string) *route {
+func (p *portPolicy) find(a asked) *route {
 	var (
 		best  *route
 		first rank
@@ -83,7 +108,7 @@ func (p *portPolicy) find(method, path string) *route {
 				rule = []routeMatch{{}}
 			}
 			for j := range rule {
-				if got, ok := rule[j].matches(method, path); ok && (best == nil || first.less(got)) {
+				if got, ok := rule[j].matches(a); ok && (best == nil || first.less(got)) {
 					best, first = r, got
 				}
 			}

@@ -62,14 +62,14 @@ func TestTheTranslatedPolicyDecidesAsThePortableOne(t *testing.T) {
 			}
 			for _, method := range append(methods, "DELETE") {
 				for _, path := range paths {
-					_, authz := cfg.app.authorizeHTTP(method, path, state)
+					_, authz := cfg.app.authorizeHTTP(asked{method: method, path: path}, state)
 					if got, want := authz != nil, w.Meshed && s.Spec.Policy.Allows(w.Name, "shop", method, path); got != want {
 						t.Fatalf("round %d: %s %s %s: %v, want %v under %s", round, w.Name, method, path, got, want, fmt.Sprintf("%+v", s.Spec.Policy.Allow))
 					}
 				}
 			}
 		}
-		if _, authz := cfg.admin.authorizeHTTP("GET", "/metrics", tlsState{}); authz == nil {
+		if _, authz := cfg.admin.authorizeHTTP(asked{method: "GET", path: "/metrics"}, tlsState{}); authz == nil {
 			t.Fatal("the metrics cannot be read")
 		}
 	}

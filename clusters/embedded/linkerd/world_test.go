@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/meshproof/meshproof/clusters"
@@ -49,6 +50,7 @@ type testMesh struct {
 	objs  []clusters.Object
 	pods  []*testPod
 	extra []proxy.Endpoint // of service shop, beside its pods
+	clock func() time.Time // of proxies that start
 }
 
 // testPod is a workload that records what it gets, behind a proxy.
@@ -70,7 +72,7 @@ func newMesh(t testing.TB, objs string) *testMesh {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &testMesh{t: t, world: &testWorld{issuer}}
+	m := &testMesh{t: t, world: &testWorld{issuer}, clock: time.Now}
 	m.objs = m.decode(objs)
 	return m
 }
@@ -125,10 +127,13 @@ func (m *testMesh) pod(service string, handler http.HandlerFunc, policy ...strin
 		Labels:  map[string]string{"app": service, "pod-template-hash": "6d6dfd858d"},
 		AppAddr: p.app.Listener.Addr().String(), Seed: int64(len(m.pods) + 1),
 	}
+	if service == "gw" { // whose connections are captured
+		p.Gateway = &corev1.Container{Name: "gateway"}
+	}
 	if len(policy) > 0 {
 		p.Annotations = map[string]string{defaultPolicy: policy[0]}
 	}
-	s, err := start(p.Pod, m.world, m.snapshot())
+	s, err := start(p.Pod, m.world, m.snapshot(), m.clock)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -401,3 +406,26 @@ const (
 	shopID    = "shop.app.serviceaccount.identity.linkerd.cluster.local"
 	gatewayID = "spiffe://cluster.local/ns/edge/sa/gw"
 )
+
+// overHTTP2 asks on a connection, which it ends.
+func overHTTP2(t testing.TB, conn net.Conn, path, contentType string) reply {
+	t.Helper()
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	tr := &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }, Protocols: &protocols, DisableCompression: true,
+	}
+	defer tr.CloseIdleConnections()
+	req, err := http.NewRequest("GET", "http://shop.app.svc.cluster.local"+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		return reply{err: err}
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return reply{resp.StatusCode, string(b), resp.Header, err}
+}

@@ -24,8 +24,8 @@ type Pod struct {
 	Annotations    map[string]string
 	AppAddr        string // host:port of the workload's own listener, inside the pod
 	Seed           int64  // for what the proxy draws
-	// Gateway is the container of the pod's own template that is Istio's gateway; nil where there is none, and for the
-	// other proxy of a pod that has both.
+	Mesh           string // whose sidecar the injector put into it, as in Endpoint
+	// Gateway is the container of the pod's own template that is Istio's gateway, an Envoy; nil elsewhere.
 	Gateway *corev1.Container
 }
 
@@ -70,15 +70,15 @@ type World interface {
 	Issuer(cluster string) *trust.Issuer
 }
 
-// Proxy is the modelled sidecar of one pod.
+// Proxy is what is modelled of the proxies of one pod: its sidecar, its gateway, or both.
 type Proxy interface {
 	// Inbound is the address where connections to the pod's application port arrive.
 	Inbound() string
 	// Outbound is the address of the listener that captures the workload's own HTTP requests. The Host header says
 	// where they are meant to go.
 	Outbound() string
-	// Metrics is the address that serves /metrics.
-	Metrics() string
+	// Pages are where /metrics is served, one page for each container of a proxy.
+	Pages() []Page
 	// Update takes a new configuration; it holds when Update returns.
 	Update(*Snapshot)
 	// Kill closes every socket at once, as SIGKILL does, and waits for the proxy's goroutines.
@@ -92,21 +92,30 @@ type Edge interface {
 	Edge() string
 }
 
-// Factory starts the proxy of a pod with a first configuration. Containers names what it adds to the pod.
+// Page is the metric page of one proxy.
+type Page struct {
+	Container string // of the pod
+	Addr      string // host:port that serves /metrics
+}
+
+// Factory is the model of a mesh's data plane.
 type Factory struct {
-	Mesh           string // the mesh's name, as in Endpoint
-	Containers     []string
-	InitContainers []string
-	// Selects reports whether the mesh's injector puts a proxy into a pod with these labels and annotations, in a
-	// namespace with those.
-	Selects func(namespace, pod Meta) bool
-	// Skips says why the injector leaves a pod alone that it selects; "" where it does not. nil: never.
-	Skips func(corev1.PodSpec) string
-	// Annotates returns the annotations that the injector adds to the pod. nil: none.
-	Annotates func(namespace, pod Meta) map[string]string
+	// Inject is the mesh's injector: what it does to a new pod in a namespace.
+	Inject func(namespace, pod Meta, spec corev1.PodSpec) Injection
+	// Gateway reports whether a container of a pod's own template is a gateway that the model runs. nil: none is.
+	Gateway func(corev1.Container) bool
 	// Check says which of the objects, or which of their fields, the model does not interpret.
 	Check func([]clusters.Object) error
+	// Start runs the proxies of a pod that has a sidecar or a gateway, with a first configuration.
 	Start func(pod Pod, world World, first *Snapshot) (Proxy, error)
+}
+
+// Injection is what an injector does to a pod. The zero one leaves it alone.
+type Injection struct {
+	Mesh           string            // whose sidecar the pod gets, as in Endpoint; "" where it gets none
+	InitContainers []string          // that are added
+	Annotations    map[string]string // that are added
+	Skipped        string            // why a pod that asks for a sidecar gets none
 }
 
 // Meta is the part of an object's metadata that selects it.

@@ -16,6 +16,7 @@ import (
 type Process struct {
 	Conns      ConnSet        // every socket, except the listeners
 	Accepted   *Handoff       // takes inbound connections that were examined
+	Captured   *Handoff       // takes outbound ones, where Capture examines them
 	Goroutines sync.WaitGroup // of everything but servers
 
 	inbound, outbound, stats net.Listener
@@ -28,7 +29,9 @@ type Process struct {
 // Handlers is what a Process serves.
 type Handlers struct {
 	// Admit examines an inbound connection and gives it to Accepted, or ends it. It runs in a goroutine of its own.
-	Admit             func(*Conn)
+	Admit func(*Conn)
+	// Capture does the same with an outbound connection, for Captured. nil: each is one of HTTP.
+	Capture           func(*Conn)
 	Inbound, Outbound http.Handler
 	Metrics           http.Handler
 	MaxHeader         int             // of a request, in bytes
@@ -49,7 +52,7 @@ func NewProcess() (*Process, error) {
 		}
 		opened = append(opened, *l)
 	}
-	p.Accepted = NewHandoff(p.inbound.Addr())
+	p.Accepted, p.Captured = NewHandoff(p.inbound.Addr()), NewHandoff(p.outbound.Addr())
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -69,9 +72,14 @@ func (p *Process) Metrics() string { return p.stats.Addr().String() }
 // Serve begins to serve. It is called once.
 func (p *Process) Serve(h Handlers) {
 	p.server(p.Accepted, h.Inbound, h.MaxHeader, h.Protocols)
-	p.server(trackingListener{p.outbound, &p.Conns}, h.Outbound, h.MaxHeader, nil)
 	p.server(trackingListener{p.stats, &p.Conns}, h.Metrics, h.MaxHeader, nil)
-	p.Goroutines.Go(func() { p.accept(h.Admit) })
+	p.Goroutines.Go(func() { p.accept(p.inbound, h.Admit) })
+	if h.Capture == nil {
+		p.server(trackingListener{p.outbound, &p.Conns}, h.Outbound, h.MaxHeader, nil)
+		return
+	}
+	p.server(p.Captured, h.Outbound, h.MaxHeader, nil)
+	p.Goroutines.Go(func() { p.accept(p.outbound, h.Capture) })
 }
 
 func (p *Process) server(l net.Listener, h http.Handler, maxHeader int, protocols *http.Protocols) {
@@ -118,9 +126,9 @@ func (l trackingListener) Accept() (net.Conn, error) {
 	return l.set.Add(c)
 }
 
-func (p *Process) accept(admit func(*Conn)) {
+func (p *Process) accept(l net.Listener, admit func(*Conn)) {
 	for {
-		raw, err := p.inbound.Accept()
+		raw, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -164,6 +172,7 @@ func (p *Process) Stop() { p.cancel() }
 func (p *Process) Kill(closing func()) {
 	p.cancel()
 	p.inbound.Close()
+	p.outbound.Close()
 	p.Conns.Abort()
 	for _, s := range p.servers {
 		s.Close()
