@@ -406,6 +406,9 @@ func TestWhatObjectsSayOfTheEdgeIsAskedOrNamed(t *testing.T) {
 		{"a claim of another value", ap("edge", when("request.auth.claims[role]", "tester")), "GET / (token wrong-claim role=tester)", ""},
 		{"a claim that the policy does not know", ap("istio-system", when("request.auth.claims[debug]", "on*")), "GET / (token wrong-claim debug=onmeshproof-any)", ""},
 		{"another path", ap("edge", map[string]any{"to": []any{map[string]any{"operation": map[string]any{"methods": []any{"PUT"}, "paths": []any{"/debug/*"}}}}}), "PUT /debug/meshproof-any (token missing-claim)", ""},
+		{"no token at what the policy names", ap("edge", map[string]any{}), "GET / (token none)", ""},
+		{"no token at what the object names", ap("edge", map[string]any{"to": []any{map[string]any{"operation": map[string]any{"methods": []any{"PUT"}, "paths": []any{"/debug/*"}}}}}), "PUT /debug/meshproof-any (token none)", ""},
+		{"the second value of a claim", ap("edge", when("request.auth.claims[role]", "customer", "tester")), "GET / (token wrong-claim role=tester)", ""},
 		{"a namespace behind the edge", ap("app", when("request.auth.claims[role]", "tester")), "", ""},
 		{"a header", ap("edge", when("request.headers[x]", "1")), "", "decides by request.headers[x]"},
 		{"one user", ap("edge", map[string]any{"from": []any{map[string]any{"source": map[string]any{"requestPrincipals": []any{"a/b"}}}}}), "", "decides by who the user is"},
@@ -428,5 +431,35 @@ func TestWhatObjectsSayOfTheEdgeIsAskedOrNamed(t *testing.T) {
 				t.Errorf("named: %q, want %q", got, c.unasked)
 			}
 		})
+	}
+}
+
+func TestWhereObjectsNameTheEdgeEveryDoorIsAskedForAllThatTheyMayChange(t *testing.T) {
+	s := edgeScenario(scenarios.MeshIstio)
+	s.Spec.Policy = scenarios.Policy{Default: scenarios.DefaultDeny, Allow: []scenarios.Rule{
+		{From: scenarios.IngressName, To: "shop", Methods: []string{"GET"}, Paths: []string{"/", "/products/*"}, Claims: map[string]string{"role": "customer"}},
+		{From: scenarios.IngressName, To: "shop", Methods: []string{"GET"}, Paths: []string{"/open", "/free"}},
+	}}
+	s.Spec.Meshes[0].Objects = []map[string]any{{
+		"kind": "AuthorizationPolicy", "metadata": map[string]any{"namespace": "edge", "name": "extra"},
+		"spec": map[string]any{"action": "DENY", "rules": []any{map[string]any{"to": []any{map[string]any{"operation": map[string]any{"paths": []any{"/products/secret"}}}}}}},
+	}}
+	got := map[string]Ask{}
+	for _, a := range edgeRound(s, StageBefore).Asks {
+		if _, is, ok := strings.Cut(a.Cell, "->shop "); ok {
+			got[is] = a
+		}
+	}
+	for cell, allowed := range map[string]bool{
+		"GET /products/meshproof-any (token good role=customer)": true,
+		"GET /products/secret (token good role=customer)":        true,
+		"GET /free (token good)":                                 true,
+		"GET /open (token none)":                                 false,
+		"GET /free (token none)":                                 false,
+		"GET /products/secret (token none)":                      false,
+	} {
+		if a, ok := got[cell]; !ok || a.Allowed != allowed || (a.Twin != nil) == allowed {
+			t.Errorf("%s: asked %v, allowed %v, twin %v", cell, ok, a.Allowed, a.Twin != nil)
+		}
 	}
 }

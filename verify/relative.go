@@ -83,8 +83,14 @@ func errorsOver(tr *scenarios.Traffic, st stagePhase, baseline string, limit flo
 	return relative{
 		kind: KindErrors, subject: tr.Name + "/" + st.name + "/over-" + baseline,
 		traffic: tr, stage: st, baseline: baseline, limit: evidence.Round(limit),
-		figure: func(_ *trial, _ *tally, p *evidence.Phase) (float64, bool) {
-			return errorRate(p.Errors, p.Done), p.Done > 0
+		figure: func(x *trial, t *tally, p *evidence.Phase) (float64, bool) {
+			rate := errorRate(p.Errors, p.Done)
+			if x.id.Mesh == baseline && rate > mostlyErrors {
+				// Nothing can be much worse than a baseline that fails itself.
+				t.invalid("BaselineBroken", refsOf(p), "trial %s is no baseline: %s of its requests failed in phase %s", x.id, percent(rate), st.name)
+				return 0, false
+			}
+			return rate, p.Done > 0
 		},
 		show: percent,
 	}

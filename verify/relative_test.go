@@ -212,6 +212,22 @@ func TestAPairOfWhichOneTrialIsSpoiltProvesNothing(t *testing.T) {
 	}
 }
 
+func TestABaselineThatFailsItselfIsNone(t *testing.T) {
+	tr := &scenarios.Traffic{Name: "visitors"}
+	r := errorsOver(tr, stagePhase{name: "calm"}, "none", 0.05)
+	for _, c := range []struct {
+		mesh   string
+		errors int64
+		ok     bool
+	}{{"none", 20, true}, {"none", 21, false}, {"istio", 40, true}} {
+		lacks := &tally{}
+		_, ok := r.figure(&trial{id: evidence.Trial{Block: 1, Mesh: c.mesh}}, lacks, &evidence.Phase{Done: 40, Errors: c.errors})
+		if ok != c.ok || (len(lacks.lack) == 0) != c.ok {
+			t.Errorf("%d of 40 requests failed on %s: %v, %+v", c.errors, c.mesh, ok, lacks.lack)
+		}
+	}
+}
+
 func TestAFaultAfterAPhaseDoesNotSpoilIt(t *testing.T) {
 	rec := compared(t, comparison(6), []int64{1, 1, 1, 1, 1, 1}, make([]int64, 6))
 	for _, f := range rec.Faults {

@@ -54,8 +54,9 @@ func tokenSubjects(s *scenarios.Scenario) []scenarios.Workload {
 	return out
 }
 
-// doorsOf lists one request for each rule that admits requests from outside to a service.
-func doorsOf(p *scenarios.Policy, to string) []door {
+// doorsOf lists one request for each rule that admits requests from outside to a service, or every method and path that
+// the rule names.
+func doorsOf(p *scenarios.Policy, to string, every bool) []door {
 	if p.Default != scenarios.DefaultDeny {
 		return []door{{http.MethodGet, "/", nil}}
 	}
@@ -64,21 +65,29 @@ func doorsOf(p *scenarios.Policy, to string) []door {
 		if r.From != scenarios.IngressName || r.To != to {
 			continue
 		}
-		d := door{http.MethodGet, "/", r.Claims}
-		if len(r.Methods) > 0 {
-			d.method = r.Methods[0]
+		methods, paths := r.Methods, []string{"/"}
+		if len(methods) == 0 {
+			methods = []string{http.MethodGet}
 		}
 		if len(r.Paths) > 0 {
-			d.path = pathLike(r.Paths[0])
+			paths = r.Paths
 		}
-		out = append(out, d)
+		if !every {
+			methods, paths = methods[:1], paths[:1]
+		}
+		for _, m := range methods {
+			for _, path := range paths {
+				out = append(out, door{m, pathLike(path), r.Claims})
+			}
+		}
 	}
 	return out
 }
 
 // edgeRound is what is asked through the ingress of every cluster: at the first door of each service every defect of a
 // token, and at each door a good token, one that lacks a claim, and one that has another value of it. Each refusal has
-// a twin with a good token.
+// a twin with a good token. Where objects of a mesh may open or close the edge besides (tokens_extra.go), every door is
+// asked without a token too, and so is each that those objects name.
 func edgeRound(s *scenarios.Scenario, stage string) Round {
 	r := Round{Name: stage + "/" + windowEdge}
 	ingress, _ := s.Workload(scenarios.IngressName)
@@ -86,7 +95,7 @@ func edgeRound(s *scenarios.Scenario, stage string) Round {
 	for _, to := range tokenSubjects(s) {
 		for _, cluster := range ingress.Clusters {
 			seen := map[string]bool{}
-			doors := doorsOf(&s.Spec.Policy, to.Name)
+			doors := doorsOf(&s.Spec.Policy, to.Name, len(extra) > 0)
 			if len(doors) == 0 {
 				continue
 			}
@@ -115,7 +124,9 @@ func edgeRound(s *scenarios.Scenario, stage string) Round {
 				}
 				if len(extra) > 0 {
 					for _, t := range extraTokens(&s.Spec.Policy, to.Name, d, extra) {
-						add(t)
+						if t.Kind != TokenGood { // what the policy admits here is a door of its own
+							add(t)
+						}
 					}
 				}
 				for _, a := range asks {
@@ -128,7 +139,9 @@ func edgeRound(s *scenarios.Scenario, stage string) Round {
 			for _, d := range extra {
 				for _, t := range extraTokens(&s.Spec.Policy, to.Name, d, extra) {
 					a := outsideAsk(cluster, to.Name, d, t)
-					a.Twin = &twin
+					if a.Allowed = t.Kind == TokenGood; !a.Allowed {
+						a.Twin = &twin
+					}
 					if !seen[a.Cell] {
 						seen[a.Cell] = true
 						r.Asks = append(r.Asks, a)

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,16 +36,21 @@ func extraDoors(s *scenarios.Scenario) []door {
 	var out []door
 	for _, e := range s.Spec.Meshes {
 		edgeRules(e, func(_ string, rule map[string]any) {
-			var claims map[string]string
+			all := []map[string]string{nil} // each of a condition's values may open the door
 			for _, w := range list(rule["when"]) {
 				name, values := claimOf(object(w)), texts(object(w)["values"])
 				if name == "" || len(values) == 0 {
 					continue
 				}
-				if claims == nil {
-					claims = map[string]string{}
+				var more []map[string]string
+				for _, claims := range all {
+					for _, v := range values {
+						with := map[string]string{name: strings.ReplaceAll(v, "*", "meshproof-any")}
+						maps.Copy(with, claims)
+						more = append(more, with)
+					}
 				}
-				claims[name] = strings.ReplaceAll(values[0], "*", "meshproof-any")
+				all = more
 			}
 			methods, paths := []string(nil), []string(nil)
 			for _, t := range list(rule["to"]) {
@@ -62,7 +68,9 @@ func extraDoors(s *scenarios.Scenario) []door {
 			}
 			for _, m := range methods {
 				for _, p := range paths {
-					out = append(out, door{m, p, claims})
+					for _, claims := range all {
+						out = append(out, door{m, p, claims})
+					}
 				}
 			}
 		})
@@ -70,16 +78,22 @@ func extraDoors(s *scenarios.Scenario) []door {
 	return out
 }
 
-// extraTokens lists the tokens with which a door is asked because of the objects' words, where the policy refuses them:
-// those that open one of the extra doors, and one without claims.
+// extraTokens lists the tokens with which a door is asked because of the objects' words: where the policy refuses them,
+// no token at all, those that open one of the extra doors, and one without claims; and good ones where it admits them,
+// which an object may deny.
 func extraTokens(p *scenarios.Policy, to string, d door, extra []door) []Token {
-	var out []Token
+	out := []Token{{Kind: TokenNone, Status: http.StatusForbidden}}
 	if !p.Admits(to, d.method, d.path, nil) {
 		out = append(out, Token{Kind: TokenMissingClaim, Status: http.StatusForbidden})
 	}
 	for _, x := range extra {
 		if len(x.claims) > 0 && !p.Admits(to, d.method, d.path, x.claims) {
 			out = append(out, Token{Kind: TokenWrongClaim, Claims: x.claims, Status: http.StatusForbidden})
+		}
+	}
+	for _, known := range doorsOf(p, to, false) {
+		if p.Admits(to, d.method, d.path, known.claims) {
+			out = append(out, Token{Kind: TokenGood, Claims: known.claims, Status: http.StatusOK})
 		}
 	}
 	return out

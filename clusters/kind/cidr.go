@@ -37,6 +37,9 @@ func pickRanges(n int, used []netip.Prefix) (list []ranges, nodes netip.Prefix, 
 	return list, netip.PrefixFrom(free[2*n].Addr(), 24), nil
 }
 
+// gateway is the host's own address in a Docker network.
+func gateway(network netip.Prefix) netip.Addr { return network.Masked().Addr().Next() }
+
 func overlaps(p netip.Prefix, used []netip.Prefix) bool {
 	for _, u := range used {
 		if u.Bits() > 0 && p.Overlaps(u) { // a default route overlaps with everything and is in nobody's way

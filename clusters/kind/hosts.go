@@ -5,23 +5,16 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
+	"net/netip"
 	"sync"
 	"time"
 )
 
 // relayHosts makes the names outside of the clusters reachable for pods: at the gateway of the nodes' network, which is
 // an address of this host, each has a port that leads to where this process reaches it.
-func (f *fleet) relayHosts(ctx context.Context, network string) error {
-	if len(f.spec.Hosts) == 0 {
-		return nil
-	}
-	gateway, err := Docker(ctx, "network", "inspect", "--format", "{{range .IPAM.Config}}{{.Gateway}}{{end}}", network)
-	if err != nil {
-		return err
-	}
+func (f *fleet) relayHosts(ctx context.Context, gateway netip.Addr) error {
 	for name, target := range f.spec.Hosts {
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(strings.TrimSpace(gateway), "0"))
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(gateway.String(), "0"))
 		if err != nil {
 			return fmt.Errorf("making %s reachable from pods: %w: Docker must run on this machine itself", name, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,7 +50,7 @@ type host struct {
 	cgroupV1  bool
 	noCNI     bool // the image of nodes brings no CNI of its own
 	addresses []ranges
-	network   string // of the nodes, as a CIDR
+	network   netip.Prefix // of the nodes
 }
 
 // Preflight says what keeps clusters from being made on this host: one cause, one remedy.
@@ -82,12 +83,8 @@ func (p *Provider) examine(ctx context.Context, clusters int) (host, error) {
 	if err != nil {
 		return h, err
 	}
-	var nodes fmt.Stringer
-	if h.addresses, nodes, err = pickRanges(clusters, used); err != nil {
-		return h, err
-	}
-	h.network = nodes.String()
-	return h, nil
+	h.addresses, h.network, err = pickRanges(clusters, used)
+	return h, err
 }
 
 // defaultCNI is the manifest of the CNI that kind installs, where an image of nodes has one.

@@ -134,7 +134,7 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		return fmt.Errorf("making the folder of kubeconfigs: %w", err)
 	}
 	network := prefix(f.spec.ID)
-	if _, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network, network); err != nil {
+	if _, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network.String(), "--gateway", gateway(h.network).String(), network); err != nil {
 		return fmt.Errorf("creating the network of the nodes: %w", err)
 	}
 	plans := make([]plan, len(f.spec.Clusters))
@@ -150,7 +150,7 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	if err := f.trust(); err != nil {
 		return err
 	}
-	if err := f.relayHosts(ctx, network); err != nil {
+	if err := f.relayHosts(ctx, gateway(h.network)); err != nil {
 		return err
 	}
 	for i, name := range f.spec.Clusters {
