@@ -48,11 +48,11 @@ func writeContentStore(w *layerWriter, images []tagged, scratch string) error {
 		}
 	}
 	meta := filepath.Join(scratch, "meta.db")
-	db, err := bolt.Open(meta, 0o644, nil)
+	db, err := bolt.Open(meta, 0o644, &bolt.Options{NoSync: true}) // writeMetadata does it once
 	if err != nil {
 		return fmt.Errorf("making containerd's metadata: %w", err)
 	}
-	err = db.Update(func(tx *bolt.Tx) error { return writeMetadata(tx, blobs, targets, types) })
+	err = writeMetadata(db, blobs, targets, types)
 	if err := errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("making containerd's metadata: %w", err)
 	}
@@ -121,57 +121,70 @@ func (w *layerWriter) addImage(t tagged, blobs, targets map[string]blob, types m
 	return nil
 }
 
-// writeMetadata writes v1/<namespace>/{images,content/blob}.
-func writeMetadata(tx *bolt.Tx, blobs, targets map[string]blob, types map[string]string) error {
-	root, err := tx.CreateBucketIfNotExists([]byte("v1"))
+// writeMetadata writes v1/<namespace>/{images,content/blob}. A transaction writes one object: in a larger one the
+// database's pages would lie in the random order of a map, and the same images would make another node image.
+func writeMetadata(db *bolt.DB, blobs, targets map[string]blob, types map[string]string) error {
+	err := db.Update(func(tx *bolt.Tx) error {
+		root, err := tx.CreateBucket([]byte("v1"))
+		if err != nil {
+			return err
+		}
+		return root.Put([]byte("version"), varint(containerdDBVersion))
+	})
 	if err != nil {
 		return err
 	}
-	if err := root.Put([]byte("version"), varint(containerdDBVersion)); err != nil {
-		return err
-	}
 	for _, ref := range sorted(targets) {
-		b, err := object(root, containerdNamespace, "images", ref)
-		if err != nil {
-			return err
-		}
-		target, err := b.CreateBucketIfNotExists([]byte("target"))
-		if err != nil {
-			return err
-		}
-		err = errors.Join(
-			target.Put([]byte("digest"), []byte(targets[ref].digest.String())),
-			target.Put([]byte("mediatype"), []byte(types[ref])),
-			target.Put([]byte("size"), varint(targets[ref].size)),
-		)
+		err := db.Update(func(tx *bolt.Tx) error {
+			b, err := object(tx, "images", ref)
+			if err != nil {
+				return err
+			}
+			target, err := b.CreateBucket([]byte("target"))
+			if err != nil {
+				return err
+			}
+			return errors.Join(
+				target.Put([]byte("digest"), []byte(targets[ref].digest.String())),
+				target.Put([]byte("mediatype"), []byte(types[ref])),
+				target.Put([]byte("size"), varint(targets[ref].size)),
+			)
+		})
 		if err != nil {
 			return err
 		}
 	}
 	for _, digest := range sorted(blobs) {
-		b, err := object(root, containerdNamespace, "content", "blob", digest)
-		if err != nil {
-			return err
-		}
-		if err := b.Put([]byte("size"), varint(blobs[digest].size)); err != nil {
-			return err
-		}
-		for _, k := range sorted(blobs[digest].labels) {
-			labels, err := b.CreateBucketIfNotExists([]byte("labels"))
+		err := db.Update(func(tx *bolt.Tx) error {
+			b, err := object(tx, "content", "blob", digest)
 			if err != nil {
 				return err
 			}
-			if err := labels.Put([]byte(k), []byte(blobs[digest].labels[k])); err != nil {
+			if err := b.Put([]byte("size"), varint(blobs[digest].size)); err != nil {
 				return err
 			}
+			for _, k := range sorted(blobs[digest].labels) {
+				labels, err := b.CreateBucketIfNotExists([]byte("labels"))
+				if err != nil {
+					return err
+				}
+				if err := labels.Put([]byte(k), []byte(blobs[digest].labels[k])); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
-	return nil
+	return db.Sync()
 }
 
-// object makes the bucket of an object and says when it was made.
-func object(b *bolt.Bucket, names ...string) (*bolt.Bucket, error) {
-	for _, n := range names {
+// object makes the bucket of an object of the kubelet's namespace, and says when it was made.
+func object(tx *bolt.Tx, names ...string) (*bolt.Bucket, error) {
+	b := tx.Bucket([]byte("v1"))
+	for _, n := range append([]string{containerdNamespace}, names...) {
 		var err error
 		if b, err = b.CreateBucketIfNotExists([]byte(n)); err != nil {
 			return nil, err
