@@ -69,8 +69,12 @@ func add(ctx context.Context, dir, path, source string) ([]Part, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	if err := untar(ctx, path, tmp); err != nil {
-		return nil, fmt.Errorf("neither a chart, an archive of `docker save`, nor an OCI image layout: %w", err)
+	err = untar(ctx, path, tmp)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if _, missing := os.Stat(filepath.Join(tmp, "index.json")); err != nil || missing != nil {
+		return nil, errors.New("neither a chart, an archive of `docker save`, nor an OCI image layout")
 	}
 	images, err := fromLayout(tmp)
 	if err != nil {
