@@ -8,7 +8,7 @@ set -euo pipefail
 readonly state=/var/lib/meshproof-host # what was done, for --undo
 readonly wrapper=/usr/local/lib/meshproof/runc
 readonly log=/var/log/meshproof-dockerd.log
-readonly packages=(docker.io iptables iproute2 jq libcap2-bin debootstrap)
+readonly packages=(docker.io iptables iproute2 jq libcap2-bin debootstrap python3-pip gcc libc6-dev)
 readonly inotify=(fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288) # kind's documented needs
 
 say() { echo "prepare-host: $*"; }
