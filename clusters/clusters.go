@@ -36,8 +36,37 @@ type Provider interface {
 	Models() []string
 	// Check says what of these objects the driver cannot apply, before anything is started.
 	Check(mesh string, objs []Object) error
+	// Build says which build of a mesh the driver's clusters get. The error names what is missing of it.
+	Build(mesh string) (Build, error)
 	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left.
 	Create(ctx context.Context, spec Spec) (Fleet, error)
+}
+
+// Build is which build of a mesh a driver has.
+type Build struct {
+	// Flavor is empty for what the mesh's project publishes, and for models. Otherwise it names the build: what it costs
+	// is never said of the mesh by its bare name.
+	Flavor     string
+	Components map[string]string // versions, by name
+}
+
+// FlavorUpstreamEnvoy is Istio's own control plane and agent with Envoy as the Envoy project publishes it, which lacks
+// Istio's extensions: no istio_* metrics, no ALPN of its own.
+const FlavorUpstreamEnvoy = "upstream Envoy"
+
+// Installation is what a mesh's control plane in one cluster is made from.
+type Installation struct {
+	Releases []Release // in the order of installation
+	Objects  []Object  // applied when the control plane is ready
+}
+
+// Release is a Helm chart with the values that it is installed with. Where charts and images come from is the driver's
+// matter, and so are the values that name images.
+type Release struct {
+	Name      string
+	Namespace string
+	Chart     string // the chart's own name
+	Values    map[string]any
 }
 
 // Spec is what a Provider makes a Fleet from.
@@ -49,7 +78,9 @@ type Spec struct {
 	Clusters []string      // names
 	Latency  time.Duration // one way, between two clusters
 	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
-	Seed     int64         // for everything that the driver draws: pod names, balancing, workloads' own latency
+	// Install is what that control plane is installed from, by cluster. A driver whose data planes are models needs none.
+	Install map[string]Installation
+	Seed    int64 // for everything that the driver draws: pod names, balancing, workloads' own latency
 	// Sink takes what workloads, proxies and pods say. What a workload recorded arrives soon after the request was
 	// answered, and before Close returns.
 	Sink evidence.Sink

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
+	telemetryv1 "istio.io/client-go/pkg/apis/telemetry/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -88,6 +89,9 @@ var kinds = func() []kind {
 		istioKind("networking.istio.io", "ServiceEntry",
 			func() *networkingv1.ServiceEntry { return new(networkingv1.ServiceEntry) },
 			func(o *networkingv1.ServiceEntry) proto.Message { return &o.Spec }),
+		istioKind("telemetry.istio.io", "Telemetry",
+			func() *telemetryv1.Telemetry { return new(telemetryv1.Telemetry) },
+			func(o *telemetryv1.Telemetry) proto.Message { return &o.Spec }),
 		linkerdKind("Server", func() *linkerdapi.Server { return new(linkerdapi.Server) }, "v1beta3", "v1beta2", "v1beta1"),
 		linkerdKind("HTTPRoute", func() *linkerdapi.HTTPRoute { return new(linkerdapi.HTTPRoute) }, "v1beta3", "v1beta2", "v1beta1"),
 		linkerdKind("AuthorizationPolicy", func() *linkerdapi.AuthorizationPolicy { return new(linkerdapi.AuthorizationPolicy) }, "v1alpha1"),

@@ -322,10 +322,13 @@ type Manifest struct {
 	Modelled      bool              `json:"modelled"`             // the data planes are models
 	Models        []string          `json:"models,omitempty"`     // what is modelled, one sentence each
 	Components    map[string]string `json:"components,omitempty"` // name: version
-	Host          Host              `json:"host"`
-	Order         [][]string        `json:"order"`    // meshes of each block in the order in which they ran
-	Scenario      json.RawMessage   `json:"scenario"` // as run, defaults filled in
-	Command       []string          `json:"command,omitempty"`
+	// Flavors are the builds of meshes that are not what their projects publish, by mesh: whatever is said of the cost of
+	// such a mesh is said of this build.
+	Flavors  map[string]string `json:"flavors,omitempty"`
+	Host     Host              `json:"host"`
+	Order    [][]string        `json:"order"`    // meshes of each block in the order in which they ran
+	Scenario json.RawMessage   `json:"scenario"` // as run, defaults filled in
+	Command  []string          `json:"command,omitempty"`
 }
 
 // Host is where a run was made.

@@ -34,6 +34,9 @@ func (linkerd) Name() scenarios.MeshName { return scenarios.MeshLinkerd }
 // Gaps implements Mesh.
 func (linkerd) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapEdgeClaims} }
 
+// Install implements Mesh. No driver with real data planes runs this mesh yet.
+func (linkerd) Install(string, string) clusters.Installation { return clusters.Installation{} }
+
 // Objects implements Mesh.
 func (linkerd) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {
 	objs, err := workloadObjects(s, cluster, nil)

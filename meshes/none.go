@@ -18,3 +18,6 @@ func (none) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapMTLS, s
 func (none) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {
 	return workloadObjects(s, cluster, nil)
 }
+
+// Install implements Mesh: there is nothing to install.
+func (none) Install(string, string) clusters.Installation { return clusters.Installation{} }

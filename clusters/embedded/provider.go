@@ -38,6 +38,12 @@ func (p *Provider) Check(mesh string, objs []clusters.Object) error {
 	return check(mesh, factory, objs)
 }
 
+// Build implements clusters.Provider: a model is no build of a mesh.
+func (p *Provider) Build(mesh string) (clusters.Build, error) {
+	_, err := p.factory(mesh)
+	return clusters.Build{}, err
+}
+
 func (p *Provider) factory(mesh string) (*proxy.Factory, error) {
 	if mesh == meshNone {
 		return nil, nil

@@ -50,7 +50,7 @@ func (c *cluster) Apply(ctx context.Context, objs ...clusters.Object) error {
 		}
 		switch {
 		case there[p.namespace]:
-			if err := c.patch(ctx, p, true); err != nil {
+			if _, err := c.patch(ctx, p, true); err != nil {
 				return failed(err)
 			}
 		case !coming[p.namespace]:
@@ -58,7 +58,8 @@ func (c *cluster) Apply(ctx context.Context, objs ...clusters.Object) error {
 		}
 	}
 	for i, p := range patches {
-		if err := c.patch(ctx, p, false); err != nil {
+		version, err := c.patch(ctx, p, false)
+		if err != nil {
 			return failed(err)
 		}
 		event := &evidence.Event{
@@ -68,7 +69,7 @@ func (c *cluster) Apply(ctx context.Context, objs ...clusters.Object) error {
 		if err := c.f.append(event); err != nil {
 			return err
 		}
-		if err := c.applied(ctx, objs[i]); err != nil {
+		if err := c.applied(ctx, objs[i], version); err != nil {
 			return failed(err)
 		}
 	}
@@ -103,6 +104,9 @@ func (c *cluster) patches(objs []clusters.Object) ([]patch, error) {
 			}
 			obj = d
 		}
+		if c.f.mesh != nil {
+			obj = c.f.mesh.object(c.f, obj)
+		}
 		u, err := fields(obj)
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", clusters.KindName(obj), nameOf(obj), err)
@@ -136,6 +140,9 @@ func (c *cluster) withAgent(d *appsv1.Deployment) (*appsv1.Deployment, error) {
 		return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}
 	}
 	d = d.DeepCopy()
+	if c.f.mesh != nil {
+		c.f.mesh.template(c.f, &d.Spec.Template)
+	}
 	spec := &d.Spec.Template.Spec
 	for i := range spec.Containers {
 		ct := &spec.Containers[i]
@@ -183,8 +190,8 @@ func (c *cluster) namespaces(ctx context.Context) (map[string]bool, error) {
 	return there, nil
 }
 
-// patch applies one object, or tries whether the API server would.
-func (c *cluster) patch(ctx context.Context, p patch, dry bool) error {
+// patch applies one object, or tries whether the API server would. It returns the version that the object has now.
+func (c *cluster) patch(ctx context.Context, p patch, dry bool) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	mapping, err := c.mapper.RESTMapping(p.gvk.GroupKind(), p.gvk.Version)
@@ -193,7 +200,7 @@ func (c *cluster) patch(ctx context.Context, p patch, dry bool) error {
 		mapping, err = c.mapper.RESTMapping(p.gvk.GroupKind(), p.gvk.Version)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", p, err)
+		return "", fmt.Errorf("%s: %w", p, err)
 	}
 	var to dynamic.ResourceInterface = c.dynamic.Resource(mapping.Resource)
 	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
@@ -204,17 +211,24 @@ func (c *cluster) patch(ctx context.Context, p patch, dry bool) error {
 	if dry {
 		opts.DryRun = []string{metav1.DryRunAll}
 	}
-	if _, err := to.Patch(ctx, p.name, types.ApplyPatchType, p.body, opts); err != nil {
+	now, err := to.Patch(ctx, p.name, types.ApplyPatchType, p.body, opts)
+	if err != nil {
 		if why := apierrors.ReasonForError(err); why != metav1.StatusReasonUnknown {
-			return fmt.Errorf("%s: the API server refuses it (%s): %w", p, why, err)
+			return "", fmt.Errorf("%s: the API server refuses it (%s): %w", p, why, err)
 		}
-		return fmt.Errorf("%s: %w", p, err)
+		return "", fmt.Errorf("%s: %w", p, err)
 	}
-	return nil
+	return now.GetResourceVersion(), nil
 }
 
 // applied notes what the driver itself must know of an object.
-func (c *cluster) applied(ctx context.Context, obj clusters.Object) error {
+func (c *cluster) applied(ctx context.Context, obj clusters.Object, version string) error {
+	if c.f.mesh != nil && c.f.mesh.takes(obj) {
+		c.f.mu.Lock()
+		defer c.f.mu.Unlock()
+		c.settings[clusters.KindName(obj)+"/"+nameOf(obj)] = version
+		return nil
+	}
 	switch o := obj.(type) {
 	case *corev1.Service:
 		c.f.mu.Lock()
@@ -254,7 +268,7 @@ func (c *cluster) openIngress(ctx context.Context, d *appsv1.Deployment, ct *cor
 		return err
 	}
 	p := patch{kind: "Service", namespace: svc.Namespace, name: svc.Name, gvk: svc.GroupVersionKind(), body: body}
-	if err := c.patch(ctx, p, false); err != nil {
+	if _, err := c.patch(ctx, p, false); err != nil {
 		return err
 	}
 	url, err := c.ingressURL(ctx)

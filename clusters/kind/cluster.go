@@ -40,6 +40,7 @@ type cluster struct {
 	ranges  ranges
 	masq    bool // what leaves for elsewhere is masqueraded by the driver's rules
 
+	rest      *rest.Config // with the keys of an administrator
 	transport *http.Transport
 	client    *kubernetes.Clientset
 	dynamic   dynamic.Interface
@@ -50,9 +51,10 @@ type cluster struct {
 	// Guarded by the fleet's lock.
 	pods     map[types.UID]*pod // that live
 	ended    map[types.UID]bool
-	past     []*follower                // of pods that have ended
+	past     []*containerLog            // of pods that have ended
 	created  int                        // pods seen so far
 	services map[string]*corev1.Service // applied, by namespace/name
+	settings map[string]string          // of the mesh, applied: their versions, by kind/namespace/name
 	ingress  string                     // URL; "" where none was applied
 	mirrored error                      // of the last attempt to mirror Services
 }
@@ -73,6 +75,7 @@ func newCluster(ctx context.Context, f *fleet, name string, p plan) (*cluster, e
 	c := &cluster{
 		f: f, name: name, node: p.name + "-control-plane", ranges: p.ranges, masq: p.conflist != "",
 		pods: map[types.UID]*pod{}, ended: map[types.UID]bool{}, services: map[string]*corev1.Service{},
+		settings: map[string]string{},
 	}
 	failed := func(err error) (*cluster, error) {
 		return nil, fmt.Errorf("reaching the API server of cluster %s: %w", name, err)
@@ -94,6 +97,7 @@ func newCluster(ctx context.Context, f *fleet, name string, p plan) (*cluster, e
 		return failed(err)
 	}
 	c.transport = &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true, DialContext: (&net.Dialer{Timeout: requestTimeout}).DialContext}
+	c.rest = cfg
 	client := &http.Client{Transport: c.transport}
 	if c.client, err = kubernetes.NewForConfigAndClient(cfg, client); err != nil {
 		return failed(err)
@@ -222,14 +226,6 @@ func (c *cluster) Handshake(ctx context.Context, to clusters.Pod, serverName str
 		return clusters.HandshakeResult{Error: "other: " + err.Error()}
 	}
 	return res
-}
-
-// Scrape implements clusters.Cluster. Without a mesh no pod has a proxy.
-func (c *cluster) Scrape(ctx context.Context, p clusters.Pod) ([]clusters.Page, error) {
-	if _, err := c.running(p); err != nil {
-		return nil, err
-	}
-	return nil, clusters.ErrNoProxy
 }
 
 // Ingress implements clusters.Cluster. The URL is that of a port of the node, which Docker maps to this host's loopback

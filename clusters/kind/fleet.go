@@ -1,9 +1,12 @@
 package kind
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,12 +17,15 @@ import (
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/internal/workload"
 )
 
 // fleet is the clusters of one trial.
 type fleet struct {
 	spec    clusters.Spec
+	mesh    mesh // nil for none
 	state   string
+	gateway netip.Addr // of the nodes' network: this host
 	token   string
 	issuers map[string]*trust.Issuer
 	hosts   map[string]string // spec.Hosts as pods reach them
@@ -49,6 +55,7 @@ func newFleet(spec clusters.Spec, state string) *fleet {
 		hosts: map[string]string{}, links: map[[2]string]*link{},
 		changed: make(chan struct{}),
 	}
+	f.mesh, _ = meshOf(spec.Mesh) // Create has checked it
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
@@ -71,7 +78,9 @@ func (f *fleet) prepare(ctx context.Context, h host) error {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, c := range f.list {
-		g.Go(func() error { return loadImage(prefix(f.spec.ID)+"-"+c.name, archive) })
+		g.Go(func() error {
+			return loadImage(prefix(f.spec.ID)+"-"+c.name, workload.Image, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil })
+		})
 		g.Go(func() error { return c.systemReady(gctx) })
 	}
 	if err := g.Wait(); err != nil {

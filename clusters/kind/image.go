@@ -3,6 +3,7 @@ package kind
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,14 +72,18 @@ func agentImage(binary string) ([]byte, error) {
 }
 
 // loadImage brings an archive of an image onto the nodes of a cluster.
-func loadImage(cluster string, archive []byte) error {
+func loadImage(cluster, ref string, open func() (io.ReadCloser, error)) error {
 	nodes, err := kindcluster.NewProvider(kindcluster.ProviderWithDocker()).ListInternalNodes(cluster)
 	if err != nil {
 		return fmt.Errorf("listing the nodes of %s: %w", cluster, err)
 	}
 	for _, n := range nodes {
-		if err := nodeutils.LoadImageArchive(n, bytes.NewReader(archive)); err != nil {
-			return fmt.Errorf("loading the image %s onto node %s: %w%s", workload.Image, n, err, outputOf(err))
+		archive, err := open()
+		if err != nil {
+			return fmt.Errorf("loading the image %s onto node %s: %w", ref, n, err)
+		}
+		if err := errors.Join(nodeutils.LoadImageArchive(n, archive), archive.Close()); err != nil {
+			return fmt.Errorf("loading the image %s onto node %s: %w%s", ref, n, err, outputOf(err))
 		}
 	}
 	return nil

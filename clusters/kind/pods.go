@@ -36,7 +36,8 @@ type pod struct {
 	was     bool   // ready, at some time
 	reason  string // for which it is about to be killed; "" where nobody does
 
-	follower *follower // nil until its workload runs
+	follower *follower  // nil until its workload runs
+	access   *accessLog // nil until its proxy runs, or where it has none
 }
 
 // Pods implements clusters.Cluster. It asks the API server each time.
@@ -178,9 +179,13 @@ func (c *cluster) observe(obj *corev1.Pod) *pod {
 		p.was = true
 		c.podEvent(p, evidence.EventPodReady, "")
 	}
-	if p.follower == nil && runs(obj) {
+	if p.follower == nil && runs(obj, workload.Container) {
 		p.follower = newFollower(c, p)
 		c.f.tasks.Go(func() { p.follower.run(c.f.ctx) })
+	}
+	if p.access == nil && c.f.mesh != nil && c.f.mesh.proxy().logs && runs(obj, c.f.mesh.proxy().container) {
+		p.access = newAccessLog(c, p.ref, c.f.mesh.proxy().container)
+		c.f.tasks.Go(func() { p.access.run(c.f.ctx) })
 	}
 	c.f.notify()
 	return p
@@ -192,10 +197,10 @@ func older(a, b *corev1.Pod) bool {
 		len(a.ResourceVersion) == len(b.ResourceVersion) && a.ResourceVersion < b.ResourceVersion
 }
 
-// runs reports whether the pod's workload has been started.
-func runs(obj *corev1.Pod) bool {
-	return slices.ContainsFunc(obj.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
-		return s.Name == workload.Container && (s.State.Running != nil || s.State.Terminated != nil)
+// runs reports whether a container of the pod has been started.
+func runs(obj *corev1.Pod, container string) bool {
+	return slices.ContainsFunc(slices.Concat(obj.Status.InitContainerStatuses, obj.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		return s.Name == container && (s.State.Running != nil || s.State.Terminated != nil)
 	})
 }
 
@@ -219,7 +224,11 @@ func (c *cluster) end(p *pod, why string) {
 	p.ready = false
 	if p.follower != nil {
 		p.follower.gone()
-		c.past = append(c.past, p.follower)
+		c.past = append(c.past, p.follower.containerLog)
+	}
+	if p.access != nil {
+		p.access.gone()
+		c.past = append(c.past, p.access.containerLog)
 	}
 	c.podEvent(p, evidence.EventPodEnded, why)
 }

@@ -53,15 +53,20 @@ type host struct {
 	network   netip.Prefix // of the nodes
 }
 
-// Preflight says what keeps clusters from being made on this host: one cause, one remedy.
-func (p *Provider) Preflight(ctx context.Context) error {
-	_, err := p.examine(ctx, 1)
+// Preflight says what keeps clusters with these meshes from being made on this host: one cause, one remedy.
+func (p *Provider) Preflight(ctx context.Context, meshes []string) error {
+	_, err := p.examine(ctx, 1, meshes...)
 	return err
 }
 
 // examine looks at the host before anything is changed on it.
-func (p *Provider) examine(ctx context.Context, clusters int) (host, error) {
+func (p *Provider) examine(ctx context.Context, clusters int, meshes ...string) (host, error) {
 	var h host
+	for _, m := range meshes {
+		if _, err := p.materialOf(m); err != nil {
+			return h, err
+		}
+	}
 	version, err := Docker(ctx, "info", "--format", "{{.CgroupVersion}} {{json .ServerErrors}}")
 	if err == nil && !strings.HasSuffix(strings.TrimSpace(version), " null") {
 		err = errors.New(strings.TrimSpace(version))

@@ -21,13 +21,14 @@ import (
 // Driver is the driver's name on the command line and in journals.
 const Driver = "kind"
 
-// meshNone is the one mesh of this version.
 const meshNone = "none"
 
 // Config is what a Provider needs. All fields are needed.
 type Config struct {
 	// NodeImage is the image of the clusters' nodes, as Docker knows it; it is loaded into Docker when it returns.
 	NodeImage func(ctx context.Context) (ref string, err error)
+	// Bundle is the folder with the charts and images that meshes are installed from.
+	Bundle string
 	// State is the folder in which each fleet keeps its kubeconfigs, readable by their owner only.
 	State string
 }
@@ -51,27 +52,21 @@ func (p *Provider) Models() []string { return nil }
 
 // Check implements clusters.Provider.
 func (p *Provider) Check(mesh string, objs []clusters.Object) error {
-	if err := checkMesh(mesh); err != nil {
+	m, err := meshOf(mesh)
+	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, obj := range objs {
-		if err := checkObject(mesh, obj); err != nil {
+		if err := checkObject(m, mesh, obj); err != nil {
 			errs = append(errs, fmt.Errorf("%s %s: %w", clusters.KindName(obj), nameOf(obj), err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func checkMesh(mesh string) error {
-	if mesh != meshNone {
-		return fmt.Errorf("the kind driver of this version runs clusters without a mesh: use --mesh %s, or --driver embedded for mesh %q", meshNone, mesh)
-	}
-	return nil
-}
-
 // checkObject refuses what a cluster of that mesh has no definition of, and images that nobody brings to its nodes.
-func checkObject(mesh string, obj clusters.Object) error {
+func checkObject(m mesh, name string, obj clusters.Object) error {
 	switch o := obj.(type) {
 	case *corev1.Namespace, *corev1.ServiceAccount, *corev1.Service:
 		return nil
@@ -84,7 +79,10 @@ func checkObject(mesh string, obj clusters.Object) error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("clusters of mesh %s have no objects of this kind", mesh)
+		if m != nil && m.takes(obj) {
+			return nil
+		}
+		return fmt.Errorf("clusters of mesh %s have no objects of this kind", name)
 	}
 }
 
@@ -96,7 +94,8 @@ func checkSpec(spec clusters.Spec) error {
 	if !fleetID.MatchString(spec.ID) {
 		return fmt.Errorf("%q is no ID of a fleet: want 6 to 20 lower-case letters and digits", spec.ID)
 	}
-	return errors.Join(spec.Validate(), checkMesh(spec.Mesh))
+	_, err := meshOf(spec.Mesh)
+	return errors.Join(spec.Validate(), err)
 }
 
 // removeWithin bounds the removal of what a failed or stopped Create made.
@@ -110,7 +109,7 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	h, err := p.examine(ctx, len(spec.Clusters))
+	h, err := p.examine(ctx, len(spec.Clusters), spec.Mesh)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +149,8 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	if err := f.trust(); err != nil {
 		return err
 	}
-	if err := f.relayHosts(ctx, gateway(h.network)); err != nil {
+	f.gateway = gateway(h.network)
+	if err := f.relayHosts(ctx, f.gateway); err != nil {
 		return err
 	}
 	for i, name := range f.spec.Clusters {
@@ -163,7 +163,10 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	if err := f.connect(ctx); err != nil {
 		return err
 	}
-	return f.prepare(ctx, h)
+	if err := f.prepare(ctx, h); err != nil {
+		return err
+	}
+	return f.install(ctx, p)
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.

@@ -86,6 +86,20 @@ func (c *cluster) systemReady(ctx context.Context) error {
 // WaitReady implements clusters.Cluster. What becomes ready here is known to the other clusters' kube-proxies, too, when
 // it returns.
 func (c *cluster) WaitReady(ctx context.Context) error {
+	if err := c.podsReady(ctx); err != nil || c.f.mesh == nil {
+		return err
+	}
+	for _, o := range c.f.list {
+		err := o.until(ctx, func(ctx context.Context) ([]string, error) { return c.f.mesh.lacking(ctx, o) })
+		if err != nil {
+			return fmt.Errorf("waiting for the proxies of cluster %s to have their configuration: %w", o.name, err)
+		}
+	}
+	return nil
+}
+
+// podsReady waits until every Deployment is whole and every kube-proxy knows its pods.
+func (c *cluster) podsReady(ctx context.Context) error {
 	return c.until(ctx, func(ctx context.Context) ([]string, error) {
 		lacking, err := c.lackingDeployments(ctx, metav1.NamespaceAll)
 		if err != nil || len(lacking) > 0 {
@@ -191,6 +205,15 @@ func (c *cluster) whyPod(ctx context.Context, p *corev1.Pod) string {
 	if message := c.lastWarning(ctx, p); message != "" {
 		parts = append(parts, message)
 	}
+	if said := c.lastWords(ctx, p); said != "" {
+		parts = append(parts, fmt.Sprintf("it wrote %q", said))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// lastWords is the last line that a pod wrote and that is no record: of a workload's own log, else of whichever container
+// does not run, or of the first.
+func (c *cluster) lastWords(ctx context.Context, p *corev1.Pod) string {
 	c.f.mu.Lock()
 	known := c.pods[p.UID]
 	tail := ""
@@ -198,11 +221,22 @@ func (c *cluster) whyPod(ctx context.Context, p *corev1.Pod) string {
 		tail = c.tail(known)
 	}
 	c.f.mu.Unlock()
-	if tail != "" {
-		lines := strings.Split(tail, "\n")
-		parts = append(parts, fmt.Sprintf("it wrote %q", lines[len(lines)-1]))
+	if statuses := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses); known == nil && len(statuses) > 0 {
+		of := statuses[0]
+		if i := slices.IndexFunc(statuses, func(s corev1.ContainerStatus) bool {
+			return !s.Ready && (s.State.Terminated == nil || s.State.Terminated.ExitCode != 0)
+		}); i >= 0 {
+			of = statuses[i]
+		}
+		raw, err := c.client.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{
+			Container: of.Name, TailLines: new(int64(1)), Previous: of.RestartCount > 0 && of.State.Running == nil,
+		}).Do(ctx).Raw()
+		if err == nil {
+			tail = string(raw)
+		}
 	}
-	return strings.Join(parts, ", ")
+	lines := strings.Split(strings.TrimSpace(tail), "\n")
+	return lines[len(lines)-1]
 }
 
 // lastWarning is the newest warning event about a pod.

@@ -1,95 +1,43 @@
 package kind
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/agent"
 	"github.com/meshproof/meshproof/internal/workload"
 )
 
-const (
-	// strayKept is how much of what is no record is kept, in bytes: the end of a panic.
-	strayKept = 2 << 10
-	// followAgain is the pause before a log is opened again that ended before its pod.
-	followAgain = 100 * time.Millisecond
-)
-
 // follower takes the records of one pod's workload from its log, from the first line on.
 type follower struct {
-	c       *cluster
-	ref     evidence.PodRef
-	ended   chan struct{} // closed when nothing more will come
-	podGone chan struct{} // closed when the pod has ended
-	once    sync.Once
+	*containerLog
 
 	mu      sync.Mutex
 	process string
 	n       uint64 // of the last line of process
 	whole   bool   // the process ended as it was told to
-	rest    []byte // the end of what was no record
 	moved   chan struct{}
 }
 
 func newFollower(c *cluster, p *pod) *follower {
-	return &follower{c: c, ref: p.ref, ended: make(chan struct{}), podGone: make(chan struct{}), moved: make(chan struct{})}
+	f := &follower{containerLog: newContainerLog(c, p.ref, workload.Container), moved: make(chan struct{})}
+	f.taker = f
+	return f
 }
 
-// gone says that the pod has ended: what its log still has is read, and that is all.
-func (f *follower) gone() { f.once.Do(func() { close(f.podGone) }) }
+// begin implements taker: lines that were read before are skipped by number.
+func (f *follower) begin() {}
 
-// run follows until the pod or ctx has ended.
-func (f *follower) run(ctx context.Context) {
-	defer close(f.ended)
-	for ctx.Err() == nil {
-		err := f.read(ctx)
-		select {
-		case <-f.podGone:
-			return
-		default:
-		}
-		if f.isWhole() {
-			return
-		}
-		if err != nil {
-			f.note([]byte(err.Error() + "\n"))
-		}
-		sleep(ctx, followAgain)
-	}
-}
-
-// read reads the log once from its beginning to where it ends now. Lines that were read before are skipped by number.
-func (f *follower) read(ctx context.Context) error {
-	opts := &corev1.PodLogOptions{Container: workload.Container, Follow: true}
-	log, err := f.c.client.CoreV1().Pods(f.ref.Namespace).GetLogs(f.ref.Pod, opts).Stream(ctx)
-	if err != nil {
-		return fmt.Errorf("following the log of pod %s in cluster %s: %w", f.ref.Pod, f.c.name, err)
-	}
-	defer func() { _ = log.Close() }()
-	r := bufio.NewReaderSize(log, 64<<10)
-	for {
-		line, err := r.ReadBytes('\n')
-		if err == nil {
-			if err := f.take(line); err != nil {
-				return err
-			}
-			continue
-		}
-		if errors.Is(err, io.EOF) {
-			return nil // half a line is read again, or was never finished
-		}
-		return err
-	}
+// over implements taker.
+func (f *follower) over() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.whole
 }
 
 // take takes one line.
@@ -131,38 +79,7 @@ func (f *follower) take(text []byte) error {
 
 // lost records that records are missing.
 func (f *follower) lost(n uint64, why string) {
-	_ = f.c.f.append(&evidence.Event{
-		Header: f.c.f.header("cluster/" + f.c.name), Kind: evidence.EventLost, At: f.ref,
-		Of: workload.Source(f.ref), Stream: evidence.Requests, Count: n, Message: why,
-	})
-}
-
-// note keeps the end of what is no record, for people.
-func (f *follower) note(text []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rest = append(f.rest, text...)
-	f.rest = f.rest[max(0, len(f.rest)-strayKept):]
-}
-
-func (f *follower) stray() []byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return bytes.Clone(f.rest)
-}
-
-func (f *follower) isWhole() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.whole
-}
-
-// wait waits until nothing more will come.
-func (f *follower) wait(ctx context.Context) {
-	select {
-	case <-f.ended:
-	case <-ctx.Done():
-	}
+	f.missing(workload.Source(f.ref), evidence.Requests, n, why)
 }
 
 // reach waits until a line was read. It returns how many are missing when ctx ends or nothing more will come.
@@ -188,36 +105,46 @@ func (f *follower) reach(ctx context.Context, last agent.Last) (missing uint64) 
 }
 
 // drainLimit bounds how long the last records of a fleet may take to arrive.
-const drainLimit = 10 * time.Second
+const drainLimit = 20 * time.Second
 
-// drain waits for all that the cluster's workloads have recorded so far.
+// drain waits for all that the cluster's workloads have recorded and its proxies have logged so far.
 func (c *cluster) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
 	c.f.mu.Lock()
-	var all []*follower
+	var records []*follower
+	var logs []*accessLog
 	for _, p := range c.pods {
 		if p.follower != nil && p.was {
-			all = append(all, p.follower)
+			records = append(records, p.follower)
+		}
+		if p.access != nil && p.was {
+			logs = append(logs, p.access)
 		}
 	}
 	past := c.past
 	c.f.mu.Unlock()
 	var waiting sync.WaitGroup
-	for _, f := range all {
-		waiting.Go(func() {
-			last, err := command[agent.Last](ctx, c, f.ref.Namespace, f.ref.Pod, agent.PathLast, 0, struct{}{})
-			if err != nil {
-				f.lost(0, fmt.Sprintf("how many records the workload has made is not known: %v", err))
-				return
-			}
-			if n := f.reach(ctx, last); n > 0 {
-				f.lost(n, fmt.Sprintf("the workload's log has not come further than %d lines before its end", n))
-			}
-		})
+	for _, f := range records {
+		waiting.Go(func() { f.drain(ctx) })
+	}
+	for _, a := range logs {
+		waiting.Go(func() { a.drain(ctx) })
 	}
 	for _, f := range past {
-		f.wait(ctx) // what a killed workload wrote is read to the end
+		f.wait(ctx) // what a killed pod wrote is read to the end
 	}
 	waiting.Wait()
+}
+
+// drain waits for all that the workload has recorded so far.
+func (f *follower) drain(ctx context.Context) {
+	last, err := command[agent.Last](ctx, f.c, f.ref.Namespace, f.ref.Pod, agent.PathLast, 0, struct{}{})
+	if err != nil {
+		f.lost(0, fmt.Sprintf("how many records the workload has made is not known: %v", err))
+		return
+	}
+	if n := f.reach(ctx, last); n > 0 {
+		f.lost(n, fmt.Sprintf("the workload's log has not come further than %d lines before its end", n))
+	}
 }

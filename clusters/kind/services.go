@@ -16,6 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
+// labelImported marks EndpointSlices of other clusters' pods (KEP-1645).
+const labelImported = "multicluster.kubernetes.io/service-name"
+
 // endpoint is a ready pod behind a Service.
 type endpoint struct {
 	cluster, ip string
@@ -102,7 +105,7 @@ func (c *cluster) mirrorOnce(ctx context.Context, written map[string]string) err
 			continue
 		}
 		p := patch{kind: s.Kind, namespace: s.Namespace, name: s.Name, gvk: s.GroupVersionKind(), body: body}
-		if err := c.patch(ctx, p, false); err != nil {
+		if _, err := c.patch(ctx, p, false); err != nil {
 			return fmt.Errorf("making the pods of other clusters known in cluster %s: %w", c.name, err)
 		}
 		written[id] = string(body)
@@ -116,7 +119,12 @@ func slice(svc *corev1.Service, of string, eps []endpoint) *discoveryv1.Endpoint
 		TypeMeta: metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name: svc.Name + "-of-" + of, Namespace: svc.Namespace,
-			Labels: map[string]string{discoveryv1.LabelServiceName: svc.Name, discoveryv1.LabelManagedBy: fieldManager},
+			Labels: map[string]string{
+				discoveryv1.LabelServiceName: svc.Name, discoveryv1.LabelManagedBy: fieldManager,
+				// Says that it is imported (KEP-1645). Istio passes over such slices: it reads the other clusters itself, and
+				// would know no identity of pods that another cluster's slice lists by their addresses alone.
+				labelImported: svc.Name,
+			},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints:   []discoveryv1.Endpoint{},

@@ -18,7 +18,7 @@ func newKind() (*kind.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kind.New(kind.Config{NodeImage: kind.FromBundle(dir), State: state}), nil
+	return kind.New(kind.Config{NodeImage: kind.FromBundle(dir), Bundle: dir, State: state}), nil
 }
 
 // kindState is where the kind driver keeps what must outlive a run that is killed, beside the journals.

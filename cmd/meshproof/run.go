@@ -127,8 +127,10 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 	if err != nil {
 		return err
 	}
-	if host, ok := p.(interface{ Preflight(context.Context) error }); ok {
-		if err := host.Preflight(ctx); err != nil {
+	if host, ok := p.(interface {
+		Preflight(ctx context.Context, meshes []string) error
+	}); ok {
+		if err := host.Preflight(ctx, meshesOf(list)); err != nil {
 			return withCode(exitError, err)
 		}
 	}
@@ -178,6 +180,18 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 		return withCode(code, nil)
 	}
 	return nil
+}
+
+// meshesOf lists the meshes of scenarios, each once.
+func meshesOf(list []*scenarios.Scenario) (names []string) {
+	for _, s := range list {
+		for _, m := range s.Spec.Meshes {
+			if !slices.Contains(names, string(m.Name)) {
+				names = append(names, string(m.Name))
+			}
+		}
+	}
+	return names
 }
 
 // loadAll reads and narrows every scenario, and reports all of their errors at once.

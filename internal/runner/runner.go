@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -70,9 +71,19 @@ func Objects(s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) ([]cl
 	return meshes.Render(m, e, s, cluster)
 }
 
+// Install is what the control plane of one cluster is installed from for one mesh entry of a scenario.
+func Install(e scenarios.MeshEntry, b clusters.Build, cluster string) (clusters.Installation, error) {
+	m, err := meshes.ByName(e.Name)
+	if err != nil {
+		return clusters.Installation{}, err
+	}
+	return m.Install(b.Flavor, cluster), nil
+}
+
 // run is one run under way.
 type run struct {
 	Options
+	builds  map[string]clusters.Build // by mesh
 	dir     string
 	id      string
 	log     *slog.Logger
@@ -89,6 +100,18 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 		if err := Check(o.Scenario, e, o.Provider); err != nil {
 			return nil, fmt.Errorf("%w: mesh %s: %w", ErrUsage, e.Name, err)
 		}
+	}
+	builds, flavors, components := map[string]clusters.Build{}, map[string]string{}, map[string]string{}
+	for _, e := range o.Scenario.Spec.Meshes {
+		b, err := o.Provider.Build(string(e.Name))
+		if err != nil {
+			return nil, fmt.Errorf("%w: mesh %s: %w", ErrEnvironment, e.Name, err)
+		}
+		builds[string(e.Name)] = b
+		if b.Flavor != "" {
+			flavors[string(e.Name)] = b.Flavor
+		}
+		maps.Copy(components, b.Components)
 	}
 	doc, err := json.Marshal(o.Scenario)
 	if err != nil {
@@ -110,8 +133,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 		RunID: id, Version: o.Version, GoVersion: runtime.Version(), Started: started.UTC(), Seed: o.Seed,
 		Driver: o.Provider.Driver(), Models: o.Provider.Models(), Modelled: len(o.Provider.Models()) > 0,
 		Host: host(), Order: order(names, o.Scenario.Spec.Blocks, o.Seed), Scenario: doc, Command: o.Command,
+		Flavors: flavors, Components: components,
 	}
-	r := &run{Options: o, dir: dir, id: id, board: &board{observe: o.Observe}}
+	r := &run{Options: o, builds: builds, dir: dir, id: id, board: &board{observe: o.Observe}}
 	if err := r.execute(ctx, manifest); err != nil {
 		if r.writer == nil { // nothing was recorded: an empty folder would only puzzle
 			return nil, errors.Join(environment(err, ""), os.RemoveAll(dir))

@@ -70,9 +70,13 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	if err != nil {
 		return err
 	}
-	spec := clusters.Spec{ID: id, Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer}
+	spec := clusters.Spec{ID: id, Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer, Install: map[string]clusters.Installation{}}
+	build := r.builds[t.Mesh]
 	for _, c := range s.Spec.Topology.Clusters {
 		spec.Clusters = append(spec.Clusters, c.Name)
+		if spec.Install[c.Name], err = Install(entry, build, c.Name); err != nil {
+			return err
+		}
 	}
 	var users *users
 	if is := s.Spec.Identity.Issuer; is != nil {

@@ -111,6 +111,15 @@ func (i *Issuer) Root() *Root { return i.root }
 // PEM is the issuer's certificate.
 func (i *Issuer) PEM() string { return certPEM(i.cert) }
 
+// KeyPEM is the issuer's private key in PKCS #8, for a control plane that signs with it. It must be handed to nobody else.
+func (i *Issuer) KeyPEM() (string, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(i.key)
+	if err != nil {
+		return "", fmt.Errorf("writing the key of %s: %w", i.cert.Subject.CommonName, err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
+}
+
 // Leaf says what a workload certificate holds: one identity, either URI or DNS.
 type Leaf struct {
 	URI      string        // SPIFFE ID, for a URI SAN; or

@@ -1,0 +1,241 @@
+package kind
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	networking "istio.io/client-go/pkg/apis/networking/v1"
+	security "istio.io/client-go/pkg/apis/security/v1"
+	telemetry "istio.io/client-go/pkg/apis/telemetry/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/internal/agent"
+	"github.com/meshproof/meshproof/internal/workload"
+)
+
+// istio is Istio with sidecars: a primary control plane in each cluster, on one flat network, each reading the others'
+// Services and pods by a remote secret.
+type istio struct{}
+
+const (
+	istioNamespace = "istio-system"
+	istioSidecar   = "istio-proxy"
+	// istioReader is the account, made by the chart base, with which a control plane reads another cluster.
+	istioReader = "istio-reader-service-account"
+	// readerFor is how long its token holds: longer than any run.
+	readerFor = 48 * time.Hour
+	// builtHere is where bundles that are built from packages say that their images are from.
+	builtHere = "docker.io/meshproof"
+)
+
+func (istio) charts() []string { return []string{"base", "istiod"} }
+func (istio) images() []string { return []string{"pilot", "proxyv2"} }
+
+// flavor knows the images that bundles build by their repository: their proxy is the upstream Envoy.
+func (istio) flavor(images map[string]image) string {
+	if images["proxyv2"].repository == builtHere {
+		return clusters.FlavorUpstreamEnvoy
+	}
+	return ""
+}
+
+// imageValues lets the chart name the images that the nodes have. A proxy's image may have another tag than istiod's.
+func (istio) imageValues(chart string, images map[string]image) map[string]any {
+	if chart != "istiod" {
+		return nil
+	}
+	return map[string]any{
+		"image": images["pilot"].ref,
+		"global": map[string]any{
+			"imagePullPolicy": "IfNotPresent",
+			"hub":             images["proxyv2"].repository, "tag": images["proxyv2"].tag,
+		},
+	}
+}
+
+func (istio) takes(obj clusters.Object) bool {
+	switch obj.(type) {
+	case *security.PeerAuthentication, *security.AuthorizationPolicy, *security.RequestAuthentication,
+		*networking.VirtualService, *networking.DestinationRule, *networking.ServiceEntry, *telemetry.Telemetry:
+		return true
+	}
+	return false
+}
+
+// object lets istiod fetch the issuers' keys where pods reach them.
+func (istio) object(f *fleet, obj clusters.Object) clusters.Object {
+	a, ok := obj.(*security.RequestAuthentication)
+	if !ok {
+		return obj
+	}
+	a = a.DeepCopy()
+	for _, r := range a.Spec.GetJwtRules() {
+		u, err := url.Parse(r.GetJwksUri())
+		if err != nil {
+			continue // istiod says what it thinks of it
+		}
+		if at, ok := f.hosts[u.Host]; ok {
+			u.Host = at
+			r.JwksUri = u.String()
+		}
+	}
+	return a
+}
+
+// template lets the driver's commands to the agent, and what the agent asks of hosts outside, past the sidecar: neither
+// is traffic of the workload. Its own port stays captured, whatever comes.
+func (istio) template(f *fleet, t *corev1.PodTemplateSpec) {
+	if t.Annotations == nil {
+		t.Annotations = map[string]string{}
+	}
+	own := strconv.Itoa(agent.ControlPort)
+	if was := t.Annotations[excludeInbound]; was != "" {
+		own = was + "," + own
+	}
+	t.Annotations[excludeInbound] = own
+	t.Annotations["sidecar.istio.io/rewriteAppHTTPProbers"] = "false" // the probe is of that port
+	if f.gateway.IsValid() && len(f.hosts) > 0 {
+		t.Annotations["traffic.sidecar.istio.io/excludeOutboundIPRanges"] = f.gateway.String() + "/32"
+	}
+}
+
+const excludeInbound = "traffic.sidecar.istio.io/excludeInboundPorts"
+
+// before gives the cluster's istiod its intermediate of the run's root.
+func (istio) before(ctx context.Context, c *cluster) error {
+	issuer := c.f.issuers[c.name]
+	key, err := issuer.KeyPEM()
+	if err != nil {
+		return err
+	}
+	if err := c.applyRaw(ctx, workload.Namespace(istioNamespace, nil)); err != nil {
+		return err
+	}
+	return c.applyRaw(ctx, &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: istioNamespace, Name: "cacerts"},
+		StringData: map[string]string{
+			"ca-cert.pem": issuer.PEM(), "ca-key.pem": key, "cert-chain.pem": issuer.PEM(), "root-cert.pem": issuer.Root().PEM(),
+		},
+	})
+}
+
+// join gives the cluster's istiod a remote secret for each of the others.
+func (i istio) join(ctx context.Context, c *cluster) error {
+	for _, o := range c.f.list {
+		if o == c {
+			continue
+		}
+		secret, err := o.remoteSecret(ctx)
+		if err != nil {
+			return fmt.Errorf("letting cluster %s read cluster %s: %w", c.name, o.name, err)
+		}
+		if err := c.applyRaw(ctx, secret); err != nil {
+			return fmt.Errorf("letting cluster %s read cluster %s: %w", c.name, o.name, err)
+		}
+	}
+	err := c.until(ctx, func(ctx context.Context) ([]string, error) { return i.notInjecting(ctx, c) })
+	if err != nil {
+		return fmt.Errorf("waiting for Istio's injector in cluster %s: %w", c.name, err)
+	}
+	return nil
+}
+
+// remoteSecret is what istiod in other clusters reads this one with: a kubeconfig with the API server's address on the
+// nodes' network.
+func (c *cluster) remoteSecret(ctx context.Context) (*corev1.Secret, error) {
+	seconds := int64(readerFor / time.Second)
+	token, err := c.client.CoreV1().ServiceAccounts(istioNamespace).CreateToken(ctx, istioReader,
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("asking for a token of %s: %w", istioReader, err)
+	}
+	cfg := clientcmdapi.NewConfig()
+	cfg.Clusters[c.name] = &clientcmdapi.Cluster{
+		Server:                   "https://" + net.JoinHostPort(c.address.String(), apiServerPort),
+		CertificateAuthorityData: c.rest.CAData,
+	}
+	cfg.AuthInfos[c.name] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	cfg.Contexts[c.name] = &clientcmdapi.Context{Cluster: c.name, AuthInfo: c.name}
+	cfg.CurrentContext = c.name
+	kubeconfig, err := clientcmd.Write(*cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Secret{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: istioNamespace, Name: "istio-remote-secret-" + c.name,
+			Labels:      map[string]string{"istio/multiCluster": "true"},
+			Annotations: map[string]string{"networking.istio.io/cluster": c.name},
+		},
+		StringData: map[string]string{c.name: string(kubeconfig)},
+	}, nil
+}
+
+// apiServerPort is where a node's API server listens on the nodes' network.
+const apiServerPort = "6443"
+
+// notInjecting tries, without making it, whether a pod would get a sidecar. A pod that came too early would have none.
+func (istio) notInjecting(ctx context.Context, c *cluster) ([]string, error) {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "meshproof-try-", Labels: map[string]string{"sidecar.istio.io/inject": "true"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: workload.Container, Image: workload.Image}}},
+	}
+	got, err := c.client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return []string{"a pod that asks for a sidecar is refused: " + err.Error()}, nil
+	}
+	for _, list := range [][]corev1.Container{got.Spec.InitContainers, got.Spec.Containers} {
+		for _, ct := range list {
+			if ct.Name == istioSidecar {
+				return nil, nil
+			}
+		}
+	}
+	return []string{"a pod that asks for a sidecar would get none"}, nil
+}
+
+func (istio) proxy() proxy {
+	return proxy{container: istioSidecar, port: 15020, path: "/stats/prometheus", logs: true}
+}
+
+// applyRaw applies an object of the driver's own, which is no matter of evidence.
+func (c *cluster) applyRaw(ctx context.Context, obj clusters.Object) error {
+	body, err := json.Marshal(obj)
+	if err != nil {
+		return err
+	}
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	_, err = c.patch(ctx, patch{kind: gvk.Kind, namespace: obj.GetNamespace(), name: obj.GetName(), gvk: gvk, body: body}, false)
+	return err
+}
+
+// istiod finds the pod of the cluster's istiod.
+func (c *cluster) istiod(ctx context.Context) (string, error) {
+	list, err := c.client.CoreV1().Pods(istioNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod", FieldSelector: "status.phase=Running"})
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for i := range list.Items {
+		if list.Items[i].DeletionTimestamp == nil {
+			names = append(names, list.Items[i].Name)
+		}
+	}
+	if len(names) != 1 {
+		return "", fmt.Errorf("cluster %s has %d running pods of istiod, want 1: %s", c.name, len(names), strings.Join(names, ", "))
+	}
+	return names[0], nil
+}

@@ -1,0 +1,213 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/bundle"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// installWithin bounds how long a control plane may take to come up, its images being on the nodes.
+const installWithin = 4 * time.Minute
+
+// mesh is what the driver must know of a mesh beside the charts that it is installed from.
+type mesh interface {
+	// charts and images are what a bundle must have of it; images by the last element of their names.
+	charts() []string
+	images() []string
+	// flavor says which build of the mesh a bundle's images are.
+	flavor(images map[string]image) string
+	// imageValues are the values of a chart that name images.
+	imageValues(chart string, images map[string]image) map[string]any
+	// takes reports whether clusters of the mesh have a definition of the object's kind.
+	takes(obj clusters.Object) bool
+	// object is an object of the mesh with what only the driver knows.
+	object(f *fleet, obj clusters.Object) clusters.Object
+	// template adds to a pod's template what its proxy must leave alone.
+	template(f *fleet, t *corev1.PodTemplateSpec)
+	// before makes what the charts need to be there.
+	before(ctx context.Context, c *cluster) error
+	// join makes the cluster known to the control planes of the others, and waits until pods get their proxies.
+	join(ctx context.Context, c *cluster) error
+	// lacking says which proxies of a cluster do not have the newest configuration.
+	lacking(ctx context.Context, c *cluster) ([]string, error)
+	// proxy is how the proxy in a pod is read.
+	proxy() proxy
+}
+
+// proxy is how a mesh's proxies are read.
+type proxy struct {
+	container string
+	port      int    // of metrics, which the proxy itself doesn't capture
+	path      string // of metrics
+	logs      bool   // it writes an access log, of JSON objects, to its container's log
+}
+
+// meshOf finds what the driver knows of a mesh; nil for none.
+func meshOf(name string) (mesh, error) {
+	switch name {
+	case meshNone:
+		return nil, nil
+	case string(scenarios.MeshIstio):
+		return istio{}, nil
+	}
+	return nil, fmt.Errorf("the kind driver of this version runs clusters without a mesh or with Istio: use --mesh %s,%s, or --driver embedded for mesh %q", meshNone, scenarios.MeshIstio, name)
+}
+
+// image is a container image of a bundle.
+type image struct {
+	part bundle.Part
+	// ref is the reference under which nodes know it; repository is that without the image's own name and tag.
+	ref, repository, tag string
+}
+
+// material is what a mesh is installed from, as a bundle has it.
+type material struct {
+	bundle *bundle.Bundle
+	images map[string]image
+	charts map[string]bundle.Part
+}
+
+// materialOf finds everything that a mesh needs in the bundle. The error names all that is missing.
+func (p *Provider) materialOf(name string) (*material, error) {
+	m, err := meshOf(name)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	b, err := bundle.Open(p.cfg.Bundle)
+	if err != nil {
+		return nil, fmt.Errorf("mesh %s is installed from a bundle: %w", name, err)
+	}
+	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
+	var errs []error
+	for _, want := range m.charts() {
+		part, err := b.Part("chart-" + want)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		mat.charts[want] = part
+	}
+	for _, want := range m.images() {
+		img, err := imageNamed(b, want)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		mat.images[want] = img
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("mesh %s: %w", name, err)
+	}
+	return mat, nil
+}
+
+// imageNamed finds an image by the last element of its name.
+func imageNamed(b *bundle.Bundle, name string) (image, error) {
+	for _, p := range b.Parts() {
+		for _, ref := range p.Refs {
+			i := strings.LastIndex(ref, ":")
+			if p.Kind == bundle.Image && i > 0 && path.Base(ref[:i]) == name {
+				return image{p, ref, path.Dir(ref[:i]), ref[i+1:]}, nil
+			}
+		}
+	}
+	return image{}, fmt.Errorf("the bundle %s has no image %s: run `meshproof bundle build`, or `meshproof bundle pull` on a host with a network", b.Dir(), name)
+}
+
+// Build implements clusters.Provider.
+func (p *Provider) Build(name string) (clusters.Build, error) {
+	mat, err := p.materialOf(name)
+	if err != nil || mat == nil {
+		return clusters.Build{}, err
+	}
+	m, err := meshOf(name)
+	if err != nil {
+		return clusters.Build{}, err
+	}
+	build := clusters.Build{Flavor: m.flavor(mat.images), Components: map[string]string{}}
+	for _, c := range mat.charts {
+		build.Components[c.Name] = c.Version
+	}
+	for _, i := range mat.images {
+		build.Components[i.part.Name] = i.part.Version + " (" + i.part.Source + ")"
+	}
+	return build, nil
+}
+
+// install brings the mesh up in all clusters, each by itself, and then together.
+func (f *fleet) install(ctx context.Context, p *Provider) error {
+	if f.mesh == nil {
+		return nil
+	}
+	mat, err := p.materialOf(f.spec.Mesh)
+	if err != nil {
+		return err
+	}
+	for _, part := range slices.Collect(maps.Values(mat.charts)) {
+		if err := mat.bundle.Check(ctx, part); err != nil {
+			return err
+		}
+	}
+	for _, img := range mat.images {
+		if err := mat.bundle.Check(ctx, img.part); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, installWithin)
+	defer cancel()
+	all := func(do func(context.Context, *cluster) error) error {
+		g, gctx := errgroup.WithContext(ctx)
+		for _, c := range f.list {
+			g.Go(func() error { return do(gctx, c) })
+		}
+		return g.Wait()
+	}
+	if err := all(func(ctx context.Context, c *cluster) error { return c.installMesh(ctx, mat) }); err != nil {
+		return err
+	}
+	if err := all(func(ctx context.Context, c *cluster) error { return f.mesh.join(ctx, c) }); err != nil {
+		return err
+	}
+	return all(func(ctx context.Context, c *cluster) error { return c.Apply(ctx, f.spec.Install[c.name].Objects...) })
+}
+
+// installMesh makes one cluster's control plane.
+func (c *cluster) installMesh(ctx context.Context, mat *material) error {
+	for _, img := range mat.images {
+		if err := loadImage(prefix(c.f.spec.ID)+"-"+c.name, img.ref, opener(mat.bundle.Path(img.part))); err != nil {
+			return err
+		}
+	}
+	if err := c.f.mesh.before(ctx, c); err != nil {
+		return fmt.Errorf("preparing cluster %s for mesh %s: %w", c.name, c.f.spec.Mesh, err)
+	}
+	namespaces := map[string]bool{}
+	for _, r := range c.f.spec.Install[c.name].Releases {
+		part, ok := mat.charts[r.Chart]
+		if !ok {
+			return fmt.Errorf("mesh %s wants chart %s, which this driver does not look for", c.f.spec.Mesh, r.Chart)
+		}
+		r.Values = over(r.Values, c.f.mesh.imageValues(r.Chart, mat.images))
+		if err := c.installChart(ctx, r, opener(mat.bundle.Path(part))); err != nil {
+			return err
+		}
+		namespaces[r.Namespace] = true
+	}
+	c.mapper.Reset() // charts bring definitions
+	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
+		if err := c.until(ctx, func(ctx context.Context) ([]string, error) { return c.lackingDeployments(ctx, ns) }); err != nil {
+			return fmt.Errorf("waiting for the control plane of mesh %s in cluster %s: %w", c.f.spec.Mesh, c.name, err)
+		}
+	}
+	return nil
+}
