@@ -331,6 +331,15 @@ type Manifest struct {
 	Command  []string          `json:"command,omitempty"`
 }
 
+// MeshName is what a mesh is called wherever something is said of it: with the build that ran, unless that is what the
+// mesh's project publishes.
+func (m *Manifest) MeshName(mesh string) string {
+	if f := m.Flavors[mesh]; f != "" {
+		return mesh + " (" + f + ")"
+	}
+	return mesh
+}
+
 // Host is where a run was made.
 type Host struct {
 	OS        string `json:"os"`

@@ -34,12 +34,13 @@ var accessLogFormat = values{
 }
 
 // proofStats are the statistics of Envoy that proofs read and that a sidecar does not export by itself: handshakes and
-// connections that no filter chain takes, decisions about policy and tokens, and how many lines of the access log were
-// written.
+// connections that no filter chain takes, decisions about policy, and what tells how many lines of the access
+// log were written.
 var proofStats = []any{
 	`listener\..*\.(ssl\..*|no_filter_chain_match)`,
-	`http\.inbound_.*\.(rbac|jwt_authn)\..*`,
-	`filesystem\..*`,
+	`http\.inbound_.*\.rbac\..*`,
+	`filesystem\.write_buffered`,
+	`http\.admin\.downstream_rq_completed`,
 }
 
 // Install implements Mesh: primary control planes on one flat network that trust one root, one in each cluster.

@@ -52,9 +52,44 @@ func Build(rec *evidence.Record, res *verify.Result) *Report {
 	for _, c := range r.Checks {
 		r.Counts[c.Verdict]++
 	}
+	name(r, &m)
 	r.Matrix = matrix(r)
 	distrust(r)
 	return r
+}
+
+// name calls every mesh by its name with its build.
+func name(r *Report, m *evidence.Manifest) {
+	to := func(mesh *string) { *mesh = clean(m.MeshName(*mesh)) }
+	for i := range r.Meshes {
+		to(&r.Meshes[i])
+	}
+	for i := range r.Trials {
+		to(&r.Trials[i].Mesh)
+	}
+	for i := range r.Checks {
+		to(&r.Checks[i].Mesh)
+	}
+	for i := range r.Phases {
+		to(&r.Phases[i].Mesh)
+	}
+	for i := range r.Series {
+		to(&r.Series[i].Mesh)
+	}
+	for i := range r.Cells {
+		to(&r.Cells[i].Mesh)
+	}
+	for i := range r.Tokens {
+		to(&r.Tokens[i].Mesh)
+	}
+	for i := range r.Faults {
+		to(&r.Faults[i].Mesh)
+	}
+	for _, block := range r.Provenance.Order {
+		for i := range block {
+			to(&block[i])
+		}
+	}
 }
 
 func provenance(rec *evidence.Record) Provenance {

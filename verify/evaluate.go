@@ -12,7 +12,7 @@ import (
 // Evaluate says what a record proves. It is a pure function: it reads nothing but the record, changes nothing of it,
 // and the order of records that were written side by side makes no difference.
 func Evaluate(rec *evidence.Record) *Result {
-	res := &Result{Modelled: rec.Manifest.Modelled || len(rec.Manifest.Models) > 0, Partial: !rec.Sealed}
+	res := &Result{Modelled: rec.Manifest.Modelled || len(rec.Manifest.Models) > 0, Partial: !rec.Sealed, Flavors: rec.Manifest.Flavors}
 	s := &scenarios.Scenario{}
 	if err := json.Unmarshal(rec.Manifest.Scenario, s); err != nil {
 		res.Verdict, res.Reason, res.Message = Invalid, "NoScenario", fmt.Sprintf("the record does not hold a readable scenario: %v", err)

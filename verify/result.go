@@ -27,12 +27,14 @@ type Result struct {
 	Modelled    bool    `json:"modelled"`
 	Partial     bool    `json:"partial"`     // the record has no seal: the run did not come to its end
 	Interrupted bool    `json:"interrupted"` // the user stopped it
-	Trials      []Trial `json:"trials"`
-	Checks      []Check `json:"checks"`
-	Cells       []Cell  `json:"cells"`
-	Tokens      []Cell  `json:"tokens"` // what came of each kind of token, from outside
-	Phases      []Phase `json:"phases"`
-	Faults      []Fault `json:"faults"`
+	// Flavors are the builds of meshes that are not what their projects publish, by mesh.
+	Flavors map[string]string `json:"flavors,omitempty"`
+	Trials  []Trial           `json:"trials"`
+	Checks  []Check           `json:"checks"`
+	Cells   []Cell            `json:"cells"`
+	Tokens  []Cell            `json:"tokens"` // what came of each kind of token, from outside
+	Phases  []Phase           `json:"phases"`
+	Faults  []Fault           `json:"faults"`
 }
 
 // Trial is one mesh in one block, judged by its own checks.

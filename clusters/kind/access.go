@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/meshproof/meshproof/evidence"
 )
@@ -75,74 +74,56 @@ func (a *accessLog) take(text []byte) error {
 	return a.c.f.append(&evidence.Access{Header: a.c.f.header(a.source()), At: a.ref, Line: bytes.Clone(line)})
 }
 
-// drain waits until every line is here that the proxy has written so far. Envoy counts them, and counts what it has not
-// flushed yet.
+// drain waits until every line is here that the proxy has written so far. Envoy counts them, before it flushes them.
 func (a *accessLog) drain(ctx context.Context) {
 	lost := func(n uint64, why string) { a.missing(a.source(), evidence.Accesses, n, why) }
-	var w written
-	for {
-		page, err := a.c.page(ctx, a.ref.Namespace, a.ref.Pod)
-		if err == nil {
-			w, err = readWritten(page)
-		}
-		if err != nil {
-			lost(0, fmt.Sprintf("how many lines the proxy has logged is not known: %v", err))
-			return
-		}
-		if w.buffered == 0 {
-			break
-		}
-		if sleep(ctx, flushAgain); ctx.Err() != nil {
-			lost(0, fmt.Sprintf("the proxy has not flushed %d bytes of its access log", w.buffered))
-			return
-		}
+	page, err := a.c.page(ctx, a.ref.Namespace, a.ref.Pod)
+	want := uint64(0)
+	if err == nil {
+		want, err = writtenLines(page)
+	}
+	if err != nil {
+		lost(0, fmt.Sprintf("how many requests the proxy has logged is not known: %v", err))
+		return
 	}
 	for {
 		a.mu.Lock()
 		n, moved := a.lines, a.moved
 		a.mu.Unlock()
-		if n >= w.lines {
+		if n >= want {
 			return
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			lost(w.lines-n, fmt.Sprintf("the proxy has logged %d requests, and its log has %d", w.lines, n))
+			lost(want-n, fmt.Sprintf("the proxy has logged %d requests, and its log has %d of them", want, n))
 			return
 		}
 	}
 }
 
-// flushAgain is how soon a proxy is asked again that has not flushed its log. Envoy does it each second.
-const flushAgain = 200 * time.Millisecond
-
-// written is how far an Envoy is with its access log.
-type written struct {
-	lines    uint64 // written by requests
-	buffered uint64 // bytes of them that are not in the file yet
-}
-
 var (
-	writtenLines    = regexp.MustCompile(`(?m)^envoy_filesystem_write_buffered(?:\{\})? (\d+)$`)
-	writtenBuffered = regexp.MustCompile(`(?m)^envoy_filesystem_write_total_buffered(?:\{\})? (\d+)$`)
+	filesLines = regexp.MustCompile(`(?m)^envoy_filesystem_write_buffered(?:\{\})? (\d+)$`)
+	adminLines = regexp.MustCompile(`(?m)^envoy_http_admin_downstream_rq_completed(?:\{\})? (\d+)$`)
 )
 
-// readWritten reads it from a metric page.
-func readWritten(page []byte) (written, error) {
-	var w written
-	for _, v := range []struct {
-		at *regexp.Regexp
-		to *uint64
-	}{{writtenLines, &w.lines}, {writtenBuffered, &w.buffered}} {
-		m := v.at.FindSubmatch(page)
+// writtenLines reads from an Envoy's metric page how many lines it has written into its access log. It counts lines of
+// all files together; the only other one is that of the administrative interface, which is asked for metrics and has a
+// line for each answer.
+func writtenLines(page []byte) (uint64, error) {
+	var n [2]uint64
+	for i, re := range []*regexp.Regexp{filesLines, adminLines} {
+		m := re.FindSubmatch(page)
 		if m == nil {
-			return w, fmt.Errorf("its metrics have no %s", v.at)
+			return 0, fmt.Errorf("its metrics do not tell: none is like %s", re)
 		}
-		n, err := strconv.ParseUint(string(m[1]), 10, 64)
-		if err != nil {
-			return w, fmt.Errorf("its metrics: %w", err)
+		var err error
+		if n[i], err = strconv.ParseUint(string(m[1]), 10, 64); err != nil {
+			return 0, fmt.Errorf("reading its metrics: %w", err)
 		}
-		*v.to = n
 	}
-	return w, nil
+	if n[0] < n[1] {
+		return 0, fmt.Errorf("its metrics count %d lines in all files, and %d in one of them", n[0], n[1])
+	}
+	return n[0] - n[1], nil
 }

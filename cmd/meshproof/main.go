@@ -65,6 +65,9 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 	return root
 }
 
+// drivers are the names that --driver takes.
+var drivers = []string{"embedded", kind.Driver}
+
 // provider finds a driver by the name that --driver takes.
 func provider(driver string) (clusters.Provider, error) {
 	switch driver {

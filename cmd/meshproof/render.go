@@ -2,20 +2,26 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/runner"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
 func newRender() *cobra.Command {
-	var mesh, cluster string
+	var mesh, cluster, driver string
 	cmd := &cobra.Command{
-		Use:     "render FILE|NAME --mesh M",
-		Short:   "Print the Kubernetes objects that a mesh gets for a scenario, as YAML",
+		Use:   "render FILE|NAME --mesh M",
+		Short: "Print the Kubernetes objects that a mesh gets for a scenario, as YAML",
+		Long: `Print the Kubernetes objects that a mesh gets for a scenario, as YAML. With --driver kind also
+what the mesh's control plane is installed from: each Helm chart's values, without those that
+name images.`,
 		Example: "  meshproof render two-clusters --mesh istio --cluster east",
 		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -29,6 +35,10 @@ func newRender() *cobra.Command {
 					entry = e
 				}
 			}
+			p, err := provider(driver)
+			if err != nil {
+				return err
+			}
 			out, found := cmd.OutOrStdout(), false
 			for _, c := range s.Spec.Topology.Clusters {
 				if cluster != "" && cluster != c.Name {
@@ -38,6 +48,11 @@ func newRender() *cobra.Command {
 				objs, err := runner.Objects(s, entry, c.Name)
 				if err != nil {
 					return fmt.Errorf("%s: %w", given[0], err)
+				}
+				if len(p.Models()) == 0 {
+					if err := renderInstall(out, p, entry, c.Name); err != nil {
+						return err
+					}
 				}
 				text, err := clusters.Encode(objs)
 				if err != nil {
@@ -53,9 +68,41 @@ func newRender() *cobra.Command {
 		ValidArgsFunction: completeScenarios,
 	}
 	cmd.Flags().StringVar(&mesh, "mesh", "", "the mesh: none, istio, linkerd or layered")
+	cmd.Flags().StringVar(&driver, "driver", "embedded", "also what this driver installs the mesh from: embedded (nothing), or kind")
+	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions(drivers, cobra.ShellCompDirectiveNoFileComp)))
 	cmd.Flags().StringVar(&cluster, "cluster", "", "only this cluster (default: all)")
 	must(cmd.MarkFlagRequired("mesh"))
 	return cmd
+}
+
+// renderInstall prints what a mesh's control plane is installed from in one cluster.
+func renderInstall(out io.Writer, p clusters.Provider, e scenarios.MeshEntry, cluster string) error {
+	b, err := p.Build(string(e.Name))
+	if err != nil {
+		return withCode(exitError, err)
+	}
+	in, err := runner.Install(e, b, cluster)
+	if err != nil {
+		return err
+	}
+	m := evidence.Manifest{Flavors: map[string]string{string(e.Name): b.Flavor}}
+	name := m.MeshName(string(e.Name))
+	for _, r := range in.Releases {
+		text, err := yaml.Marshal(r.Values)
+		if err != nil {
+			return fmt.Errorf("values of chart %s: %w", r.Chart, err)
+		}
+		fmt.Fprintf(out, "# cluster %s, mesh %s: values of chart %s, installed as %s/%s\n---\n%s", cluster, name, r.Chart, r.Namespace, r.Name, text)
+	}
+	if len(in.Objects) == 0 {
+		return nil
+	}
+	text, err := clusters.Encode(in.Objects)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "# cluster %s, mesh %s: beside the charts\n---\n%s", cluster, name, text)
+	return nil
 }
 
 func names(s *scenarios.Scenario) []string {

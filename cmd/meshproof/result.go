@@ -73,7 +73,7 @@ func overall(r *verify.Result) []string {
 		if n := len(same[k]) - 1; n > 0 {
 			more = fmt.Sprintf(" and %d more", n)
 		}
-		lines = append(lines, fmt.Sprintf("         %s %s %s%s: %s", c.Verdict, c.Trial.Mesh, c.ID, more, c.Message))
+		lines = append(lines, fmt.Sprintf("         %s %s %s%s: %s", c.Verdict, meshName(r, c.Trial.Mesh), c.ID, more, c.Message))
 	}
 	return lines
 }
@@ -108,10 +108,16 @@ func verdictWord(v verify.Verdict, modelled bool) string {
 func trialName(r *verify.Result, t evidence.Trial) string {
 	for _, o := range r.Trials {
 		if o.Block > 1 {
-			return fmt.Sprintf("%s #%d", t.Mesh, t.Block)
+			return fmt.Sprintf("%s #%d", meshName(r, t.Mesh), t.Block)
 		}
 	}
-	return t.Mesh
+	return meshName(r, t.Mesh)
+}
+
+// meshName is a mesh with its build.
+func meshName(r *verify.Result, mesh string) string {
+	m := evidence.Manifest{Flavors: r.Flavors}
+	return m.MeshName(mesh)
 }
 
 func countWords(counts map[verify.Verdict]int) string {

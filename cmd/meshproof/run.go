@@ -68,7 +68,7 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 		}
 		return run(cmd.OutOrStdout(), f, func(*document) error { return badFlag(cmd, err) })
 	})
-	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions([]string{"embedded", "kind"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions(drivers, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("mesh", cobra.FixedCompletions([]string{"none", "istio", "linkerd", "layered"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
