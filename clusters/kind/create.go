@@ -103,12 +103,12 @@ func planned(dir, id, cluster string, r ranges, noCNI bool) (plan, error) {
 
 // bringUp makes the clusters of a fleet side by side. Its error is that of ctx where ctx ends; what was made by then is
 // gone, or the error says that it may not be.
-func bringUp(ctx context.Context, id string, h host, plans []plan) error {
+func (f *fleet) bringUp(ctx context.Context, h host, plans []plan) error {
 	errs := make([]error, len(plans))
 	var creating sync.WaitGroup
 	for i, p := range plans {
 		creating.Go(func() {
-			err := kindcluster.NewProvider(kindcluster.ProviderWithDocker()).Create(p.name,
+			err := kindcluster.NewProvider(kindcluster.ProviderWithDocker(), kindcluster.ProviderWithLogger(steps{f.log.With("cluster", p.name)})).Create(p.name,
 				kindcluster.CreateWithV1Alpha4Config(p.config(h)),
 				kindcluster.CreateWithKubeconfigPath(p.kubeconfig),
 				kindcluster.CreateWithDisplayUsage(false),
@@ -134,7 +134,7 @@ func bringUp(ctx context.Context, id string, h host, plans []plan) error {
 	defer tick.Stop()
 	for {
 		sweep := context.WithoutCancel(ctx)
-		if nodes, err := nodesOf(sweep, id); err == nil && len(nodes) > 0 {
+		if nodes, err := nodesOf(sweep, f.spec.ID); err == nil && len(nodes) > 0 {
 			_, _ = Docker(sweep, append([]string{"rm", "--force", "--volumes"}, nodes...)...) // whoever called removes the rest
 		}
 		select {

@@ -134,7 +134,10 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		return fmt.Errorf("making the folder of kubeconfigs: %w", err)
 	}
 	network := prefix(f.spec.ID)
-	if _, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network.String(), "--gateway", gateway(h.network).String(), network); err != nil {
+	if err := f.timed("create the network of the nodes", func() error {
+		_, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network.String(), "--gateway", gateway(h.network).String(), network)
+		return err
+	}); err != nil {
 		return fmt.Errorf("creating the network of the nodes: %w", err)
 	}
 	plans := make([]plan, len(f.spec.Clusters))
@@ -144,7 +147,9 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 			return err
 		}
 	}
-	if err := p.inNetwork(network, func() error { return bringUp(ctx, f.spec.ID, h, plans) }); err != nil {
+	if err := f.timed("make the clusters", func() error {
+		return p.inNetwork(network, func() error { return f.bringUp(ctx, h, plans) })
+	}); err != nil {
 		return err
 	}
 	if err := f.trust(); err != nil {
@@ -160,10 +165,10 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		}
 		f.list = append(f.list, c)
 	}
-	if err := f.connect(ctx); err != nil {
+	if err := f.timed("connect the clusters", func() error { return f.connect(ctx) }); err != nil {
 		return err
 	}
-	return f.prepare(ctx, h)
+	return f.timed("load the agent and wait for the clusters' own parts", func() error { return f.prepare(ctx, h) })
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.
