@@ -36,13 +36,17 @@ type plan struct {
 	ranges     ranges
 	kubeconfig string
 	conflist   string // path; "" where the image of nodes has a CNI
+	patches    string // path of kubeadm's
 }
 
 // config is the cluster in kind's words.
 func (p plan) config(h host) *v1alpha4.Cluster {
 	node := v1alpha4.Node{
 		Role: v1alpha4.ControlPlaneRole, Image: h.image,
-		ExtraMounts:       []v1alpha4.Mount{{HostPath: h.agent, ContainerPath: agentOnNode, Readonly: true}},
+		ExtraMounts: []v1alpha4.Mount{
+			{HostPath: h.agent, ContainerPath: agentOnNode, Readonly: true},
+			{HostPath: p.patches, ContainerPath: patchesOnNode, Readonly: true},
+		},
 		ExtraPortMappings: []v1alpha4.PortMapping{{ContainerPort: ingressNodePort, HostPort: -1, ListenAddress: "127.0.0.1"}},
 	}
 	if p.conflist != "" {
@@ -61,7 +65,7 @@ func (p plan) config(h host) *v1alpha4.Cluster {
 			IPFamily: v1alpha4.IPv4Family, PodSubnet: p.ranges.pods.String(), ServiceSubnet: p.ranges.services.String(),
 			DisableDefaultCNI: p.conflist != "", KubeProxyMode: v1alpha4.IPTablesProxyMode,
 		},
-		KubeadmConfigPatches: []string{kubelet},
+		KubeadmConfigPatches: []string{kubelet, kubeadmInit},
 	}
 }
 
@@ -85,8 +89,11 @@ func conflist(pods netip.Prefix) ([]byte, error) {
 }
 
 // planned writes the files that a cluster is made from into the fleet's folder.
-func planned(dir, id, cluster string, r ranges, noCNI bool) (plan, error) {
-	p := plan{name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: filepath.Join(dir, cluster+".kubeconfig")}
+func planned(dir, id, cluster string, r ranges, noCNI bool) (p plan, err error) {
+	p = plan{name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: filepath.Join(dir, cluster+".kubeconfig")}
+	if p.patches, err = writeKubeadmPatches(dir); err != nil {
+		return p, err
+	}
 	if !noCNI {
 		return p, nil
 	}

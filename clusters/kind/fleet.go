@@ -68,20 +68,16 @@ func (f *fleet) trust() error {
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 
-// prepare brings the agent's image onto every node, waits until the clusters' own parts work, and begins to watch.
-func (f *fleet) prepare(ctx context.Context, h host) error {
-	var archive []byte
-	err := f.timed("make the agent's image", func() (err error) {
-		archive, err = agentImage(h.agent)
-		return err
-	})
-	if err != nil {
-		return err
-	}
+// prepare connects the clusters, brings the agent's image onto every node, waits until the clusters' own parts work, all
+// at once, and begins to watch.
+func (f *fleet) prepare(ctx context.Context, image []byte) error {
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return f.timed("connect the clusters", func() error { return f.connect(gctx) })
+	})
 	for _, c := range f.list {
 		g.Go(func() error {
-			return f.timed("load the agent's image", func() error { return loadImage(prefix(f.spec.ID)+"-"+c.name, archive) }, "cluster", c.name)
+			return f.timed("load the agent's image", func() error { return loadImage(prefix(f.spec.ID)+"-"+c.name, image) }, "cluster", c.name)
 		})
 		g.Go(func() error {
 			return f.timed("wait for the cluster's own parts", func() error { return c.systemReady(gctx) }, "cluster", c.name)

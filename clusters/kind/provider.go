@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -147,9 +148,18 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 			return err
 		}
 	}
-	if err := f.timed("make the clusters", func() error {
-		return p.inNetwork(network, func() error { return f.bringUp(ctx, h, plans) })
-	}); err != nil {
+	var image []byte
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		image, err = agentImage(h.agent)
+		return err
+	})
+	g.Go(func() error {
+		return f.timed("make the clusters", func() error {
+			return p.inNetwork(network, func() error { return f.bringUp(gctx, h, plans) })
+		})
+	})
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	if err := f.trust(); err != nil {
@@ -165,10 +175,7 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		}
 		f.list = append(f.list, c)
 	}
-	if err := f.timed("connect the clusters", func() error { return f.connect(ctx) }); err != nil {
-		return err
-	}
-	return f.timed("load the agent and wait for the clusters' own parts", func() error { return f.prepare(ctx, h) })
+	return f.prepare(ctx, image)
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.
