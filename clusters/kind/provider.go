@@ -37,10 +37,13 @@ type Config struct {
 type Provider struct {
 	cfg Config
 	env sync.Mutex // kind's library reads the network of its nodes from the environment of the process
+
+	lookInto sync.Mutex
+	withCNI  map[string]bool // images of nodes that were looked into: whether they have a CNI that kind would install
 }
 
 // New makes a Provider.
-func New(cfg Config) *Provider { return &Provider{cfg: cfg} }
+func New(cfg Config) *Provider { return &Provider{cfg: cfg, withCNI: map[string]bool{}} }
 
 var _ clusters.Provider = (*Provider)(nil)
 
