@@ -49,6 +49,9 @@ func (p *Provider) Driver() string { return Driver }
 // Models implements clusters.Provider: all of it is real.
 func (p *Provider) Models() []string { return nil }
 
+// CheckTopology implements clusters.Provider: it makes whatever a scenario can ask for.
+func (p *Provider) CheckTopology(clusters.Spec) error { return nil }
+
 // Check implements clusters.Provider.
 func (p *Provider) Check(mesh string, objs []clusters.Object) error {
 	if err := checkMesh(mesh); err != nil {
