@@ -143,7 +143,7 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	plans := make([]plan, len(f.spec.Clusters))
 	for i, name := range f.spec.Clusters {
 		var err error
-		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], h.noCNI); err != nil {
+		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], max(f.spec.Nodes[name], 1), h.noCNI); err != nil {
 			return err
 		}
 	}
