@@ -37,6 +37,9 @@ type Provider interface {
 	Models() []string
 	// Check says what of these objects the driver cannot apply, before anything is started.
 	Check(mesh string, objs []Object) error
+	// CheckTopology says what of a Spec's clusters and of the network between them the driver cannot make, before
+	// anything is started. No other field of the Spec plays a part.
+	CheckTopology(spec Spec) error
 	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left.
 	Create(ctx context.Context, spec Spec) (Fleet, error)
 }
@@ -47,7 +50,11 @@ type Spec struct {
 	// a driver makes outside of this process carries it.
 	ID       string
 	Trial    evidence.Trial
-	Clusters []string      // names
+	Clusters []string       // names
+	Nodes    map[string]int // of a cluster, by its name; 1 where there is no entry. A driver may have no nodes
+	// Separate: pods reach other clusters by the clusters' gateways alone, not by addresses of pods and Services. What
+	// is sent to such an address of another cluster is dropped.
+	Separate bool
 	Latency  time.Duration // one way, between two clusters
 	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
 	Seed     int64         // for everything that the driver draws: pod names, balancing, workloads' own latency
@@ -74,6 +81,11 @@ func (s Spec) Validate() error {
 	for i, name := range s.Clusters {
 		if name == "" || slices.Contains(s.Clusters[:i], name) {
 			return fmt.Errorf("clusters[%d] is named %q: each wants a name of its own", i, name)
+		}
+	}
+	for name, n := range s.Nodes {
+		if n < 1 || !slices.Contains(s.Clusters, name) {
+			return fmt.Errorf("%d nodes of cluster %q are not possible: clusters are %q, of a node or more each", n, name, s.Clusters)
 		}
 	}
 	return nil

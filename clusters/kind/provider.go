@@ -53,6 +53,9 @@ func (p *Provider) Driver() string { return Driver }
 // Models implements clusters.Provider: all of it is real.
 func (p *Provider) Models() []string { return nil }
 
+// CheckTopology implements clusters.Provider: it makes whatever a scenario can ask for.
+func (p *Provider) CheckTopology(clusters.Spec) error { return nil }
+
 // Check implements clusters.Provider.
 func (p *Provider) Check(mesh string, objs []clusters.Object) error {
 	if err := checkMesh(mesh); err != nil {
@@ -147,7 +150,7 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	plans := make([]plan, len(f.spec.Clusters))
 	for i, name := range f.spec.Clusters {
 		var err error
-		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], h.noCNI); err != nil {
+		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], max(f.spec.Nodes[name], 1), h.noCNI); err != nil {
 			return err
 		}
 	}

@@ -85,10 +85,8 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	if err != nil {
 		return err
 	}
-	spec := clusters.Spec{ID: id, Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer, Log: r.log}
-	for _, c := range s.Spec.Topology.Clusters {
-		spec.Clusters = append(spec.Clusters, c.Name)
-	}
+	spec := topology(s)
+	spec.ID, spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log = id, t, t.Mesh, r.Seed, r.writer, r.log
 	var users *users
 	if is := s.Spec.Identity.Issuer; is != nil {
 		if users, err = startUsers(is); err != nil {
@@ -137,6 +135,19 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	}
 	r.step(t, "proving, after the load")
 	return probe.Run(ctx, env, verify.NewPlan(s, "after"))
+}
+
+// topology is the part of a Spec that the scenario alone decides.
+func topology(s *scenarios.Scenario) clusters.Spec {
+	t := &s.Spec.Topology
+	spec := clusters.Spec{
+		Nodes: map[string]int{}, Separate: t.Network.Kind == scenarios.NetworkSeparate, Latency: t.Network.Latency.D(),
+	}
+	for _, c := range t.Clusters {
+		spec.Clusters = append(spec.Clusters, c.Name)
+		spec.Nodes[c.Name] = c.Nodes
+	}
+	return spec
 }
 
 // fleetID draws a name for a fleet that no other on the host has.
