@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ import (
 type fleet struct {
 	spec    clusters.Spec
 	mesh    mesh // nil for none
+	log     *slog.Logger
 	state   string
 	gateway netip.Addr // of the nodes' network: this host
 	token   string
@@ -51,11 +53,14 @@ var _ clusters.Fleet = (*fleet)(nil)
 
 func newFleet(spec clusters.Spec, state string) *fleet {
 	f := &fleet{
-		spec: spec, state: state, token: newToken(),
+		spec: spec, log: spec.Log, state: state, token: newToken(),
 		hosts: map[string]string{}, links: map[[2]string]*link{},
 		changed: make(chan struct{}),
 	}
 	f.mesh, _ = meshOf(spec.Mesh) // Create has checked it
+	if f.log == nil {
+		f.log = slog.New(slog.DiscardHandler)
+	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
@@ -70,18 +75,22 @@ func (f *fleet) trust() error {
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 
-// prepare brings the agent's image onto every node, waits until the clusters' own parts work, and begins to watch.
-func (f *fleet) prepare(ctx context.Context, h host) error {
-	archive, err := agentImage(h.agent)
-	if err != nil {
-		return err
-	}
+// prepare connects the clusters, brings the agent's image onto every node, waits until the clusters' own parts work, all
+// at once, and begins to watch.
+func (f *fleet) prepare(ctx context.Context, image []byte) error {
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return f.timed("connect the clusters", func() error { return f.connect(gctx) })
+	})
 	for _, c := range f.list {
 		g.Go(func() error {
-			return loadImage(prefix(f.spec.ID)+"-"+c.name, workload.Image, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil })
+			return f.timed("load the agent's image", func() error {
+				return loadImage(prefix(f.spec.ID)+"-"+c.name, workload.Image, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(image)), nil })
+			}, "cluster", c.name)
 		})
-		g.Go(func() error { return c.systemReady(gctx) })
+		g.Go(func() error {
+			return f.timed("wait for the cluster's own parts", func() error { return c.systemReady(gctx) }, "cluster", c.name)
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err

@@ -2,7 +2,6 @@ package kind
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/url"
@@ -119,10 +118,10 @@ func (istio) before(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	if err := c.applyRaw(ctx, workload.Namespace(istioNamespace, nil)); err != nil {
+	if err := c.applyOwn(ctx, workload.Namespace(istioNamespace, nil)); err != nil {
 		return err
 	}
-	return c.applyRaw(ctx, &corev1.Secret{
+	return c.applyOwn(ctx, &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: istioNamespace, Name: "cacerts"},
 		StringData: map[string]string{
@@ -141,7 +140,7 @@ func (i istio) join(ctx context.Context, c *cluster) error {
 		if err != nil {
 			return fmt.Errorf("letting cluster %s read cluster %s: %w", c.name, o.name, err)
 		}
-		if err := c.applyRaw(ctx, secret); err != nil {
+		if err := c.applyOwn(ctx, secret); err != nil {
 			return fmt.Errorf("letting cluster %s read cluster %s: %w", c.name, o.name, err)
 		}
 	}
@@ -163,7 +162,7 @@ func (c *cluster) remoteSecret(ctx context.Context) (*corev1.Secret, error) {
 	}
 	cfg := clientcmdapi.NewConfig()
 	cfg.Clusters[c.name] = &clientcmdapi.Cluster{
-		Server:                   "https://" + net.JoinHostPort(c.address.String(), apiServerPort),
+		Server:                   "https://" + net.JoinHostPort(c.nodes[0].address.String(), apiServerPort),
 		CertificateAuthorityData: c.rest.CAData,
 	}
 	cfg.AuthInfos[c.name] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
@@ -211,14 +210,9 @@ func (istio) proxy() proxy {
 	return proxy{container: istioSidecar, port: 15020, path: "/stats/prometheus", logs: true}
 }
 
-// applyRaw applies an object of the driver's own, which is no matter of evidence.
-func (c *cluster) applyRaw(ctx context.Context, obj clusters.Object) error {
-	body, err := json.Marshal(obj)
-	if err != nil {
-		return err
-	}
-	gvk := obj.GetObjectKind().GroupVersionKind()
-	_, err = c.patch(ctx, patch{kind: gvk.Kind, namespace: obj.GetNamespace(), name: obj.GetName(), gvk: gvk, body: body}, false)
+// applyOwn applies an object of the driver's own, which is no matter of evidence.
+func (c *cluster) applyOwn(ctx context.Context, obj clusters.Object) error {
+	_, err := c.write(ctx, obj, map[string]string{})
 	return err
 }
 

@@ -45,7 +45,7 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 		return lacking, err
 	}
 	mark := uuid.NewString()
-	if err := c.applyRaw(ctx, barrier(mark)); err != nil {
+	if err := c.applyOwn(ctx, barrier(mark)); err != nil {
 		return nil, err
 	}
 	err = c.until(ctx, func(ctx context.Context) ([]string, error) {
@@ -109,8 +109,8 @@ func (istio) unknown(ctx context.Context, c *cluster, pod string) ([]string, err
 	objects := maps.Clone(c.settings)
 	want := map[string][]string{}
 	for key := range c.services {
-		for _, ep := range c.f.endpoints(key) {
-			want[key] = append(want[key], ep.ip)
+		for _, o := range c.f.list {
+			want[key] = append(want[key], o.inside(key).addresses...)
 		}
 	}
 	c.f.mu.Unlock()

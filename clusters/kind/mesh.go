@@ -172,10 +172,16 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 		}
 		return g.Wait()
 	}
-	if err := all(func(ctx context.Context, c *cluster) error { return c.installMesh(ctx, mat) }); err != nil {
+	err = f.timed("install the mesh", func() error {
+		return all(func(ctx context.Context, c *cluster) error { return c.installMesh(ctx, mat) })
+	})
+	if err != nil {
 		return err
 	}
-	if err := all(func(ctx context.Context, c *cluster) error { return f.mesh.join(ctx, c) }); err != nil {
+	err = f.timed("join the control planes", func() error {
+		return all(func(ctx context.Context, c *cluster) error { return f.mesh.join(ctx, c) })
+	})
+	if err != nil {
 		return err
 	}
 	return all(func(ctx context.Context, c *cluster) error { return c.Apply(ctx, f.spec.Install[c.name].Objects...) })
@@ -184,7 +190,10 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 // installMesh makes one cluster's control plane.
 func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 	for _, img := range mat.images {
-		if err := loadImage(prefix(c.f.spec.ID)+"-"+c.name, img.ref, opener(mat.bundle.Path(img.part))); err != nil {
+		err := c.f.timed("load image "+img.ref, func() error {
+			return loadImage(prefix(c.f.spec.ID)+"-"+c.name, img.ref, opener(mat.bundle.Path(img.part)))
+		}, "cluster", c.name)
+		if err != nil {
 			return err
 		}
 	}
