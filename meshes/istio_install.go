@@ -34,11 +34,11 @@ var accessLogFormat = values{
 }
 
 // proofStats are the statistics of Envoy that proofs read and that a sidecar does not export by itself: handshakes and
-// connections that no filter chain takes, decisions about policy, and what tells how many lines of the access
+// connections that no filter chain takes, requests and decisions about policy, and what tells how many lines of the access
 // log were written.
 var proofStats = []any{
 	`listener\..*\.(ssl\..*|no_filter_chain_match)`,
-	`http\.inbound_.*\.rbac\..*`,
+	`http\.inbound_.*\.(rbac\..*|downstream_rq_completed)`,
 	`filesystem\.write_buffered`,
 	`http\.admin\.downstream_rq_completed`,
 }

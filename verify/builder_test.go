@@ -199,7 +199,14 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 		p.chain = leaf.Certificate
 	}
 	if b.meshed() && w.Meshed && !b.linkerd() {
-		for _, k := range []string{rbac("allowed"), rbac("denied"), envoyHandshakes + `{listener_address="0.0.0.0_15006"}`, envoyNoChain + `{listener_address="0.0.0.0_15006"}`} {
+		keys := []string{envoyHandshakes + `{listener_address="0.0.0.0_15006"}`, envoyNoChain + `{listener_address="0.0.0.0_15006"}`}
+		if b.judges() {
+			keys = append(keys, rbac("allowed"), rbac("denied"))
+		}
+		if b.upstream {
+			keys = append(keys, servedSeries)
+		}
+		for _, k := range keys {
 			p.counts[k] = 0
 		}
 	}
@@ -211,6 +218,11 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodReady, At: p.PodRef})
 	return p
 }
+
+// judges reports whether Istio's proxies have filters for policy: where none is about them, they have not.
+func (b *builder) judges() bool { return b.s.Spec.Policy.Default == scenarios.DefaultDeny }
+
+const servedSeries = envoyServed + `{http_conn_manager_prefix="inbound_0.0.0.0_8080"}`
 
 func rbac(result string) string {
 	return fmt.Sprintf(`envoy_http_rbac{authz_enforce_result=%q,http_conn_manager_prefix="inbound_0.0.0.0_8080"}`, result)
@@ -361,8 +373,12 @@ func (b *builder) arrive(from *simPod, a Ask, p *evidence.Probe) (int, string) {
 	if b.s.Spec.Policy.Allows(a.From, a.To, a.Method, a.Path) {
 		code, details, result = 200, "via_upstream", "allowed"
 	}
-	at.counts[rbac(result)]++
-	if !b.upstream {
+	if b.judges() {
+		at.counts[rbac(result)]++
+	}
+	if b.upstream {
+		at.counts[servedSeries]++
+	} else {
 		at.counts[requestSeries(from.w.SPIFFEID(), "mutual_tls", code)]++
 	}
 	b.put(&evidence.Access{Header: b.head("proxy/" + at.Cluster + "/" + at.Pod), At: at.PodRef, Line: accessJSON(p.ID, from.w.SPIFFEID(), at.w.SPIFFEID(), "TLSv1.3", code, details)})

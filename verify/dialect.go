@@ -100,6 +100,8 @@ type counts struct {
 	allowed     int64          // requests that the policy let pass
 	denied      int64          // requests that the policy refused
 	judged      bool           // allowed and denied are there
+	served      int64          // requests that arrived and were answered, by whomever
+	serves      bool           // served is there
 	handshakes  int64          // TLS handshakes completed
 	handshook   bool           // handshakes is there
 	turnedAway  int64          // connections closed because nothing serves their kind: plaintext under STRICT

@@ -24,6 +24,38 @@ func verdicts(res *Result) map[string]string {
 	return out
 }
 
+func TestUpstreamEnvoyWithoutAnyPolicyIsProvedByWhatItServed(t *testing.T) {
+	s := testScenario(scenarios.MeshIstio)
+	s.Spec.Policy = scenarios.Policy{Default: scenarios.DefaultAllow}
+	s.Spec.Expect.Policy = nil
+	upstream := func(b *builder) { b.upstream = true }
+	rec := goodRecord(t, s, upstream)
+	res := Evaluate(rec)
+	for id, v := range verdicts(res) {
+		if v != "PASS" {
+			t.Errorf("%s: %s", id, v)
+		}
+	}
+	for _, take := range []string{"_nothing", servedSeries + " "} { // a page without the family, and one that counts less
+		for i, sc := range rec.Scrapes {
+			if sc.Edge == "end" && sc.At.Service == "cart" {
+				was := sc.Body
+				if take == "_nothing" {
+					sc.Body = strings.ReplaceAll(was, envoyServed, envoyServed+take)
+				} else {
+					sc.Body = strings.Replace(was, take, take+"9", 1)
+				}
+				res := Evaluate(rec)
+				sc.Body = was
+				if c := checkOf(t, res, "mtls/shop->cart"); c.Verdict != Invalid {
+					t.Errorf("scrape %d, %s: %s %s", i, take, c.Verdict, c.Message)
+				}
+				break
+			}
+		}
+	}
+}
+
 func TestAGoodRecordOfIstioPassesEveryCheck(t *testing.T) {
 	for _, upstream := range []bool{false, true} {
 		res := Evaluate(goodRecord(t, testScenario(scenarios.MeshIstio), func(b *builder) { b.upstream = upstream }))

@@ -18,6 +18,7 @@ type istioDialect struct{}
 const (
 	istioRequests   = "istio_requests_total"
 	envoyRBAC       = "envoy_http_rbac"
+	envoyServed     = "envoy_http_downstream_rq_completed"
 	envoyHandshakes = "envoy_listener_ssl_handshake"
 	envoyNoChain    = "envoy_listener_no_filter_chain_match"
 
@@ -48,7 +49,7 @@ func (istioDialect) peer(r *evidence.Request) (from, to string, err error) { ret
 func (istioDialect) leaf(r *evidence.Request) string { return xfccLeaf(r.XFCC) }
 
 func (istioDialect) families() []string {
-	return []string{istioRequests, envoyRBAC, envoyHandshakes, envoyNoChain}
+	return []string{istioRequests, envoyRBAC, envoyServed, envoyHandshakes, envoyNoChain}
 }
 
 // countsRequests is false for upstream Envoy, which has no istio.stats filter.
@@ -82,6 +83,10 @@ func (istioDialect) counts(deltas []sample) counts {
 				c.allowed, c.judged = c.allowed+d.count, true
 			case "denied":
 				c.denied, c.judged = c.denied+d.count, true
+			}
+		case envoyServed:
+			if strings.HasPrefix(d.labels["http_conn_manager_prefix"], "inbound_") {
+				c.served, c.serves = c.served+d.count, true
 			}
 		case envoyHandshakes:
 			if d.labels["listener_address"] == istioInbound {

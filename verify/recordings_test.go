@@ -122,6 +122,9 @@ func TestRecordingsOfIstioGiveTheTrueCounts(t *testing.T) {
 	if !p.judged || p.allowed != 100 || p.denied != 20 {
 		t.Errorf("allowed %d, denied %d (%v), want 100 and 20", p.allowed, p.denied, p.judged)
 	}
+	if !p.serves || p.served != 120 {
+		t.Errorf("served %d (%v), want 120", p.served, p.serves)
+	}
 	if !p.handshook || p.handshakes != 2 {
 		t.Errorf("%d handshakes (%v), want 2: keep-alive", p.handshakes, p.handshook)
 	}

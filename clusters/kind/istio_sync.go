@@ -162,8 +162,11 @@ func knownObjects(raw []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// knownEndpoints reads debug/endpointShardz: the addresses behind each Service of a cluster, by name.namespace, sorted
-// and once each.
+// healthy is how istiod writes that an endpoint is ready.
+const healthy = 1
+
+// knownEndpoints reads debug/endpointShardz: the ready addresses behind each Service, by name.namespace, sorted and once
+// each.
 func knownEndpoints(raw []byte) (map[string][]string, error) {
 	var services map[string]map[string]struct {
 		Shards map[string][]struct {
@@ -185,7 +188,9 @@ func knownEndpoints(raw []byte) (map[string][]string, error) {
 		for _, s := range namespaces {
 			for _, shard := range s.Shards {
 				for _, ep := range shard {
-					all = append(all, ep.Addresses...)
+					if ep.HealthStatus == healthy {
+						all = append(all, ep.Addresses...)
+					}
 				}
 			}
 		}

@@ -15,11 +15,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	security "istio.io/client-go/pkg/apis/security/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/linkerdapi"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/agent"
 	"github.com/meshproof/meshproof/internal/workload"
@@ -263,7 +265,11 @@ func TestWhatAClusterCannotTakeIsRefusedBeforeTheRun(t *testing.T) {
 		{"a workload", scenarios.MeshNone, own, ""},
 		{"an image that no node has", scenarios.MeshNone, foreign, "nginx"},
 		{"a kind that has no definition", scenarios.MeshNone, &corev1.Secret{}, "kind"},
-		{"a mesh", scenarios.MeshIstio, own, "--driver embedded"},
+		{"a workload of Istio", scenarios.MeshIstio, own, ""},
+		{"a setting of Istio", scenarios.MeshIstio, &security.PeerAuthentication{}, ""},
+		{"a setting of a mesh that is not there", scenarios.MeshNone, &security.PeerAuthentication{}, "kind"},
+		{"a setting of another mesh", scenarios.MeshIstio, &linkerdapi.Server{}, "kind"},
+		{"a mesh", scenarios.MeshLinkerd, own, "--driver embedded"},
 	} {
 		err := p.Check(string(tt.mesh), []clusters.Object{tt.obj})
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
