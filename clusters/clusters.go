@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -63,6 +64,8 @@ type Spec struct {
 	// Hosts are names outside of the clusters that gateways and proxies must reach, each with its host:port as this
 	// process reaches it.
 	Hosts map[string]string
+	// Log, unless nil, is told which steps are done and how long they took.
+	Log *slog.Logger
 }
 
 // Validate says what of a Spec no driver can make.

@@ -31,6 +31,7 @@ type plan struct {
 	name       string // kind's, and the prefix of the node's
 	ranges     ranges
 	kubeconfig string
+	patches    string // path of kubeadm's
 	// networks are folders, one a node, in which nodes keep the configuration of their network: what the image of nodes
 	// has there is for one node. They are empty until the cluster has given each node its addresses. Nodes of an image
 	// with a CNI of its own have "".
@@ -43,7 +44,10 @@ func (p plan) config(h host) *v1alpha4.Cluster {
 	for i, network := range p.networks {
 		nodes[i] = v1alpha4.Node{
 			Role: v1alpha4.WorkerRole, Image: h.image,
-			ExtraMounts: []v1alpha4.Mount{{HostPath: h.agent, ContainerPath: agentOnNode, Readonly: true}},
+			ExtraMounts: []v1alpha4.Mount{
+				{HostPath: h.agent, ContainerPath: agentOnNode, Readonly: true},
+				{HostPath: p.patches, ContainerPath: patchesOnNode, Readonly: true},
+			},
 		}
 		if network != "" {
 			nodes[i].ExtraMounts = append(nodes[i].ExtraMounts, v1alpha4.Mount{HostPath: network, ContainerPath: networkOnNode})
@@ -56,7 +60,7 @@ func (p plan) config(h host) *v1alpha4.Cluster {
 	if h.cgroupV1 {
 		kubelet += "failCgroupV1: false\n"
 	}
-	patches := []string{kubelet}
+	patches := []string{kubelet, kubeadmInit}
 	if len(nodes) > 1 {
 		patches = append(patches, untainted) // of a single node kind takes the taint away itself
 	}
@@ -78,10 +82,13 @@ const untainted = "kind: InitConfiguration\nnodeRegistration:\n  taints: []\n"
 // ownCNI reports whether the driver configures the nodes' network.
 func (p plan) ownCNI() bool { return p.networks[0] != "" }
 
-// planned makes the folders that a cluster is made with in the fleet's own.
-func planned(dir, id, cluster string, r ranges, nodes int, noCNI bool) (plan, error) {
-	p := plan{
+// planned writes the files and folders that a cluster is made with into the fleet's own.
+func planned(dir, id, cluster string, r ranges, nodes int, noCNI bool) (p plan, err error) {
+	p = plan{
 		name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: filepath.Join(dir, cluster+".kubeconfig"), networks: make([]string, nodes),
+	}
+	if p.patches, err = writeKubeadmPatches(dir); err != nil {
+		return p, err
 	}
 	for i := range p.networks {
 		if !noCNI {
@@ -97,12 +104,12 @@ func planned(dir, id, cluster string, r ranges, nodes int, noCNI bool) (plan, er
 
 // bringUp makes the clusters of a fleet side by side. Its error is that of ctx where ctx ends; what was made by then is
 // gone, or the error says that it may not be.
-func bringUp(ctx context.Context, id string, h host, plans []plan) error {
+func (f *fleet) bringUp(ctx context.Context, h host, plans []plan) error {
 	errs := make([]error, len(plans))
 	var creating sync.WaitGroup
 	for i, p := range plans {
 		creating.Go(func() {
-			err := kindcluster.NewProvider(kindcluster.ProviderWithDocker()).Create(p.name,
+			err := kindcluster.NewProvider(kindcluster.ProviderWithDocker(), kindcluster.ProviderWithLogger(steps{f.log.With("cluster", p.name)})).Create(p.name,
 				kindcluster.CreateWithV1Alpha4Config(p.config(h)),
 				kindcluster.CreateWithKubeconfigPath(p.kubeconfig),
 				kindcluster.CreateWithDisplayUsage(false),
@@ -128,7 +135,7 @@ func bringUp(ctx context.Context, id string, h host, plans []plan) error {
 	defer tick.Stop()
 	for {
 		sweep := context.WithoutCancel(ctx)
-		if nodes, err := nodesOf(sweep, id); err == nil && len(nodes) > 0 {
+		if nodes, err := nodesOf(sweep, f.spec.ID); err == nil && len(nodes) > 0 {
 			_, _ = Docker(sweep, append([]string{"rm", "--force", "--volumes"}, nodes...)...) // whoever called removes the rest
 		}
 		select {

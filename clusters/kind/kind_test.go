@@ -169,10 +169,10 @@ func TestAClusterIsMadeForItsHost(t *testing.T) {
 		noCNI  bool
 		v1     bool
 	}{
-		{name: "an image with a CNI", plan: p, host: host{agent: "/a", image: "i"}, nodes: 1, mounts: 1},
-		{name: "an image without", plan: with, host: host{agent: "/a", image: "i"}, nodes: 1, mounts: 2, noCNI: true},
-		{name: "several nodes", plan: three, host: host{agent: "/a", image: "i"}, nodes: 3, mounts: 2, noCNI: true},
-		{name: "control groups of version 1", plan: p, host: host{agent: "/a", image: "i", cgroupV1: true}, nodes: 1, mounts: 1, v1: true},
+		{name: "an image with a CNI", plan: p, host: host{agent: "/a", image: "i"}, nodes: 1, mounts: 2},
+		{name: "an image without", plan: with, host: host{agent: "/a", image: "i"}, nodes: 1, mounts: 3, noCNI: true},
+		{name: "several nodes", plan: three, host: host{agent: "/a", image: "i"}, nodes: 3, mounts: 3, noCNI: true},
+		{name: "control groups of version 1", plan: p, host: host{agent: "/a", image: "i", cgroupV1: true}, nodes: 1, mounts: 2, v1: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.plan.config(tt.host)

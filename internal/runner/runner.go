@@ -88,6 +88,9 @@ type run struct {
 	writer  *evidence.Writer
 	journal *journal.Journal
 	board   *board
+
+	doing string    // the step of the trial that is under way
+	since time.Time // when it began
 }
 
 // Run runs the scenario and leaves a folder with evidence, verdicts and reports. When ctx ends, load and faults are

@@ -39,6 +39,7 @@ func (r *run) trial(ctx context.Context, t evidence.Trial) error {
 		return err
 	}
 	err := r.steps(ctx, t)
+	r.stepDone()
 	switch {
 	case ctx.Err() != nil:
 		err = r.event(t, evidence.EventInterrupted, "")
@@ -56,9 +57,23 @@ func (r *run) event(t evidence.Trial, kind, message string) error {
 	return r.writer.Append(&evidence.Event{Header: evidence.Header{Trial: t, Src: "runner"}, Kind: kind, Message: message})
 }
 
+// step begins a step of a trial: those who watch see it, and the log says how long the one before it took.
+func (r *run) step(t evidence.Trial, name string) {
+	r.stepDone()
+	r.doing, r.since = name, time.Now()
+	r.board.step(t, name)
+}
+
+func (r *run) stepDone() {
+	if r.doing != "" {
+		r.log.Info("step done", "step", r.doing, "took", time.Since(r.since).Round(time.Millisecond))
+	}
+	r.doing = ""
+}
+
 // steps is what a trial does, in order. The clusters are gone when it returns.
 func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
-	r.board.step(t, "bringing up clusters")
+	r.step(t, "bringing up clusters")
 	s := r.Scenario
 	var entry scenarios.MeshEntry
 	for _, m := range s.Spec.Meshes {
@@ -71,7 +86,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		return err
 	}
 	spec := topology(s)
-	spec.ID, spec.Trial, spec.Mesh, spec.Seed, spec.Sink = id, t, t.Mesh, r.Seed, r.writer
+	spec.ID, spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log = id, t, t.Mesh, r.Seed, r.writer, r.log
 	var users *users
 	if is := s.Spec.Identity.Issuer; is != nil {
 		if users, err = startUsers(is); err != nil {
@@ -89,7 +104,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		return errors.Join(fmt.Errorf("bringing up clusters: %w", err), settle())
 	}
 	defer func() {
-		r.board.step(t, "removing clusters")
+		r.step(t, "removing clusters")
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
 		defer cancel()
 		if cerr := fleet.Close(down); cerr != nil {
@@ -99,26 +114,26 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		err = errors.Join(err, settle())
 	}()
 
-	r.board.step(t, "applying objects")
+	r.step(t, "applying objects")
 	if err := r.apply(ctx, fleet, entry); err != nil {
 		return err
 	}
 	env := probe.Env{Fleet: fleet, Scenario: s, Sink: r.writer, Trial: t, Mint: users.mint}
-	r.board.step(t, "proving, before the load")
+	r.step(t, "proving, before the load")
 	if err := probe.Run(ctx, env, verify.NewPlan(s, "before")); err != nil {
 		return err
 	}
 	if len(s.Spec.Traffic) > 0 {
-		r.board.step(t, "load and faults")
+		r.step(t, "load and faults")
 		if err := r.load(ctx, t, fleet, env, users); err != nil {
 			return err
 		}
-		r.board.step(t, "waiting for the clusters to settle")
+		r.step(t, "waiting for the clusters to settle")
 		if err := ready(ctx, fleet); err != nil {
 			return err
 		}
 	}
-	r.board.step(t, "proving, after the load")
+	r.step(t, "proving, after the load")
 	return probe.Run(ctx, env, verify.NewPlan(s, "after"))
 }
 
