@@ -85,7 +85,7 @@ func (s Spec) Validate() error {
 	}
 	for name, n := range s.Nodes {
 		if n < 1 || !slices.Contains(s.Clusters, name) {
-			return fmt.Errorf("%d nodes of cluster %q are not possible: clusters are %q, of a node or more each", n, name, s.Clusters)
+			return fmt.Errorf("%d nodes of cluster %q are not possible: there are clusters %q, and each wants one at least", n, name, s.Clusters)
 		}
 	}
 	return nil

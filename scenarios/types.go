@@ -145,10 +145,10 @@ const (
 
 // Network is what lies between clusters.
 type Network struct {
-	// flat: pods reach pods and Services of other clusters by their own addresses. separate: no address of a pod or a
-	// Service means anything in another cluster, and what is sent there is dropped; only the other cluster's gateways
-	// are reached, and each of its gateways counts as one endpoint of a Service, whatever stands behind it. The embedded
-	// driver has no separate networks. Default flat.
+	// flat: pods reach pods and Services of other clusters by their own addresses. separate: what is sent to such an
+	// address of another cluster is dropped, and only the other cluster's gateways are reached. Without a mesh that is a
+	// port of its nodes for each Service; each node then counts as one endpoint of the Service, whatever stands behind
+	// it. The embedded driver has no separate networks. Default flat.
 	Kind NetworkKind `json:"kind,omitempty" jsonschema:"enum=flat,enum=separate"`
 	// One-way latency between two clusters. Default 1ms. At most 10s.
 	Latency Duration `json:"latency,omitempty"`
