@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,10 +32,13 @@ func TestAnAttackIsTheSameWhereItIsSent(t *testing.T) {
 	}
 
 	s := serve(t, ok)
+	var mu sync.Mutex
 	var asked []string
 	there.Traffic.MaxInFlight = 1
 	there.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+		mu.Lock()
 		asked = append(asked, address)
+		mu.Unlock()
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", s.Listener.Addr().String())
 	}
