@@ -102,7 +102,7 @@ func (c *control) attack(w http.ResponseWriter, r *http.Request) {
 		if leave, err = c.attacks.begin(cmd.Attack.Traffic.Name, cancel); err == nil {
 			defer c.attacks.running.Done()
 			cmd.Attack.Dial = dial
-			_ = out.rc.Flush() // the driver learns that it is obeyed before the load starts
+			_ = out.rc.Flush()                                                                                            // the driver learns that it is obeyed before the load starts
 			err = loadgen.Run(ctx, cmd.Attack, out, func(p loadgen.Progress) { _ = out.write(AttackLine{Progress: &p}) }) // Append says so
 			leave()
 		}
