@@ -27,7 +27,7 @@ var errSilent = fmt.Errorf("it has said nothing for %s", silence)
 // proxy, which does not bound the time of such requests.
 func (c *cluster) Attack(ctx context.Context, from clusters.Pod, a loadgen.Attack, progress func(loadgen.Progress)) error {
 	failed := func(err error) error {
-		return fmt.Errorf("traffic %s from pod %s in cluster %s: %w", a.Traffic.Name, from.Pod, c.name, err)
+		return fmt.Errorf("pod %s in cluster %s: %w", from.Pod, c.name, err)
 	}
 	p, err := c.running(from)
 	if err != nil {
