@@ -122,8 +122,9 @@ func attackLost(t *testing.T, e *env) {
 	if !errors.Is(err, clusters.ErrSenderLost) {
 		t.Errorf("a load whose pod was killed: %v", err)
 	}
-	if _, phases := e.sink.load("inner"); len(phases) != 0 {
-		t.Errorf("it finished %+v", phases[0])
+	// A pod that notices its end may say what it had sent by then.
+	if _, phases := e.sink.load("inner"); slices.ContainsFunc(phases, func(p *evidence.Phase) bool { return p.Done >= p.Offered }) {
+		t.Errorf("it finished %+v", phases)
 	}
 	if err := east.Attack(e.ctx, shop, e.attack(time.Second), nil); err == nil {
 		t.Error("a pod that is gone sent a load")
