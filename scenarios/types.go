@@ -41,7 +41,7 @@ type Spec struct {
 	Identity Identity `json:"identity,omitzero"`
 	// Who may call whom. Without it everybody may call everybody.
 	Policy Policy `json:"policy,omitzero"`
-	// Load from outside, through the ingress.
+	// Load: from outside, through an ingress, or from one of the services.
 	Traffic []Traffic `json:"traffic,omitempty"`
 	// What breaks, and when, counted from the start of the load.
 	Faults []Fault `json:"faults,omitempty"`
@@ -246,17 +246,22 @@ type Rule struct {
 	Claims map[string]string `json:"claims,omitempty"`
 }
 
-// Traffic is load from outside on one service, through an ingress.
+// Traffic is load on one service: from outside, through an ingress, or from another service, pod to pod.
 type Traffic struct {
 	// Name of the traffic: a DNS label.
 	Name string `json:"name"`
-	// The service that the ingress forwards to.
+	// Who sends. ingress: users, from outside of the clusters, through the ingress. A service: the first of its pods by
+	// name, with its own identity and through its own sidecar, to the other service's DNS name. Default ingress.
+	From string `json:"from,omitempty"`
+	// The service that the load is for.
 	To string `json:"to"`
-	// The cluster whose ingress is used. Default: the first cluster that the service runs in.
+	// The cluster whose ingress is used, or whose pod of the service sends. Default: the first cluster that to runs in, or
+	// from where that is a service.
 	Cluster string `json:"cluster,omitempty"`
 	// How much is sent when.
 	Profile Profile `json:"profile"`
-	// The token that each request carries, of one of a few users drawn from the seed. Needed where there is an issuer.
+	// The token that each request carries, of one of a few users drawn from the seed. Needed where there is an issuer, from
+	// the ingress alone: services have no users.
 	Token *Token `json:"token,omitempty"`
 	// What is sent, drawn by weight from the seed. Default: GET /.
 	Requests []RequestKind `json:"requests,omitempty"`
