@@ -10,7 +10,7 @@ DRIVER   ?= embedded
 # Packages that deps installs on Debian: gcc for the race detector, Chromium for the browser tests and screenshots.
 DEPS     := gcc libc6-dev chromium
 
-.PHONY: help build scenario test test-kind lint bench deps clean screenshots update
+.PHONY: help build scenario test test-kind lint bench bench-kind deps clean screenshots update
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: ## gofumpt, vet, staticcheck
 
 bench: ## benchmarks, as ratios side by side in one run (docs/benchmarks.md)
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-kind: build ## how long two clusters take, beside one by kind's own command (ROUNDS=5; docs/benchmarks.md)
+	MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go run ./hack/bench-kind -rounds $(or $(ROUNDS),5)
 
 deps: ## install what the tests need beside Go (Debian, as root)
 	@hack/deps.sh $(DEPS)
