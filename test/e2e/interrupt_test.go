@@ -75,7 +75,7 @@ func TestASecondInterruptLeavesAtOnceAndCleanUndoesTheRest(t *testing.T) {
 			s.signal(t, os.Interrupt)
 			r := s.wait(t)
 			// Reverting faults and removing clusters takes longer than this.
-			if took := time.Since(began); took > 2*time.Second || r.code != interrupted {
+			if took := time.Since(began); took > 5*time.Second || r.code != interrupted {
 				t.Errorf("it took %s to exit code %d, want %d at once\n%s", took, r.code, interrupted, r.stderr)
 			}
 			if !strings.Contains(r.stderr, "meshproof clean") {
