@@ -45,7 +45,7 @@ type Provider interface {
 	// CheckTopology says what of a Spec's clusters and of the network between them the driver cannot make, before
 	// anything is started. No other field of the Spec plays a part.
 	CheckTopology(spec Spec) error
-	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left.
+	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left, or the error wraps ErrLeft.
 	Create(ctx context.Context, spec Spec) (Fleet, error)
 }
 
@@ -95,6 +95,9 @@ func (s Spec) Validate() error {
 	}
 	return nil
 }
+
+// ErrLeft is wrapped by an error that something of a fleet may still be there.
+var ErrLeft = errors.New("something of the clusters may be left")
 
 // Fleet is a set of clusters with networks between them.
 type Fleet interface {

@@ -97,7 +97,11 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	}
 	fleet, err := r.Provider.Create(ctx, spec)
 	if err != nil {
-		return errors.Join(fmt.Errorf("bringing up clusters: %w", err), settle())
+		err = fmt.Errorf("bringing up clusters: %w", err)
+		if errors.Is(err, clusters.ErrLeft) {
+			return err // not settled: left to clean
+		}
+		return errors.Join(err, settle())
 	}
 	defer func() {
 		r.step(t, "removing clusters")
