@@ -12,6 +12,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters/bundle"
 	"github.com/meshproof/meshproof/clusters/kind"
+	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/doctor"
 	"github.com/meshproof/meshproof/internal/journal"
 	"github.com/meshproof/meshproof/scenarios"
@@ -102,6 +103,14 @@ func examine(ctx context.Context, needs doctor.Needs) ([]doctor.Finding, error) 
 				return "", err
 			}
 			return fmt.Sprintf("%s: %d parts, every one as its digest says", dir, len(b.Parts())), nil
+		},
+		Mesh: func(mesh string) (string, error) {
+			b, err := kind.New(kind.Config{Bundle: dir}).Build(mesh)
+			if err != nil {
+				return "", err
+			}
+			m := evidence.Manifest{Flavors: map[string]string{mesh: b.Flavor}}
+			return fmt.Sprintf("%s: %d parts are there", m.MeshName(mesh), len(b.Components)), nil
 		},
 		NodeImage: kind.FromBundle(dir),
 	}

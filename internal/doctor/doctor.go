@@ -40,6 +40,7 @@ type Needs struct {
 	Nodes    int // of all clusters
 	Pods     int // in all clusters
 	Faults   []scenarios.FaultKind
+	Meshes   []string
 }
 
 // NeedsOf is what a scenario with its defaults filled in asks for.
@@ -53,6 +54,9 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 	}
 	for _, f := range s.Spec.Faults {
 		n.Faults = append(n.Faults, f.Kind)
+	}
+	for _, m := range s.Spec.Meshes {
+		n.Meshes = append(n.Meshes, string(m.Name))
 	}
 	return n
 }
@@ -77,6 +81,8 @@ type Host struct {
 	Journals string
 	// Bundle says what is wrong with the bundle, or what it is.
 	Bundle func(ctx context.Context) (found string, err error)
+	// Mesh says which build of a mesh clusters would get, or what keeps them from it.
+	Mesh func(mesh string) (found string, err error)
 	// NodeImage is the image that containers are tried with, as Docker knows it; it is that of the clusters' nodes.
 	NodeImage func(ctx context.Context) (ref string, err error)
 }
@@ -85,6 +91,7 @@ type Host struct {
 func (h *Host) Examine(ctx context.Context, n Needs) []Finding {
 	info, docker := h.docker(ctx)
 	out := []Finding{docker, h.bundle(ctx)}
+	out = append(out, h.meshes(n)...)
 	out = append(out, h.memory(info, n), h.disk(info, n), h.inotify(n), cgroups(info))
 	out = append(out, h.containers(ctx, info, n)...)
 	return append(out, h.leftovers())
@@ -114,6 +121,24 @@ func (h *Host) bundle(ctx context.Context) Finding {
 		return Finding{"bundle", Problem, oneLine(err.Error()), "build what is wrong again: meshproof bundle build --only PART; meshproof bundle verify names every part"}
 	}
 	return Finding{"bundle", OK, found, ""}
+}
+
+// meshes looks at each mesh once. One that is not there keeps no run from beginning that leaves it out.
+func (h *Host) meshes(n Needs) (out []Finding) {
+	seen := map[string]bool{}
+	for _, m := range n.Meshes {
+		if seen[m] {
+			continue
+		}
+		seen[m] = true
+		f := Finding{Check: "mesh " + m, Status: OK}
+		var err error
+		if f.Found, err = h.Mesh(m); err != nil {
+			f.Status, f.Found, f.Remedy = Warning, oneLine(err.Error()), "run without it (--mesh), or complete the bundle: meshproof bundle build"
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func (h *Host) leftovers() Finding {

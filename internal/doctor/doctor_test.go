@@ -37,6 +37,7 @@ func host(t *testing.T) *Host {
 		Free:      func(string) (uint64, error) { return 100 << 30, nil },
 		Journals:  t.TempDir(),
 		Bundle:    func(context.Context) (string, error) { return "7 parts", nil },
+		Mesh:      func(mesh string) (string, error) { return mesh + " 1.31", nil },
 		NodeImage: func(context.Context) (string, error) { return "node:1", nil },
 	}
 }
@@ -51,7 +52,7 @@ func put(t *testing.T, file, text string) {
 	}
 }
 
-var needs = Needs{Clusters: 2, Nodes: 3, Pods: 12, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}}
+var needs = Needs{Clusters: 2, Nodes: 3, Pods: 12, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}, Meshes: []string{"none", "istio", "none"}}
 
 func TestAHostOnWhichAllIsWellHasOneFindingForEachExamination(t *testing.T) {
 	var got []string
@@ -61,7 +62,7 @@ func TestAHostOnWhichAllIsWellHasOneFindingForEachExamination(t *testing.T) {
 		}
 		got = append(got, f.Check)
 	}
-	want := []string{"docker", "bundle", "memory", "disk", "inotify", "control groups", "privileged containers", "kernel: network-delay", "kernel: partition", "leftovers"}
+	want := []string{"docker", "bundle", "mesh none", "mesh istio", "memory", "disk", "inotify", "control groups", "privileged containers", "kernel: network-delay", "kernel: partition", "leftovers"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
@@ -84,6 +85,14 @@ func TestEachThingThatIsWrongIsFoundAndSaysWhatToDo(t *testing.T) {
 		says        string
 		also        []string // other examinations that can then not be made
 	}{
+		{"a mesh that the bundle lacks parts of", "mesh istio", func(_ *testing.T, h *Host) {
+			h.Mesh = func(mesh string) (string, error) {
+				if mesh == "istio" {
+					return "", errors.New("the bundle has no image proxyv2")
+				}
+				return "", nil
+			}
+		}, Warning, "no image proxyv2", nil},
 		{"no engine", "docker", func(_ *testing.T, h *Host) { failing(h, "info", "Cannot connect to the Docker daemon\nIs it running?") }, Problem, "Cannot connect to the Docker daemon Is it running?", []string{"memory", "disk", "control groups", "privileged containers", "kernel: network-delay", "kernel: partition"}},
 		{"an engine that is out of reach", "docker", func(_ *testing.T, h *Host) {
 			h.Docker = func(context.Context, ...string) (string, error) {
