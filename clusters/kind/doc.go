@@ -11,7 +11,10 @@
 //	cluster.go   one cluster: clients, commands to its agents
 //	apply.go     server-side apply
 //	pods.go      the pods that stand, their events in evidence
-//	records.go   workloads' records, by the kubelet's log
+//	logs.go      containers' logs, from their first line on
+//	records.go   workloads' records, by their containers' logs
+//	access.go    proxies' access logs
+//	scrape.go    proxies' metric pages
 //	ready.go     what is not ready, and why
 //	node.go      one node of a cluster, and its network
 //	services.go  Services across clusters
@@ -21,6 +24,10 @@
 //	latency.go   latency and delay between clusters
 //	image.go     the agent's image
 //	hosts.go     names outside of the clusters
+//	mesh.go      what the driver must know of a mesh; installing it from a bundle
+//	helm.go      one chart
+//	istio.go     Istio: trust, clusters that read each other, pods' annotations
+//	istio_sync.go whether Istio's proxies have their newest configuration
 //
 // # How a request is witnessed
 //
@@ -40,6 +47,20 @@
 // other clusters' pods beside the Service's own, under a managed-by label of
 // its own, and kube-proxy balances over all of them. A cluster is ready when
 // kube-proxy's rules hold just these addresses, on every node.
+//
+// Istio's control planes read the other clusters themselves (multi-primary, on
+// a flat network) and pass over these slices, which are marked as imported:
+// through them an endpoint would have no identity. They stay for whoever has no
+// sidecar: in plaintext, too, every pod of every cluster must be asked.
+//
+// # A mesh's evidence
+//
+// What proxies say is read as any monitoring would: metric pages through the API
+// server, from ports that proxies do not capture, and access logs by the
+// kubelet, from the first line on. Envoy counts the lines that it writes. Before
+// clusters are removed, the driver waits for that many from every proxy; what is
+// missing is recorded in evidence as lost. A proxy that was killed with its pod
+// loses what it had not flushed.
 //
 // # Nodes
 //

@@ -1,0 +1,71 @@
+package meshes
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"github.com/meshproof/meshproof/clusters"
+	embedded "github.com/meshproof/meshproof/clusters/embedded/istio"
+)
+
+func TestIstioIsInstalledWithTheseValues(t *testing.T) {
+	for name, flavor := range map[string]string{"istio-values-stock": "", "istio-values-upstream-envoy": clusters.FlavorUpstreamEnvoy} {
+		t.Run(name, func(t *testing.T) {
+			in := istio{}.Install(flavor, "east")
+			var got strings.Builder
+			for _, r := range in.Releases {
+				text, err := yaml.Marshal(r.Values)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got.WriteString("# " + r.Chart + " as " + r.Namespace + "/" + r.Name + "\n---\n" + string(text))
+			}
+			text, err := clusters.Encode(in.Objects)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.WriteString("# beside the charts\n---\n" + string(text))
+			path := filepath.Join("testdata", name+".yaml")
+			if *update {
+				if err := os.WriteFile(path, []byte(got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), got.String()); d != "" {
+				t.Errorf("not as in %s (write it with -update):\n%s", path, d)
+			}
+		})
+	}
+}
+
+func TestAModelRefusesWhatOnlyRealProxiesLog(t *testing.T) {
+	err := embedded.Factory().Check(istio{}.Install("", "east").Objects)
+	if !errors.Is(err, clusters.ErrNotModelled) || !strings.Contains(err.Error(), "Telemetry") {
+		t.Errorf("an object that no model interprets: %v", err)
+	}
+}
+
+func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
+	a, b := istio{}.Install("", "east"), istio{}.Install("", "west")
+	name := func(in clusters.Installation) any {
+		return in.Releases[1].Values["global"].(values)["multiCluster"].(values)["clusterName"]
+	}
+	if name(a) != "east" || name(b) != "west" {
+		t.Errorf("istiod's clusters are %v and %v", name(a), name(b))
+	}
+	for _, m := range All() {
+		if in := m.Install("", "east"); m.Name() != "istio" && len(in.Releases)+len(in.Objects) != 0 {
+			t.Errorf("%s is installed from %v", m.Name(), in)
+		}
+	}
+}
