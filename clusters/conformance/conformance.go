@@ -105,6 +105,14 @@ func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, made c
 	if e.mesh, err = meshes.ByName(entry.Name); err != nil {
 		t.Fatal(err)
 	}
+	build, err := p.Build(string(entry.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made.Install = map[string]clusters.Installation{}
+	for _, c := range made.Clusters {
+		made.Install[c] = e.mesh.Install(build.Flavor, c)
+	}
 	if e.fleet, err = p.Create(ctx, made); err != nil {
 		t.Fatal(err)
 	}

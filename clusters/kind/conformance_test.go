@@ -1,6 +1,7 @@
 package kind_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/meshproof/meshproof/clusters/conformance"
@@ -10,4 +11,12 @@ import (
 
 func TestKindClustersKeepThePromisesOfClustersWithoutAMesh(t *testing.T) {
 	conformance.Run(t, kind.RealProvider(t), scenarios.MeshEntry{Name: scenarios.MeshNone})
+}
+
+// It makes some twenty pairs of clusters with control planes, more than make test-kind has time for.
+func TestKindClustersKeepThePromisesOfClustersWithIstio(t *testing.T) {
+	if os.Getenv(kind.EnvKind) != "full" {
+		t.Skipf("takes half an hour: set %s=full", kind.EnvKind)
+	}
+	conformance.Run(t, kind.RealProvider(t), scenarios.MeshEntry{Name: scenarios.MeshIstio})
 }

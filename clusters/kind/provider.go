@@ -57,7 +57,7 @@ func (p *Provider) Models() []string { return nil }
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
 	if spec.Separate && spec.Mesh != meshNone {
-		return fmt.Errorf("network.kind separate: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s", spec.Mesh, meshNone)
+		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s", clusters.ErrNotPossible, spec.Mesh, meshNone)
 	}
 	return nil
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/meshproof/meshproof/clusters/bundle"
 )
 
-// envKind is set where tests may make real clusters: they want Docker, a bundle and a quarter of an hour.
-const envKind = "MESHPROOF_TEST_KIND"
+// EnvKind is set where tests may make real clusters: they want Docker, a bundle and a quarter of an hour.
+const EnvKind = "MESHPROOF_TEST_KIND"
 
 // RealProvider is a provider for tests on real clusters. It skips the test where it may not make any.
 func RealProvider(t *testing.T) *Provider {
 	t.Helper()
-	if os.Getenv(envKind) == "" {
-		t.Skipf("makes real clusters: set %s=1, or use make test-kind", envKind)
+	if os.Getenv(EnvKind) == "" {
+		t.Skipf("makes real clusters: set %s=1, or use make test-kind", EnvKind)
 	}
 	if os.Getenv(AgentEnv) == "" {
 		agent := filepath.Join(t.TempDir(), agentName)
@@ -31,5 +31,5 @@ func RealProvider(t *testing.T) *Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(Config{NodeImage: FromBundle(dir), State: t.TempDir()})
+	return New(Config{NodeImage: FromBundle(dir), Bundle: dir, State: t.TempDir()})
 }

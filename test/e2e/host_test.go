@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// scenario is what is run.
+// scenario is what is run where a test has none of its own.
 const scenario = "testdata/across.yaml"
 
 // host is the machine as a user has it, with folders of its own for what meshproof keeps and writes.
@@ -24,6 +24,7 @@ type host struct {
 	binary string
 	state  string // XDG_STATE_HOME
 	out    string
+	file   string // the scenario
 	others *others
 	early  bool // a run may have ended before it began to make clusters
 }
@@ -41,7 +42,7 @@ func newHost(t *testing.T) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{binary: path, state: t.TempDir(), out: t.TempDir()}
+	h := &host{binary: path, file: scenario, state: t.TempDir(), out: t.TempDir()}
 	h.others = newOthers(t, "meshproof-e2e")
 	t.Cleanup(func() { // also where the test has failed
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
@@ -102,7 +103,7 @@ func (h *host) start(ctx context.Context, t *testing.T, flags ...string) *starte
 	t.Helper()
 	s := &started{
 		h: h, stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, done: make(chan struct{}),
-		cmd: h.command(ctx, append([]string{"run", scenario, "--driver", "kind", "--out", h.out, "--output", "json"}, flags...)...),
+		cmd: h.command(ctx, append([]string{"run", h.file, "--driver", "kind", "--out", h.out, "--output", "json"}, flags...)...),
 	}
 	s.cmd.Stdout, s.cmd.Stderr = s.stdout, s.stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is sent to the run is for it alone
