@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -86,7 +85,7 @@ func conflist(pods netip.Prefix) ([]byte, error) {
 
 // planned writes the files that a cluster is made from into the fleet's folder.
 func planned(dir, id, cluster string, r ranges, noCNI bool) (plan, error) {
-	p := plan{name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: filepath.Join(dir, cluster+".kubeconfig")}
+	p := plan{name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: kubeconfigIn(dir, cluster)}
 	if !noCNI {
 		return p, nil
 	}
@@ -94,7 +93,7 @@ func planned(dir, id, cluster string, r ranges, noCNI bool) (plan, error) {
 	if err != nil {
 		return p, err
 	}
-	p.conflist = filepath.Join(dir, cluster+".conflist")
+	p.conflist = conflistIn(dir, cluster)
 	if err := os.WriteFile(p.conflist, b, 0o644); err != nil { // the node's containerd reads it
 		return p, fmt.Errorf("writing the configuration of cluster %s's network: %w", cluster, err)
 	}

@@ -67,6 +67,9 @@ func (c *cluster) hold(ctx context.Context) error {
 		if err := h.set(ctx, o, c.f.spec.Latency); err != nil {
 			return err
 		}
+		if c.f.reused { // the rules are there
+			continue
+		}
 		for _, to := range []string{o.ranges.pods.String(), o.ranges.services.String(), o.address.String()} {
 			args := []string{"iptables", "-w", "-t", "mangle", "-A", "POSTROUTING", "-d", to, "-j", "NFQUEUE", "--queue-num", fmt.Sprint(c.queue(o)), "--queue-bypass"}
 			if _, err := onNode(ctx, c.node, args...); err != nil {

@@ -39,8 +39,10 @@ func (f *fleet) Link(a, b string) clusters.Link {
 // connect makes one flat network of the clusters: each reaches the others' pods by their own addresses.
 func (f *fleet) connect(ctx context.Context) error {
 	for i, a := range f.list {
-		if err := a.route(ctx); err != nil {
-			return fmt.Errorf("connecting cluster %s with the others: %w", a.name, err)
+		if !f.reused { // else the rules are there: they are part of what must not have drifted
+			if err := a.route(ctx); err != nil {
+				return fmt.Errorf("connecting cluster %s with the others: %w", a.name, err)
+			}
 		}
 		for j, b := range f.list {
 			if i == j {
@@ -110,7 +112,7 @@ func (l *link) Partition(ctx context.Context) (revert func(context.Context) erro
 	if err := l.f.alive(); err != nil {
 		return nil, err
 	}
-	id := "meshproof-" + uuid.NewString()
+	id := dropComment + uuid.NewString()
 	cuts := []*cut{{node: l.a.node, from: l.b.addresses(), id: id}, {node: l.b.node, from: l.a.addresses(), id: id}}
 	undo := func(ctx context.Context) error { return both(cuts, func(c *cut) error { return c.set(ctx, false) }) }
 	if err := both(cuts, func(c *cut) error { return c.set(ctx, true) }); err != nil {
@@ -151,6 +153,9 @@ func both(cuts []*cut, do func(*cut) error) error {
 	}
 	return g.Wait()
 }
+
+// dropComment is what the comments on the rules of partitions begin with.
+const dropComment = "meshproof-"
 
 // dropRules is what iptables-restore needs to drop what comes from these addresses, or to stop that.
 func dropRules(from []string, id string, made bool) string {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +35,9 @@ type Config struct {
 type Provider struct {
 	cfg Config
 	env sync.Mutex // kind's library reads the network of its nodes from the environment of the process
+
+	mu    sync.Mutex
+	taken map[string]*taken // kept fleets that Reusable has found, by ID
 }
 
 // New makes a Provider.
@@ -110,6 +112,9 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if t := p.take(spec.ID); t != nil {
+		return p.reuse(ctx, spec, t)
+	}
 	h, err := p.examine(ctx, len(spec.Clusters))
 	if err != nil {
 		return nil, err
@@ -129,14 +134,21 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 
 // create is the way from nothing to a fleet, step by step.
 func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
-	dir := filepath.Join(f.state, f.spec.ID)
+	dir := f.folder
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the folder of kubeconfigs: %w", err)
 	}
-	network := prefix(f.spec.ID)
-	if _, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network.String(), "--gateway", gateway(h.network).String(), network); err != nil {
-		return fmt.Errorf("creating the network of the nodes: %w", err)
+	var err error
+	if f.lock, err = lock(dir); err != nil {
+		return err
 	}
+	if err := f.makeNetwork(ctx, &h); err != nil {
+		return err
+	}
+	if err := f.madeFrom(ctx, h); err != nil {
+		return err
+	}
+	network := prefix(f.spec.ID)
 	plans := make([]plan, len(f.spec.Clusters))
 	for i, name := range f.spec.Clusters {
 		var err error
@@ -163,7 +175,16 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	if err := f.connect(ctx); err != nil {
 		return err
 	}
-	return f.prepare(ctx, h)
+	if err := f.prepare(ctx, h); err != nil {
+		return err
+	}
+	if f.spec.Keep {
+		if err := f.note(ctx); err != nil {
+			return err
+		}
+	}
+	f.watch()
+	return nil
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.
