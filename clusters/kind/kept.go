@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -120,7 +121,7 @@ func (k KeptFleet) String() string {
 	if k.Err != nil {
 		return fmt.Sprintf("fleet %s (%v)", k.ID, k.Err)
 	}
-	return fmt.Sprintf("fleet %s: clusters %q, kept since %s", k.ID, k.Clusters, k.Since.Local().Format("2006-01-02 15:04:05"))
+	return fmt.Sprintf("fleet %s: clusters %s, kept since %s", k.ID, strings.Join(k.Clusters, ", "), k.Since.Local().Format("2006-01-02 15:04:05"))
 }
 
 // Kept lists the fleets that were kept, the newest first.

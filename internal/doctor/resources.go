@@ -21,16 +21,33 @@ const (
 	watchesOfNode   = 30000
 )
 
+// makeRoom is what to do where the disk is full.
+const makeRoom = "make room, for example with docker system prune"
+
+// noRoom reports whether something failed for want of disk. Docker says so in words alone.
+func noRoom(err error) bool { return strings.Contains(err.Error(), "no space left on device") }
+
+func (n Needs) standing() string {
+	if n.Standing == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" more than the %d that stand already", n.Standing)
+}
+
 func (h *Host) memory(info *dockerInfo, n Needs) Finding {
 	if info == nil {
 		return untried("memory")
 	}
-	need := uint64(n.Clusters)*(memoryOfCluster+memoryOfMesh) + uint64(n.Pods)*memoryOfPod
-	have, what := info.MemTotal, "in all"
-	if free, err := h.available(); err == nil && free < have { // more than there is in all: Docker is elsewhere
-		have, what = free, "available"
+	each, what := uint64(memoryOfCluster), "clusters"
+	if n.Meshed {
+		each, what = each+memoryOfMesh, "clusters with meshes"
 	}
-	found := fmt.Sprintf("%s %s; %d clusters with meshes and %d pods take about %s", size(have), what, n.Clusters, n.Pods, size(need))
+	need := uint64(n.Clusters-n.Standing)*each + uint64(n.Pods)*memoryOfPod
+	have, which := info.MemTotal, "in all"
+	if free, err := h.available(); err == nil && free < have { // more than there is in all: Docker is elsewhere
+		have, which = free, "available"
+	}
+	found := fmt.Sprintf("%s %s; %d %s and %d pods take about %s%s", size(have), which, n.Clusters, what, n.Pods, size(need), n.standing())
 	if have < need {
 		return Finding{"memory", Problem, found, "stop what else runs, take fewer clusters or replicas, or give Docker more memory"}
 	}
@@ -56,14 +73,14 @@ func (h *Host) disk(info *dockerInfo, n Needs) Finding {
 	if info == nil {
 		return untried("disk")
 	}
-	need := uint64(n.Clusters)*diskOfCluster + diskOfImages
+	need := uint64(n.Clusters-n.Standing)*diskOfCluster + diskOfImages
 	have, err := h.Free(info.DockerRootDir)
 	if err != nil {
 		return Finding{"disk", Unknown, fmt.Sprintf("Docker keeps its data in %s, which cannot be looked at from here", info.DockerRootDir), "see there yourself that " + size(need) + " are free"}
 	}
-	found := fmt.Sprintf("%s free in %s; %d clusters take about %s", size(have), info.DockerRootDir, n.Clusters, size(need))
+	found := fmt.Sprintf("%s free in %s; %d clusters take about %s%s", size(have), info.DockerRootDir, n.Clusters, size(need), n.standing())
 	if have < need {
-		return Finding{"disk", Problem, found, "make room, for example with docker system prune"}
+		return Finding{"disk", Problem, found, makeRoom}
 	}
 	return Finding{"disk", OK, found, ""}
 }

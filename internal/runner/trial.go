@@ -2,8 +2,6 @@ package runner
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -33,12 +31,12 @@ const (
 
 // trial runs one mesh once. A failure of the environment is evidence, and ends the trial, not the run; what it returns
 // is a failure to write evidence.
-func (r *run) trial(ctx context.Context, t evidence.Trial) error {
+func (r *run) trial(ctx context.Context, t evidence.Trial, last bool) error {
 	r.log.Info("trial begins", "trial", t)
 	if err := r.event(t, evidence.EventTrialStart, ""); err != nil {
 		return err
 	}
-	err := r.steps(ctx, t)
+	err := r.steps(ctx, t, last)
 	switch {
 	case ctx.Err() != nil:
 		err = r.event(t, evidence.EventInterrupted, "")
@@ -56,8 +54,8 @@ func (r *run) event(t evidence.Trial, kind, message string) error {
 	return r.writer.Append(&evidence.Event{Header: evidence.Header{Trial: t, Src: "runner"}, Kind: kind, Message: message})
 }
 
-// steps is what a trial does, in order. The clusters are gone when it returns.
-func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
+// steps is what a trial does, in order. The clusters are gone when it returns, or kept.
+func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error) {
 	r.board.step(t, "bringing up clusters")
 	s := r.Scenario
 	var entry scenarios.MeshEntry
@@ -66,11 +64,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 			entry = m
 		}
 	}
-	id, err := fleetID()
-	if err != nil {
-		return err
-	}
-	spec := clusters.Spec{ID: id, Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer}
+	spec := clusters.Spec{Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer, Keep: r.Keep}
 	for _, c := range s.Spec.Topology.Clusters {
 		spec.Clusters = append(spec.Clusters, c.Name)
 	}
@@ -82,6 +76,9 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		defer func() { err = errors.Join(err, users.close(ctx)) }()
 		spec.Hosts = users.hosts()
 	}
+	if spec.ID, err = r.fleetID(ctx, spec); err != nil {
+		return err
+	}
 	settle, err := r.journal.Intend("create clusters "+strings.Join(spec.Clusters, ", "), map[string]string{"fleet": spec.ID})
 	if err != nil {
 		return err
@@ -91,12 +88,14 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		return errors.Join(fmt.Errorf("bringing up clusters: %w", err), settle())
 	}
 	defer func() {
-		r.board.step(t, "removing clusters")
-		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
-		defer cancel()
-		if cerr := fleet.Close(down); cerr != nil {
-			err = errors.Join(err, fmt.Errorf("removing clusters: %w", cerr)) // not settled: left to clean
-			return
+		if !r.keep(ctx, t, fleet, last) {
+			r.board.step(t, "removing clusters")
+			down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+			defer cancel()
+			if cerr := fleet.Close(down); cerr != nil {
+				err = errors.Join(err, fmt.Errorf("removing clusters: %w", cerr)) // not settled: left to clean
+				return
+			}
 		}
 		err = errors.Join(err, settle())
 	}()
@@ -122,15 +121,6 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	}
 	r.board.step(t, "proving, after the load")
 	return probe.Run(ctx, env, verify.NewPlan(s, "after"))
-}
-
-// fleetID draws a name for a fleet that no other on the host has.
-func fleetID() (string, error) {
-	b := make([]byte, 5)
-	if _, err := rand.Read(b); err != nil {
-		return "", fmt.Errorf("drawing a name for the clusters: %w", err)
-	}
-	return hex.EncodeToString(b), nil
 }
 
 // apply brings the scenario's objects onto every cluster, and waits until they hold.
