@@ -28,7 +28,7 @@ func pickRanges(n int, used []netip.Prefix) (list []ranges, nodes netip.Prefix, 
 		}
 	}
 	if len(free) < 2*n+1 {
-		return nil, netip.Prefix{}, fmt.Errorf("%d clusters want %d free ranges of addresses 10.N.0.0/16, N from 96 to 249, and the host has routes or Docker networks in all others but %d",
+		return nil, netip.Prefix{}, fmt.Errorf("%d clusters want %d free ranges of addresses 10.N.0.0/16, N from 96 to 249, and the host has routes or Docker networks in all others but %d: remove some (ip route, docker network ls)",
 			n, 2*n+1, len(free))
 	}
 	for i := range n {

@@ -130,6 +130,9 @@ func readRules(is fingerprint, what, out string) {
 		}
 	}
 	for chain, rules := range chains {
+		if strings.Contains(chain, " KUBE-") { // kube-proxy writes a chain's rules in any order
+			slices.Sort(rules)
+		}
 		is[what+"iptables "+chain] = strings.Join(rules, "\n")
 	}
 }

@@ -95,7 +95,7 @@ type Host struct {
 func (h *Host) Examine(ctx context.Context, n Needs) []Finding {
 	info, docker := h.docker(ctx)
 	out := []Finding{docker, h.bundle(ctx)}
-	image, node := h.nodeImage(ctx, info)
+	image, node := h.nodeImage(ctx, info, out[1])
 	out = append(out, node, h.agent(), h.memory(info, n), h.disk(info, n), h.inotify(n), h.addresses(ctx, info, n), cgroups(info))
 	out = append(out, h.containers(ctx, image, n)...)
 	return append(out, h.kept(), h.leftovers())
@@ -128,9 +128,12 @@ func (h *Host) bundle(ctx context.Context) Finding {
 }
 
 // nodeImage brings the image of nodes into Docker. Its name is "" where that fails.
-func (h *Host) nodeImage(ctx context.Context, info *dockerInfo) (string, Finding) {
-	if info == nil {
+func (h *Host) nodeImage(ctx context.Context, info *dockerInfo, bundle Finding) (string, Finding) {
+	switch {
+	case info == nil:
 		return "", untried("node image")
+	case bundle.Status == Problem:
+		return "", Finding{"node image", Unknown, "not examined: it comes from the bundle", "see bundle"}
 	}
 	ref, err := h.NodeImage(ctx)
 	if err != nil {
