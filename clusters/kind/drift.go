@@ -21,6 +21,12 @@ func drift(was, is fingerprint) []string {
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		a, before := was[key]
 		b, now := is[key]
+		if space := namespaceOf(key); space != "" {
+			_, had := was[space]
+			if _, has := is[space]; had != has {
+				continue // what is in a namespace comes and goes with it
+			}
+		}
 		switch {
 		case !now:
 			all = append(all, key+" is gone")
@@ -31,6 +37,17 @@ func drift(was, is fingerprint) []string {
 		}
 	}
 	return all
+}
+
+// namespaceOf is what names the namespace of an object that inventory names; "" where it has none.
+func namespaceOf(what string) string {
+	cluster, object, ok := strings.Cut(what, ": ")
+	_, name, spaced := strings.Cut(object, " ")
+	space, _, within := strings.Cut(name, "/")
+	if !ok || !spaced || !within || !strings.HasPrefix(cluster, "cluster ") {
+		return ""
+	}
+	return cluster + ": Namespace " + space
 }
 
 // inBrackets shows a value that people can read.

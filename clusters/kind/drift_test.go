@@ -14,9 +14,14 @@ func TestDriftNamesWhatDiffers(t *testing.T) {
 		was, is fingerprint
 		want    []string
 	}{
-		"nothing":         {fingerprint{"a": "1"}, fingerprint{"a": "1"}, nil},
-		"gone":            {fingerprint{"cluster east: Deployment kube-system/coredns": "digest 1"}, fingerprint{}, []string{"cluster east: Deployment kube-system/coredns is gone"}},
-		"new":             {fingerprint{}, fingerprint{"cluster east: Namespace x": "digest 1"}, []string{"cluster east: Namespace x is new"}},
+		"nothing": {fingerprint{"a": "1"}, fingerprint{"a": "1"}, nil},
+		"gone":    {fingerprint{"cluster east: Deployment kube-system/coredns": "digest 1"}, fingerprint{}, []string{"cluster east: Deployment kube-system/coredns is gone"}},
+		"new":     {fingerprint{}, fingerprint{"cluster east: Namespace x": "digest 1"}, []string{"cluster east: Namespace x is new"}},
+		"new, with all that is in it": {
+			fingerprint{"cluster west: Role x/r": "digest 1"},
+			fingerprint{"cluster east: Namespace x": "digest 1", "cluster east: ServiceAccount x/default": "digest 1"},
+			[]string{"cluster east: Namespace x is new", "cluster west: Role x/r is gone"},
+		},
 		"new, with words": {fingerprint{}, fingerprint{"node n: clock": "3s behind"}, []string{"node n: clock is new (3s behind)"}},
 		"a replica less":  {fingerprint{"d": "replicas 2\nimage i\ndigest 1"}, fingerprint{"d": "replicas 1\nimage i\ndigest 2"}, []string{`d was "replicas 2", is "replicas 1"`}},
 		"a digest":        {fingerprint{"c": "digest 1"}, fingerprint{"c": "digest 2"}, []string{"c has changed"}},
