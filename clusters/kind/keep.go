@@ -75,9 +75,11 @@ func (f *fleet) madeFrom(ctx context.Context, h host) error {
 	if err != nil {
 		return err
 	}
-	f.made = keptFile{Mesh: f.spec.Mesh, Image: image, Network: h.network}
+	f.made = keptFile{Mesh: f.spec.Mesh, Image: image, Network: h.network, Separate: f.spec.Separate}
 	for i, name := range f.spec.Clusters {
-		f.made.Clusters = append(f.made.Clusters, keptCluster{Name: name, Pods: h.addresses[i].pods, Services: h.addresses[i].services, OwnCNI: h.noCNI})
+		f.made.Clusters = append(f.made.Clusters, keptCluster{
+			Name: name, Nodes: max(f.spec.Nodes[name], 1), Pods: h.addresses[i].pods, Services: h.addresses[i].services, OwnCNI: h.noCNI,
+		})
 	}
 	return nil
 }

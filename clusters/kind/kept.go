@@ -32,6 +32,7 @@ type keptFile struct {
 	Mesh     string        `json:"mesh"`
 	Image    string        `json:"image"`   // ID of the image of nodes
 	Network  netip.Prefix  `json:"network"` // of the nodes
+	Separate bool          `json:"separate"`
 	Clusters []keptCluster `json:"clusters"`
 	State    fingerprint   `json:"state"`
 }
@@ -41,6 +42,7 @@ type keptCluster struct {
 	Name     string       `json:"name"`
 	Pods     netip.Prefix `json:"pods"`
 	Services netip.Prefix `json:"services"`
+	Nodes    int          `json:"nodes"`
 	OwnCNI   bool         `json:"ownCNI"` // the driver's, where the image of nodes has none
 }
 
@@ -54,13 +56,21 @@ func (k *keptFile) names() []string {
 
 // files of a cluster in its fleet's folder.
 func kubeconfigIn(dir, cluster string) string { return filepath.Join(dir, cluster+".kubeconfig") }
-func conflistIn(dir, cluster string) string   { return filepath.Join(dir, cluster+".conflist") }
+
+func networkIn(dir, cluster string, node int) string {
+	return filepath.Join(dir, fmt.Sprintf("%s-%d.network", cluster, node))
+}
 
 // plan is what the cluster was made from, of a fleet whose folder is dir.
 func (k keptCluster) plan(dir, id string) plan {
-	p := plan{name: prefix(id) + "-" + k.Name, ranges: ranges{pods: k.Pods, services: k.Services}, kubeconfig: kubeconfigIn(dir, k.Name)}
-	if k.OwnCNI {
-		p.conflist = conflistIn(dir, k.Name)
+	p := plan{
+		name: prefix(id) + "-" + k.Name, ranges: ranges{pods: k.Pods, services: k.Services}, kubeconfig: kubeconfigIn(dir, k.Name),
+		networks: make([]string, k.Nodes),
+	}
+	for i := range p.networks {
+		if k.OwnCNI {
+			p.networks[i] = networkIn(dir, k.Name, i)
+		}
 	}
 	return p
 }
@@ -73,6 +83,11 @@ func readKept(dir string) (*keptFile, error) {
 	k := &keptFile{}
 	if err := json.Unmarshal(b, k); err != nil {
 		return nil, fmt.Errorf("%s cannot be read: %w", filepath.Join(dir, keptName), err)
+	}
+	for _, c := range k.Clusters {
+		if c.Name == "" || c.Nodes < 1 || !c.Pods.IsValid() || !c.Services.IsValid() {
+			return nil, fmt.Errorf("%s does not say what cluster %q was made from", filepath.Join(dir, keptName), c.Name)
+		}
 	}
 	return k, nil
 }

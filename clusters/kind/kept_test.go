@@ -32,7 +32,7 @@ func fakeDocker(t *testing.T, script string) string {
 func keptOf(names ...string) keptFile {
 	k := keptFile{Version: keptVersion, Since: time.Unix(1e9, 0).UTC(), Mesh: meshNone, Image: "sha256:1", Network: netip.MustParsePrefix("10.100.0.0/24"), State: fingerprint{"a": "b"}}
 	for _, n := range names {
-		k.Clusters = append(k.Clusters, keptCluster{Name: n, Pods: netip.MustParsePrefix("10.96.0.0/16"), Services: netip.MustParsePrefix("10.97.0.0/16"), OwnCNI: true})
+		k.Clusters = append(k.Clusters, keptCluster{Name: n, Nodes: 1, Pods: netip.MustParsePrefix("10.96.0.0/16"), Services: netip.MustParsePrefix("10.97.0.0/16"), OwnCNI: true})
 	}
 	return k
 }
@@ -63,7 +63,7 @@ func TestAKeptFleetIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("%v, %v", st.Mode(), err)
 	}
 	p := got.Clusters[0].plan(dir, "abcdef")
-	if p.name != "meshproof-abcdef-east" || p.kubeconfig != filepath.Join(dir, "east.kubeconfig") || p.conflist == "" {
+	if p.name != "meshproof-abcdef-east" || p.kubeconfig != filepath.Join(dir, "east.kubeconfig") || len(p.networks) != 1 || !p.ownCNI() {
 		t.Errorf("%+v", p)
 	}
 }
@@ -77,6 +77,8 @@ func TestKeptClustersFitWhereTheyWereMadeForTheSame(t *testing.T) {
 		"the same":               {func(*keptFile) {}, ""},
 		"other names":            {func(k *keptFile) { k.Clusters[1].Name = "north" }, "north"},
 		"fewer":                  {func(k *keptFile) { k.Clusters = k.Clusters[:1] }, `want ["east" "west"]`},
+		"more nodes":             {func(k *keptFile) { k.Clusters[0].Nodes = 2 }, "has 2 nodes, want 1"},
+		"another network":        {func(k *keptFile) { k.Separate = true }, "separate: true"},
 		"another mesh":           {func(k *keptFile) { k.Mesh = "istio" }, "mesh istio"},
 		"another image of nodes": {func(k *keptFile) { k.Image = "sha256:2" }, "sha256:2"},
 		"another driver":         {func(k *keptFile) { k.Version++ }, "another version"},

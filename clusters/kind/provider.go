@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -36,12 +37,14 @@ type Provider struct {
 	cfg Config
 	env sync.Mutex // kind's library reads the network of its nodes from the environment of the process
 
-	mu    sync.Mutex
-	taken map[string]*taken // kept fleets that Reusable has found, by ID
+	lookInto sync.Mutex
+	withCNI  map[string]bool // images of nodes that were looked into: whether they have a CNI that kind would install
+	mu       sync.Mutex
+	taken    map[string]*taken // kept fleets that Reusable has found, by ID
 }
 
 // New makes a Provider.
-func New(cfg Config) *Provider { return &Provider{cfg: cfg} }
+func New(cfg Config) *Provider { return &Provider{cfg: cfg, withCNI: map[string]bool{}} }
 
 var _ clusters.Provider = (*Provider)(nil)
 
@@ -50,6 +53,9 @@ func (p *Provider) Driver() string { return Driver }
 
 // Models implements clusters.Provider: all of it is real.
 func (p *Provider) Models() []string { return nil }
+
+// CheckTopology implements clusters.Provider: it makes whatever a scenario can ask for.
+func (p *Provider) CheckTopology(clusters.Spec) error { return nil }
 
 // Check implements clusters.Provider.
 func (p *Provider) Check(mesh string, objs []clusters.Object) error {
@@ -142,6 +148,9 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	if f.lock, err = lock(dir); err != nil {
 		return err
 	}
+	if err := f.timed("create the network of the nodes", func() error { return f.makeNetwork(ctx, &h) }); err != nil {
+		return err
+	}
 	if err := f.makeNetwork(ctx, &h); err != nil {
 		return err
 	}
@@ -152,11 +161,22 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	plans := make([]plan, len(f.spec.Clusters))
 	for i, name := range f.spec.Clusters {
 		var err error
-		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], h.noCNI); err != nil {
+		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], max(f.spec.Nodes[name], 1), h.noCNI); err != nil {
 			return err
 		}
 	}
-	if err := p.inNetwork(network, func() error { return bringUp(ctx, f.spec.ID, h, plans) }); err != nil {
+	var image []byte
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		image, err = agentImage(h.agent)
+		return err
+	})
+	g.Go(func() error {
+		return f.timed("make the clusters", func() error {
+			return p.inNetwork(network, func() error { return f.bringUp(gctx, h, plans) })
+		})
+	})
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	if err := f.trust(); err != nil {
@@ -172,14 +192,11 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		}
 		f.list = append(f.list, c)
 	}
-	if err := f.connect(ctx); err != nil {
-		return err
-	}
-	if err := f.prepare(ctx, h); err != nil {
+	if err := f.prepare(ctx, image); err != nil {
 		return err
 	}
 	if f.spec.Keep {
-		if err := f.note(ctx); err != nil {
+		if err := f.timed("note what the clusters are", func() error { return f.note(ctx) }); err != nil {
 			return err
 		}
 	}

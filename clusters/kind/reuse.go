@@ -80,10 +80,17 @@ func (k *keptFile) misfit(spec clusters.Spec, image string) string {
 		return fmt.Sprintf("another version of meshproof made it (%d, this one makes %d)", k.Version, keptVersion)
 	case !slices.Equal(k.names(), spec.Clusters):
 		return fmt.Sprintf("it has clusters %q, want %q", k.names(), spec.Clusters)
+	case k.Separate != spec.Separate:
+		return fmt.Sprintf("the network between its clusters is of the other kind (separate: %t)", k.Separate)
 	case k.Mesh != spec.Mesh:
 		return fmt.Sprintf("its clusters are of mesh %s, want %s", k.Mesh, spec.Mesh)
 	case k.Image != image:
 		return fmt.Sprintf("its nodes are of image %s, and now they would be of %s", k.Image, image)
+	}
+	for _, c := range k.Clusters {
+		if want := max(spec.Nodes[c.Name], 1); c.Nodes != want {
+			return fmt.Sprintf("its cluster %s has %d nodes, want %d", c.Name, c.Nodes, want)
+		}
 	}
 	return ""
 }
@@ -159,21 +166,23 @@ func (f *fleet) drifted(ctx context.Context, agent string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range f.made.Clusters {
-		c, err := newCluster(ctx, f, k.Name, k.plan(f.folder, f.spec.ID))
-		if err != nil {
-			return nil, err
-		}
-		f.list = append(f.list, c)
-	}
 	whole, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
+	for _, k := range f.made.Clusters {
+		c, err := newCluster(whole, f, k.Name, k.plan(f.folder, f.spec.ID))
+		if c != nil {
+			f.list = append(f.list, c)
+		}
+		if err != nil {
+			return append(all, inTime(err)), nil // it does not answer, or its nodes are not there
+		}
+	}
 	var g errgroup.Group
 	lacking := make([]string, len(f.list))
 	for i, c := range f.list {
 		g.Go(func() error {
 			if err := c.systemReady(whole); err != nil {
-				lacking[i] = strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error())
+				lacking[i] = inTime(err)
 			}
 			return nil
 		})
@@ -188,6 +197,11 @@ func (f *fleet) drifted(ctx context.Context, agent string) ([]string, error) {
 		return nil, err
 	}
 	return slices.Concat(all, drift(f.base, state), lacking), nil
+}
+
+// inTime is why something was not ready in time.
+func inTime(err error) string {
+	return strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error())
 }
 
 // otherAgent says whether the nodes have another agent than the one that this process would bring.

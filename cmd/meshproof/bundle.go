@@ -41,7 +41,8 @@ With a bundle, runs need no network. It can be copied to another host.`,
 // bundleFlag adds the flag that names the folder of the bundle.
 func bundleFlag(fl interface {
 	StringVar(p *string, name, value, usage string)
-}, name string, dir *string) {
+}, name string, dir *string,
+) {
 	fl.StringVar(dir, name, "", "the bundle's `folder` (default $XDG_DATA_HOME/meshproof/bundle, or ~/.local/share/meshproof/bundle)")
 }
 

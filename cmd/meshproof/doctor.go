@@ -132,7 +132,7 @@ func examine(ctx context.Context, needs doctor.Needs, dir string, whole bool) ([
 // remedy for each problem.
 func canRun(ctx context.Context, list []*scenarios.Scenario, f runFlags) error {
 	var needs doctor.Needs
-	for _, s := range list {
+	for i, s := range list {
 		n := doctor.NeedsOf(s)
 		if f.reuse {
 			var err error
@@ -140,7 +140,11 @@ func canRun(ctx context.Context, list []*scenarios.Scenario, f runFlags) error {
 				return err
 			}
 		}
-		needs = needs.Most(n)
+		if i == 0 {
+			needs = n
+		} else {
+			needs = needs.Most(n)
+		}
 	}
 	findings, err := examine(ctx, needs, f.bundle, false)
 	if err != nil {
@@ -161,26 +165,22 @@ func canRun(ctx context.Context, list []*scenarios.Scenario, f runFlags) error {
 	return withCode(exitError, errors.New(strings.Join(lines, "\n")))
 }
 
-// standing is how many clusters a scenario finds standing when it reuses kept ones.
-func standing(s *scenarios.Scenario) (int, error) {
+// standing reports whether a scenario that reuses kept clusters finds any of its clusters' names. Whether they fit in all
+// else is found out later.
+func standing(s *scenarios.Scenario) (bool, error) {
 	state, err := kindState()
 	if err != nil {
-		return 0, withCode(exitError, err)
+		return false, withCode(exitError, err)
 	}
 	kept, err := kind.Kept(state)
 	if err != nil {
-		return 0, withCode(exitError, err)
+		return false, withCode(exitError, err)
 	}
 	var names []string
 	for _, c := range s.Spec.Topology.Clusters {
 		names = append(names, c.Name)
 	}
-	for _, k := range kept {
-		if !k.InUse && slices.Equal(k.Clusters, names) {
-			return len(names), nil
-		}
-	}
-	return 0, nil
+	return slices.ContainsFunc(kept, func(k kind.KeptFleet) bool { return !k.InUse && slices.Equal(k.Clusters, names) }), nil
 }
 
 // freeBytes is the room that is left below a folder for whoever is not root.

@@ -36,9 +36,10 @@ type Finding struct {
 
 // Needs is what runs will ask of the host.
 type Needs struct {
-	Clusters int // side by side
-	Standing int // of these, how many stand already
-	Pods     int // in all clusters
+	Clusters int  // side by side
+	Nodes    int  // of all clusters
+	Standing bool // the clusters stand already
+	Pods     int  // in all clusters
 	Meshed   bool
 	Latency  bool // between clusters
 	Faults   []scenarios.FaultKind
@@ -50,6 +51,9 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 	n.Latency = n.Clusters > 1 && s.Spec.Topology.Network.Latency > 0
 	for _, m := range s.Spec.Meshes {
 		n.Meshed = n.Meshed || m.Name != scenarios.MeshNone
+	}
+	for _, c := range s.Spec.Topology.Clusters {
+		n.Nodes += c.Nodes
 	}
 	for _, w := range s.Workloads() {
 		n.Pods += len(w.Clusters) * w.Replicas
@@ -63,7 +67,7 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 // Most is what covers each of two needs.
 func (n Needs) Most(o Needs) Needs {
 	return Needs{
-		Clusters: max(n.Clusters, o.Clusters), Standing: max(n.Standing, o.Standing), Pods: max(n.Pods, o.Pods),
+		Clusters: max(n.Clusters, o.Clusters), Nodes: max(n.Nodes, o.Nodes), Standing: n.Standing && o.Standing, Pods: max(n.Pods, o.Pods),
 		Meshed: n.Meshed || o.Meshed, Latency: n.Latency || o.Latency, Faults: append(n.Faults, o.Faults...),
 	}
 }
@@ -157,7 +161,10 @@ func (h *Host) addresses(ctx context.Context, info *dockerInfo, n Needs) Finding
 	if info == nil {
 		return untried("addresses")
 	}
-	if err := h.Addresses(ctx, n.Clusters-n.Standing); err != nil {
+	if n.Standing {
+		return Finding{"addresses", OK, "the clusters that stand have them", ""}
+	}
+	if err := h.Addresses(ctx, n.Clusters); err != nil {
 		return Finding{"addresses", Problem, oneLine(err.Error()), "remove Docker networks and routes that nobody needs: docker network prune, ip route; meshproof clean --kept, where clusters are kept"}
 	}
 	return Finding{"addresses", OK, "there are ranges that neither routes nor Docker's networks use", ""}

@@ -55,7 +55,7 @@ func put(t *testing.T, file, text string) {
 	}
 }
 
-var needs = Needs{Clusters: 2, Pods: 12, Meshed: true, Latency: true, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}}
+var needs = Needs{Clusters: 2, Nodes: 3, Pods: 12, Meshed: true, Latency: true, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}}
 
 func TestAHostOnWhichAllIsWellHasOneFindingForEachExamination(t *testing.T) {
 	var got []string
@@ -108,7 +108,7 @@ func TestEachThingThatIsWrongIsFoundAndSaysWhatToDo(t *testing.T) {
 		{"a broken bundle", "bundle", func(_ *testing.T, h *Host) {
 			h.Bundle = func(context.Context) (string, error) { return "", errors.New("part node is cut short") }
 		}, Problem, "part node is cut short", append([]string{"node image"}, tried...), "--only PART"},
-		{"little memory", "memory", func(t *testing.T, h *Host) { put(t, filepath.Join(h.Proc, "meminfo"), "MemAvailable: 1048576 kB\n") }, Problem, "1.0 GiB available; 2 clusters with meshes", nil, "stop what else runs"},
+		{"little memory", "memory", func(t *testing.T, h *Host) { put(t, filepath.Join(h.Proc, "meminfo"), "MemAvailable: 1048576 kB\n") }, Problem, "1.0 GiB available; 2 clusters with meshes, of 3 nodes", nil, "stop what else runs"},
 		{"little room", "disk", func(_ *testing.T, h *Host) { h.Free = func(string) (uint64, error) { return 1 << 30, nil } }, Problem, "1.0 GiB free in /data", nil, "make room"},
 		{"Docker elsewhere", "disk", func(_ *testing.T, h *Host) { h.Free = func(string) (uint64, error) { return 0, os.ErrNotExist } }, Unknown, "cannot be looked at from here", nil, "are free"},
 		{"low limits", "inotify", func(t *testing.T, h *Host) {
@@ -198,7 +198,7 @@ func TestWhatAScenarioDoesNotHaveIsNoObstacle(t *testing.T) {
 		needs Needs
 		want  Status
 	}{
-		"neither latency nor faults":          {Needs{Clusters: 2}, OK},
+		"neither latency nor faults":          {Needs{Clusters: 2, Nodes: 2}, OK},
 		"faults, which are SKIPPED":           {Needs{Clusters: 2, Faults: []scenarios.FaultKind{scenarios.NetworkDelay, scenarios.Partition}}, Warning},
 		"latency, without which it can't run": {Needs{Clusters: 2, Latency: true}, Problem},
 	} {
@@ -212,10 +212,10 @@ func TestClustersThatStandAlreadyNeedNoMoreRoom(t *testing.T) {
 	h := host(t)
 	h.Free = func(string) (uint64, error) { return 4 << 30, nil }
 	h.Kept = func() ([]string, error) { return []string{"fleet abcdef"}, nil }
-	if got := Worst(h.Examine(t.Context(), Needs{Clusters: 2})); got != Problem {
+	if got := Worst(h.Examine(t.Context(), Needs{Clusters: 2, Nodes: 2})); got != Problem {
 		t.Errorf("for new ones: %s", got)
 	}
-	fs := h.Examine(t.Context(), Needs{Clusters: 2, Standing: 2})
+	fs := h.Examine(t.Context(), Needs{Clusters: 2, Nodes: 2, Standing: true})
 	if got := Worst(fs); got != OK {
 		t.Errorf("for those that stand: %s", got)
 	}
@@ -229,16 +229,17 @@ func TestNeedsAreThoseOfTheWorkloadsInEveryCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Spec.Topology.Clusters[0].Nodes = 3
 	n := NeedsOf(s)
 	pods := 0
 	for _, w := range s.Workloads() {
 		pods += len(w.Clusters) * w.Replicas
 	}
-	if n.Clusters != len(s.Spec.Topology.Clusters) || n.Pods != pods || len(n.Faults) != len(s.Spec.Faults) {
+	if want := len(s.Spec.Topology.Clusters); n.Clusters != want || n.Nodes != want+2 || n.Pods != pods || len(n.Faults) != len(s.Spec.Faults) {
 		t.Errorf("%+v", n)
 	}
-	most := n.Most(Needs{Clusters: 9, Pods: 1, Faults: []scenarios.FaultKind{scenarios.Partition}})
-	if most.Clusters != 9 || most.Pods != pods || len(most.Faults) != len(n.Faults)+1 {
+	most := n.Most(Needs{Clusters: 9, Nodes: 12, Pods: 1, Faults: []scenarios.FaultKind{scenarios.Partition}})
+	if most.Clusters != 9 || most.Nodes != 12 || most.Pods != pods || len(most.Faults) != len(n.Faults)+1 {
 		t.Errorf("%+v", most)
 	}
 }

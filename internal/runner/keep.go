@@ -55,7 +55,7 @@ func (r *run) keep(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 	if !ok || !r.Keep || !r.Reuse && !stopped && (!last || r.More) {
 		return false
 	}
-	r.board.step(t, "resetting clusters, to keep them")
+	r.step(t, "resetting clusters, to keep them")
 	within := keepWithin
 	if stopped {
 		within = keepStopped
