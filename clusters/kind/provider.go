@@ -133,7 +133,7 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 		if ctx.Err() != nil {
 			err = ctx.Err() // what fell over on the way is no news
 		}
-		return nil, errors.Join(fmt.Errorf("creating kind clusters: %w", err), f.Close(down))
+		return nil, errors.Join(fmt.Errorf("creating kind clusters: %w", explain(err)), f.Close(down))
 	}
 	return f, nil
 }
@@ -149,9 +149,6 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		return err
 	}
 	if err := f.timed("create the network of the nodes", func() error { return f.makeNetwork(ctx, &h) }); err != nil {
-		return err
-	}
-	if err := f.makeNetwork(ctx, &h); err != nil {
 		return err
 	}
 	if err := f.madeFrom(ctx, h); err != nil {

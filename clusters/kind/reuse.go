@@ -127,7 +127,7 @@ func (p *Provider) reuse(ctx context.Context, spec clusters.Spec, t *taken) (clu
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, errors.Join(fmt.Errorf("reusing kept clusters: %w", err), f.Close(down))
+		return nil, errors.Join(fmt.Errorf("reusing kept clusters: %w", explain(err)), f.Close(down))
 	}
 	return f, nil
 }
