@@ -18,6 +18,7 @@ import (
 	"github.com/meshproof/meshproof/internal/runner"
 	"github.com/meshproof/meshproof/reports"
 	"github.com/meshproof/meshproof/scenarios"
+	"github.com/meshproof/meshproof/verify"
 )
 
 // runFlags are the flags of run.
@@ -183,6 +184,9 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 		doc.Runs = append(doc.Runs, runDone{out.Dir, out.Report, out.Kept, out.Notes})
 		printResult(show, out.Dir, s.Metadata.Name, out.Result)
 		printKept(show, out)
+		if f.output == "json" && out.Result.Verdict == verify.Error { // whoever looks at the screen sees why, too
+			fmt.Fprintf(stderr, "%s: %s\n", s.Metadata.Name, out.Result.Message)
+		}
 		code = worse(code, exitOf(out.Result))
 		if ctx.Err() != nil { // also where this run was whole by then: what was to come did not run
 			code = exitInterrupted
@@ -205,12 +209,21 @@ func loadAll(p clusters.Provider, args []string, f runFlags) ([]*scenarios.Scena
 	for _, a := range args {
 		s, err := load(p, a, f.meshes...)
 		if err == nil {
-			err = errors.Join(narrow(s, f), runner.CheckTopology(s, p))
+			err = errors.Join(narrow(s, f), topology(a, s, p))
 		}
 		errs = append(errs, err)
 		list = append(list, s)
 	}
 	return list, errors.Join(errs...)
+}
+
+// topology makes sure that the driver can make the clusters of a scenario, given as arg. Other than with objects, only the
+// driver that is to run it is asked: a network that one driver has no model of is none of the scenario's errors.
+func topology(arg string, s *scenarios.Scenario, p clusters.Provider) error {
+	if err := runner.CheckTopology(s, p); err != nil {
+		return fmt.Errorf("%s: %w", arg, err)
+	}
+	return nil
 }
 
 // narrow applies --mesh and --blocks to a scenario.
