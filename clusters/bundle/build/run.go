@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,10 @@ type runner struct {
 	bundle string // folder of the bundle
 	say    func(format string, args ...any)
 	now    func() time.Time
+	tick   <-chan time.Time // at each tick it says what is still being made
+
+	mu      sync.Mutex
+	started map[string]time.Time // of the steps that are being made
 }
 
 // Ways in which a step ends, for progress.
@@ -42,6 +47,8 @@ func (r *runner) run(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		done[s.name] = make(chan struct{})
 	}
+	stop := r.watch()
+	defer stop()
 	compiler := make(chan struct{}, 1)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, s := range steps {
@@ -75,6 +82,51 @@ func (r *runner) run(ctx context.Context, steps []step) error {
 	return group.Wait()
 }
 
+// watch says at each tick what is being made and for how long, until stop is called.
+func (r *runner) watch() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-r.tick:
+				r.mu.Lock()
+				var lines []string
+				for _, name := range sorted(r.started) {
+					lines = append(lines, fmt.Sprintf("%s %s", name, r.now().Sub(r.started[name]).Round(time.Second)))
+				}
+				r.mu.Unlock()
+				if len(lines) > 0 {
+					r.say("still at it: %s", strings.Join(lines, ", "))
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+// start notes that a step is being made, until end is called.
+func (r *runner) start(name string) (end func() time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.started == nil {
+		r.started = map[string]time.Time{}
+	}
+	began := r.now()
+	r.started[name] = began
+	return func() time.Duration {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.started, name)
+		return r.now().Sub(began)
+	}
+}
+
 // result is the folder of a step's result.
 func (r *runner) result(name, key string) string {
 	return filepath.Join(r.cache, name+"-"+key[:16])
@@ -92,8 +144,9 @@ func (r *runner) one(ctx context.Context, s step, key string, from map[string]st
 		r.say("%s: %s", s.name, wasThere)
 		return nil
 	}
-	start := r.now()
 	r.say("%s: %s", s.name, s.about)
+	end := r.start(s.name)
+	defer end()
 	out := result + ".partial"
 	if err := removeAll(out); err != nil {
 		return err
@@ -124,7 +177,7 @@ func (r *runner) one(ctx context.Context, s step, key string, from map[string]st
 	if !r.made(s, key) {
 		return errors.New("the step ended without its result: this is a defect of meshproof")
 	}
-	r.say("%s: %s in %s", s.name, wasMade, r.now().Sub(start).Round(time.Second))
+	r.say("%s: %s in %s", s.name, wasMade, end().Round(time.Second))
 	return nil
 }
 
