@@ -5,9 +5,9 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -88,59 +88,86 @@ type program struct {
 	file string
 }
 
+// built is the name that go gives to the program: the last part of its package's path that is no version.
+func (p program) built(module string) string {
+	full := path.Join(module, p.pkg)
+	if !strings.HasPrefix(p.pkg, ".") {
+		full = p.pkg
+	}
+	if name := path.Base(full); !majorVersion.MatchString(name) {
+		return name
+	}
+	return path.Base(path.Dir(full))
+}
+
+var majorVersion = regexp.MustCompile(`^v[0-9]+$`)
+
 // goBuild says how programs are built.
 type goBuild struct {
 	programs []program
 	vars     []string // of the linker's -X, each "package.name=value"
-	cgo      bool
+	// cgo says that some program needs C. Those that don't are static all the same.
+	cgo bool
 }
 
-// inputs are all that the build depends on beside its description.
-func (b goBuild) inputs() []string {
-	return []string{fmt.Sprintf("%q %q %t", b.programs, b.vars, b.cgo)}
-}
-
-// build compiles the programs into out. Go fetches the modules and checks them against the description's go.sum.
-func (d description) build(ctx context.Context, b goBuild, out string, log io.Writer) error {
-	dir, err := os.MkdirTemp("", "meshproof-"+d.name+"-")
-	if err != nil {
-		return fmt.Errorf("making a place for the build description: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	if err := d.write(dir); err != nil {
-		return err
-	}
-	cgo := "0"
-	if b.cgo {
-		cgo = "1"
-	}
+// args are the arguments of go. Programs are stripped, so the compiler need not write what debuggers read: a tenth of
+// its time. Where C is allowed, Go's own libraries must not use it, or every program would want a libc beside it.
+func (b goBuild) args() []string {
 	link := "-s -w"
 	for _, v := range b.vars {
 		link += " -X " + v
 	}
-	tool := command{dir: dir, env: []string{"CGO_ENABLED=" + cgo, "GOWORK=off"}, log: log}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false", "-ldflags", link}
+	if b.cgo {
+		args = append(args, "-tags", "netgo,osusergo")
+	}
+	return args
+}
+
+// inputs are all that the build depends on beside its description.
+func (b goBuild) inputs() []string {
+	return []string{fmt.Sprintf("%q %q %t", b.programs, b.args(), b.cgo)}
+}
+
+// goEnv keeps what users set for their own builds from changing these.
+var goEnv = []string{"GOWORK=off", "GOFLAGS=-mod=readonly", "GOAMD64=v1", "GOARM64=v8.0"}
+
+// build compiles the programs into the job's folder. Go fetches the modules and checks them against the description's
+// go.sum.
+func (d description) build(ctx context.Context, b goBuild, j job) error {
+	dir := filepath.Join(j.tmp, "module")
+	if err := d.write(dir); err != nil {
+		return err
+	}
+	cgo := "CGO_ENABLED=0"
+	if b.cgo {
+		cgo = "CGO_ENABLED=1"
+	}
+	bin := filepath.Join(j.tmp, "bin")
+	args := append(b.args(), "-o", bin+string(filepath.Separator))
 	for _, p := range b.programs {
-		// One by one: go names what it builds together by the last part of the package's path, which may be "v3".
-		err := tool.run(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", link,
-			"-o", filepath.Join(out, p.file), p.pkg)
-		if err != nil {
-			return err
+		args = append(args, p.pkg)
+	}
+	tool := command{dir: dir, env: append([]string{cgo, "TMPDIR=" + j.tmp}, goEnv...), log: j.log}
+	if err := tool.run(ctx, "go", args...); err != nil {
+		return err
+	}
+	for _, p := range b.programs {
+		from := filepath.Join(bin, p.built("meshproof.invalid/"+d.name))
+		if err := os.Rename(from, filepath.Join(j.out, p.file)); err != nil {
+			return fmt.Errorf("keeping the program of %s: %w", p.pkg, err)
 		}
 	}
 	return nil
 }
 
 // moduleDir fetches a module of the description and returns the folder of its files, which must not be changed.
-func (d description) moduleDir(ctx context.Context, module string, log io.Writer) (string, error) {
-	dir, err := os.MkdirTemp("", "meshproof-"+d.name+"-")
-	if err != nil {
-		return "", fmt.Errorf("making a place for the build description: %w", err)
-	}
-	defer os.RemoveAll(dir)
+func (d description) moduleDir(ctx context.Context, module string, j job) (string, error) {
+	dir := filepath.Join(j.tmp, "module")
 	if err := d.write(dir); err != nil {
 		return "", err
 	}
-	text, err := command{dir: dir, env: []string{"GOWORK=off"}, log: log}.output(ctx, "go", "mod", "download", "-json", module)
+	text, err := command{dir: dir, env: goEnv, log: j.log}.output(ctx, "go", "mod", "download", "-json", module)
 	if err != nil {
 		return "", err
 	}
@@ -153,6 +180,7 @@ func (d description) moduleDir(ctx context.Context, module string, log io.Writer
 
 // compiler names the Go that builds, as "go version" does.
 func compiler(ctx context.Context) (string, error) {
-	text, err := command{env: []string{"GOWORK=off"}}.output(ctx, "go", "env", "GOVERSION")
+	// Not in the user's folder, whose go.mod may ask for another one.
+	text, err := command{dir: os.TempDir(), env: goEnv}.output(ctx, "go", "env", "GOVERSION")
 	return strings.TrimSpace(string(text)), err
 }

@@ -30,6 +30,9 @@ type runner struct {
 	started map[string]time.Time // of the steps that are being made
 }
 
+// compilers is how many steps compile at once; see step.compiles.
+const compilers = 2
+
 // Ways in which a step ends, for progress.
 const (
 	wasThere = "there already"
@@ -49,7 +52,7 @@ func (r *runner) run(ctx context.Context, steps []step) error {
 	}
 	stop := r.watch()
 	defer stop()
-	compiler := make(chan struct{}, 1)
+	compiler := make(chan struct{}, compilers)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, s := range steps {
 		group.Go(func() error {
@@ -147,19 +150,22 @@ func (r *runner) one(ctx context.Context, s step, key string, from map[string]st
 	r.say("%s: %s", s.name, s.about)
 	end := r.start(s.name)
 	defer end()
-	out := result + ".partial"
-	if err := removeAll(out); err != nil {
-		return err
+	out, tmp := result+".partial", result+".tmp"
+	for _, dir := range []string{out, tmp} { // a build that was killed may have left them
+		if err := removeAll(dir); err != nil {
+			return fmt.Errorf("removing what an earlier build left: %w", err)
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("making a place for the result: %w", err)
+		}
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return fmt.Errorf("making a place for the result: %w", err)
-	}
+	defer func() { err = errors.Join(err, removeAll(tmp)) }()
 	logPath := result + ".log"
 	log, err := os.Create(logPath)
 	if err != nil {
 		return fmt.Errorf("making the log: %w", err)
 	}
-	err = s.make(ctx, job{key: key, out: out, from: from, bundle: r.bundle, log: log})
+	err = s.make(ctx, job{key: key, out: out, tmp: tmp, from: from, bundle: r.bundle, log: log})
 	if err := errors.Join(err, log.Close()); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err() // a tool that was stopped says nothing of interest

@@ -189,17 +189,17 @@ func TestAStopEndsTheBuildAndKeepsWhatIsFinished(t *testing.T) {
 	}
 }
 
-func TestStepsThatCompileRunOneAtATimeAndOthersBesideThem(t *testing.T) {
+func TestFewStepsCompileAtATimeAndOthersRunBesideThem(t *testing.T) {
 	w := newWorkshop(t)
-	compiling, other := make(chan struct{}, 1), make(chan struct{})
+	compiling, other := make(chan struct{}, compilers), make(chan struct{})
 	var steps []step
-	for _, n := range []string{"a", "b", "c"} {
+	for _, n := range []string{"a", "b", "c", "e"} {
 		steps = append(steps, step{name: n, compiles: true, make: func(context.Context, job) error {
 			select {
 			case compiling <- struct{}{}:
 				defer func() { <-compiling }()
 			default:
-				t.Error("two steps compile at once")
+				t.Errorf("more than %d steps compile at once", compilers)
 			}
 			<-other // comes only when the step that does not compile runs beside
 			return nil
