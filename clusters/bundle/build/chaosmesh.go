@@ -49,7 +49,8 @@ func chaosRootFS() rootFS {
 func chaosBuild() goBuild {
 	return goBuild{cgo: true, programs: []program{
 		{chaosModule + "/cmd/chaos-controller-manager", "chaos-controller-manager"},
-		{chaosModule + "/cmd/chaos-daemon", "chaos-daemon"}, {chaosModule + "/cmd/chaos-daemon-helper", "cdh"},
+		{chaosModule + "/cmd/chaos-daemon", "chaos-daemon"},
+		{chaosModule + "/cmd/chaos-daemon-helper", "cdh"},
 		{"sigs.k8s.io/controller-tools/cmd/controller-gen", controlGen},
 	}}
 }
