@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -36,6 +37,9 @@ type Provider interface {
 	Models() []string
 	// Check says what of these objects the driver cannot apply, before anything is started.
 	Check(mesh string, objs []Object) error
+	// CheckTopology says what of a Spec's clusters and of the network between them the driver cannot make, before
+	// anything is started. No other field of the Spec plays a part.
+	CheckTopology(spec Spec) error
 	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left.
 	Create(ctx context.Context, spec Spec) (Fleet, error)
 }
@@ -46,7 +50,11 @@ type Spec struct {
 	// a driver makes outside of this process carries it.
 	ID       string
 	Trial    evidence.Trial
-	Clusters []string      // names
+	Clusters []string       // names
+	Nodes    map[string]int // of a cluster, by its name; 1 where there is no entry. A driver may have no nodes
+	// Separate: pods reach other clusters by the clusters' gateways alone, not by addresses of pods and Services. What
+	// is sent to such an address of another cluster is dropped.
+	Separate bool
 	Latency  time.Duration // one way, between two clusters
 	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
 	Seed     int64         // for everything that the driver draws: pod names, balancing, workloads' own latency
@@ -56,6 +64,8 @@ type Spec struct {
 	// Hosts are names outside of the clusters that gateways and proxies must reach, each with its host:port as this
 	// process reaches it.
 	Hosts map[string]string
+	// Log, unless nil, is told which steps are done and how long they took.
+	Log *slog.Logger
 }
 
 // Validate says what of a Spec no driver can make.
@@ -71,6 +81,11 @@ func (s Spec) Validate() error {
 	for i, name := range s.Clusters {
 		if name == "" || slices.Contains(s.Clusters[:i], name) {
 			return fmt.Errorf("clusters[%d] is named %q: each wants a name of its own", i, name)
+		}
+	}
+	for name, n := range s.Nodes {
+		if n < 1 || !slices.Contains(s.Clusters, name) {
+			return fmt.Errorf("%d nodes of cluster %q are not possible: clusters are %q, of a node or more each", n, name, s.Clusters)
 		}
 	}
 	return nil

@@ -51,6 +51,10 @@ func (m *MeshEntry) setDefaults() {
 }
 
 func (t *Topology) setDefaults() {
+	for i := range t.Clusters {
+		orElse(&t.Clusters[i].Nodes, 1)
+	}
+	orElse(&t.Network.Kind, NetworkFlat)
 	orElse(&t.Network.Latency, Duration(1e6))
 	for i := range t.Services {
 		v := &t.Services[i]

@@ -89,8 +89,8 @@ spec:
 		Meshes: []MeshEntry{{Name: MeshIstio}},
 		Blocks: 1,
 		Topology: Topology{
-			Clusters: []Cluster{{"east"}, {"west"}},
-			Network:  Network{Latency: 1e6},
+			Clusters: []Cluster{{"east", 1}, {"west", 1}},
+			Network:  Network{Kind: NetworkFlat, Latency: 1e6},
 			Services: []Service{
 				{Name: "a", Namespace: "app", Clusters: []string{"west"}, Replicas: 1, Calls: []Call{{To: "b", Share: &one, Method: "GET", Path: "/"}}},
 				{Name: "b", Namespace: "app", Clusters: []string{"east", "west"}, Replicas: 1, Latency: Latency{P50: 2e6, P99: 2e6}},

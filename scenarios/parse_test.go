@@ -25,8 +25,8 @@ spec:
   blocks: 2
   identity: {issuer: {kind: oidc, audience: shop}}
   topology:
-    clusters: [{name: east}, {name: west}, {name: north}]
-    network: {latency: 2ms}
+    clusters: [{name: east}, {name: west, nodes: 2}, {name: north}]
+    network: {kind: separate, latency: 2ms}
     services:
       - name: shop
         namespace: app
@@ -166,7 +166,7 @@ func rules() []rule {
 		{"boolean for a text", []string{"name: shop\n", "name: true\n"}, []string{"spec.topology.services[0].name: is the boolean true and not a text"}},
 		{"yes for true", []string{"everywhere: true", "everywhere: yes"}, []string{"spec.expect.mtls.everywhere: is the text \"yes\" and not true or false (YAML 1.2"}},
 		{"mapping for a list", []string{"recovery: [{after: dies, within: 3s}]", "recovery: {after: dies, within: 3s}"}, []string{"spec.expect.recovery: is a mapping and not a list (start each entry with a dash"}},
-		{"list for a mapping", []string{"network: {latency: 2ms}", "network: [2ms]"}, []string{"spec.topology.network: is a list and not a mapping"}},
+		{"list for a mapping", []string{"network: {kind: separate, latency: 2ms}", "network: [2ms]"}, []string{"spec.topology.network: is a list and not a mapping"}},
 		{"list for a duration", []string{"timeout: 2s", "timeout: [2s]"}, []string{"spec.traffic[0].timeout: is a list and not a duration"}},
 		{"duration without unit", []string{"timeout: 2s", "timeout: 2"}, []string{"spec.traffic[0].timeout: 2 has no unit"}},
 		{"duration misspelt", []string{"timeout: 2s", "timeout: 2 s"}, []string{`spec.traffic[0].timeout: "2 s" is not a duration`}},
@@ -176,7 +176,7 @@ func rules() []rule {
 		{"duplicate key in an object", []string{"data: {n: 1}", "data: {n: 1, n: 2}"}, []string{"spec.meshes[1].objects[0].data.n: is given twice"}},
 		{"number as a key", []string{"data: {n: 1}", "data: {1: 1}"}, []string{"the name \"1\" is not a text"}},
 		{"missing required field", []string{"      to: shop\n", ""}, []string{"spec.traffic[0].to: is missing (give a text)"}},
-		{"missing required list", []string{"    clusters: [{name: east}, {name: west}, {name: north}]\n", ""}, []string{"spec.topology.clusters: is missing (give a list)"}},
+		{"missing required list", []string{"    clusters: [{name: east}, {name: west, nodes: 2}, {name: north}]\n", ""}, []string{"spec.topology.clusters: is missing (give a list)"}},
 		{"empty list", []string{"clusters: [east, west]", "clusters: []"}, []string{"spec.topology.services[1].clusters: is an empty list"}},
 		{"empty text", []string{"path: /carts/1", `path: ""`}, []string{"spec.topology.services[0].calls[0].path: is empty"}},
 
@@ -204,8 +204,11 @@ func rules() []rule {
 		{"share 0", []string{"share: 0.5", "share: 0"}, []string{"spec.topology.services[0].calls[0].share: 0 is out of range (must be above 0 and at most 1)"}},
 		{"share above 1", []string{"share: 0.5", "share: 1.01"}, []string{"spec.topology.services[0].calls[0].share: 1.01 is out of range"}},
 		{"p99 below p50", []string{"p99: 4ms", "p99: 1us"}, []string{"spec.topology.services[0].latency.p99: 1µs is below p50 (1ms)"}},
-		{"network latency 0", []string{"network: {latency: 2ms}", "network: {latency: 0s}"}, []string{"spec.topology.network.latency: must be longer than 0"}},
-		{"network latency too long", []string{"network: {latency: 2ms}", "network: {latency: 11s}"}, []string{"spec.topology.network.latency: 11s is too long"}},
+		{"network latency 0", []string{"network: {kind: separate, latency: 2ms}", "network: {latency: 0s}"}, []string{"spec.topology.network.latency: must be longer than 0"}},
+		{"network latency too long", []string{"network: {kind: separate, latency: 2ms}", "network: {latency: 11s}"}, []string{"spec.topology.network.latency: 11s is too long"}},
+		{"network kind", []string{"kind: separate", "kind: mesh"}, []string{`spec.topology.network.kind: "mesh"`}},
+		{"nodes 0", []string{"nodes: 2", "nodes: 0"}, []string{"spec.topology.clusters[1].nodes: 0 is out of range (must be at least 1 and at most 10)"}},
+		{"nodes 11", []string{"nodes: 2", "nodes: 11"}, []string{"spec.topology.clusters[1].nodes: 11 is out of range"}},
 		{"unknown service called", []string{"{to: cart, share", "{to: crat, share"}, []string{`spec.topology.services[0].calls[0].to: there is no service "crat" (did you mean cart?)`}},
 		{"cyclic calls", []string{"{name: cart, clusters: [east, west]}", "{name: cart, calls: [{to: shop}]}", "{from: ingress, to: shop}", "{from: ingress, to: shop}\n      - {from: cart, to: shop}"}, []string{
 			"spec.topology.services[1].calls[0].to: the calls go in a circle: shop → cart → shop",
@@ -304,7 +307,7 @@ func rules() []rule {
 		{"object with a number too large", []string{"data: {n: 1}", "data: {n: 9007199254740993000}"}, []string{"spec.meshes[1].objects[0].data.n: 9.007199254740993e+18 can't be written"}},
 
 		{"anchor and alias", []string{"clusters: [east]", "clusters: &c [east]", "clusters: [east, west]", "clusters: *c"}, []string{"YAML anchors (&) are not allowed", "YAML aliases (*) are not allowed"}},
-		{"merge key", []string{"network: {latency: 2ms}", "network: {<<: {latency: 2ms}}"}, []string{"YAML merge keys (<<) are not allowed"}},
+		{"merge key", []string{"network: {kind: separate, latency: 2ms}", "network: {<<: {latency: 2ms}}"}, []string{"YAML merge keys (<<) are not allowed"}},
 		{"tag", []string{"name: shop\n", "name: !!str shop\n"}, []string{"YAML tags (!) are not allowed"}},
 		{"directive", []string{"apiVersion: mesh", "%YAML 1.2\n---\napiVersion: mesh"}, []string{"YAML directives (%) are not allowed"}},
 		{"complex key", []string{"  blocks: 2\n", "  ? blocks\n  : 2\n"}, []string{"YAML complex keys (?) are not allowed"}},

@@ -130,10 +130,26 @@ type Topology struct {
 type Cluster struct {
 	// Name of the cluster: a DNS label.
 	Name string `json:"name"`
+	// Nodes that it is made of, 1 to 10; workloads run on all of them. The embedded driver has no nodes. Default 1.
+	Nodes int `json:"nodes,omitempty" jsonschema:"minimum=1,maximum=10"`
 }
+
+// NetworkKind is how clusters reach each other.
+type NetworkKind string
+
+// The kinds of network.
+const (
+	NetworkFlat     NetworkKind = "flat"     // pods reach the pods of other clusters by their addresses
+	NetworkSeparate NetworkKind = "separate" // pods reach other clusters by those clusters' gateways alone
+)
 
 // Network is what lies between clusters.
 type Network struct {
+	// flat: pods reach pods and Services of other clusters by their own addresses. separate: no address of a pod or a
+	// Service means anything in another cluster, and what is sent there is dropped; only the other cluster's gateways
+	// are reached, and each of its gateways counts as one endpoint of a Service, whatever stands behind it. The embedded
+	// driver has no separate networks. Default flat.
+	Kind NetworkKind `json:"kind,omitempty" jsonschema:"enum=flat,enum=separate"`
 	// One-way latency between two clusters. Default 1ms. At most 10s.
 	Latency Duration `json:"latency,omitempty"`
 }

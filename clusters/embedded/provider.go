@@ -54,13 +54,21 @@ func (p *Provider) factory(mesh string) (*proxy.Factory, error) {
 	return &factory, nil
 }
 
+// CheckTopology implements clusters.Provider. How many nodes a cluster has makes no difference: it has none.
+func (p *Provider) CheckTopology(spec clusters.Spec) error {
+	if spec.Separate {
+		return fmt.Errorf("separate networks are %w on the embedded driver, whose clusters reach each other's pods directly: use --driver kind, or a flat network", clusters.ErrNotModelled)
+	}
+	return nil
+}
+
 // Create implements clusters.Provider.
 func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fleet, error) {
 	factory, err := p.factory(spec.Mesh)
 	if err != nil {
 		return nil, err
 	}
-	if err := spec.Validate(); err != nil {
+	if err := errors.Join(spec.Validate(), p.CheckTopology(spec)); err != nil {
 		return nil, err
 	}
 	if err := checkFiles(); err != nil {
@@ -99,6 +107,7 @@ func (p *Provider) Models() []string {
 	t := p.timing
 	return []string{
 		"Clusters live in this process; their pods are real HTTP servers on 127.0.0.1.",
+		"A cluster has no nodes, however many a scenario gives it: what lies between two nodes of one cluster is not there.",
 		"Sidecars are models with real sockets, TLS and certificates that interpret the mesh's real objects; they are not Envoy or linkerd2-proxy, and their own cost is not a mesh's.",
 		"Linkerd's proxies keep one HTTP/2 connection to each endpoint, whatever the workload asks for; an opaque port takes meshed TLS itself, without a transport header on port 4143, and policy about addresses is refused.",
 		"The kubelet's probes of Linkerd's proxies come from the proxies themselves; a proxy's own port takes no TLS.",

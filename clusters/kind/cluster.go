@@ -31,30 +31,28 @@ import (
 	"github.com/meshproof/meshproof/scenarios"
 )
 
-// cluster is one cluster of a fleet: one node.
+// cluster is one cluster of a fleet.
 type cluster struct {
-	f       *fleet
-	name    string
-	node    string // the container
-	address netip.Addr
-	ranges  ranges
-	masq    bool // what leaves for elsewhere is masqueraded by the driver's rules
+	f      *fleet
+	name   string
+	nodes  []*node // the control plane's first
+	ranges ranges
+	ownCNI bool // the driver configures the nodes' network
 
 	transport *http.Transport
 	client    *kubernetes.Clientset
 	dynamic   dynamic.Interface
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
 
-	holder *holder // of packets; nil where the kernel has no queue, or there is one cluster
-
 	// Guarded by the fleet's lock.
 	pods     map[types.UID]*pod // that live
 	ended    map[types.UID]bool
-	past     []*follower                // of pods that have ended
-	created  int                        // pods seen so far
-	services map[string]*corev1.Service // applied, by namespace/name
-	ingress  string                     // URL; "" where none was applied
-	mirrored error                      // of the last attempt to mirror Services
+	past     []*follower                 // of pods that have ended
+	created  int                         // pods seen so far
+	services map[string]*corev1.Service  // applied, by namespace/name
+	gateways map[string]map[string]int32 // of Services, by namespace/name: the nodes' port for each of its ports
+	ingress  string                      // URL; "" where none was applied
+	mirrored error                       // of the last attempt to mirror Services
 }
 
 var _ clusters.Cluster = (*cluster)(nil)
@@ -71,8 +69,8 @@ func newToken() string {
 // newCluster makes the clients of a cluster that is up.
 func newCluster(ctx context.Context, f *fleet, name string, p plan) (*cluster, error) {
 	c := &cluster{
-		f: f, name: name, node: p.name + "-control-plane", ranges: p.ranges, masq: p.conflist != "",
-		pods: map[types.UID]*pod{}, ended: map[types.UID]bool{}, services: map[string]*corev1.Service{},
+		f: f, name: name, ranges: p.ranges, ownCNI: p.ownCNI(),
+		pods: map[types.UID]*pod{}, ended: map[types.UID]bool{}, services: map[string]*corev1.Service{}, gateways: map[string]map[string]int32{},
 	}
 	failed := func(err error) (*cluster, error) {
 		return nil, fmt.Errorf("reaching the API server of cluster %s: %w", name, err)
@@ -106,14 +104,7 @@ func newCluster(ctx context.Context, f *fleet, name string, p plan) (*cluster, e
 		return failed(err)
 	}
 	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
-	out, err := Docker(ctx, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", c.node)
-	if err != nil {
-		return nil, err
-	}
-	if c.address, err = netip.ParseAddr(strings.TrimSpace(out)); err != nil {
-		return nil, fmt.Errorf("the address of node %s: %w", c.node, err)
-	}
-	return c, nil
+	return c, c.findNodes(ctx, len(p.networks))
 }
 
 // Name implements clusters.Cluster.
@@ -232,8 +223,8 @@ func (c *cluster) Scrape(ctx context.Context, p clusters.Pod) ([]clusters.Page, 
 	return nil, clusters.ErrNoProxy
 }
 
-// Ingress implements clusters.Cluster. The URL is that of a port of the node, which Docker maps to this host's loopback
-// and kube-proxy to the ingress pod: it outlives the pod.
+// Ingress implements clusters.Cluster. The URL is that of a port of a node, which Docker maps to this host's loopback
+// and kube-proxy to the ingress pod, on whatever node that is: it outlives the pod.
 func (c *cluster) Ingress(ctx context.Context) (string, error) {
 	if err := errors.Join(ctx.Err(), c.f.alive()); err != nil {
 		return "", err
@@ -248,7 +239,7 @@ func (c *cluster) Ingress(ctx context.Context) (string, error) {
 
 // ingressURL asks Docker for the port of this host.
 func (c *cluster) ingressURL(ctx context.Context) (string, error) {
-	out, err := Docker(ctx, "port", c.node, strconv.Itoa(ingressNodePort)+"/tcp")
+	out, err := Docker(ctx, "port", c.control().name, strconv.Itoa(ingressNodePort)+"/tcp")
 	if err != nil {
 		return "", fmt.Errorf("the port of cluster %s's ingress: %w", c.name, err)
 	}

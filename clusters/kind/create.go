@@ -2,10 +2,8 @@ package kind
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,8 +20,6 @@ const (
 	ingressNodePort = 30080
 	// agentOnNode is where nodes find the agent's binary.
 	agentOnNode = "/usr/local/bin/" + agentName
-	// conflistOnNode is where nodes find the configuration of their CNI, if the image has none of its own.
-	conflistOnNode = "/etc/cni/net.d/10-ptp.conflist"
 	// networkEnv is where kind's library reads which Docker network nodes are put into.
 	networkEnv = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 	// removeEvery is how often a stopped creation is swept after, until kind gives up.
@@ -35,80 +31,85 @@ type plan struct {
 	name       string // kind's, and the prefix of the node's
 	ranges     ranges
 	kubeconfig string
-	conflist   string // path; "" where the image of nodes has a CNI
+	patches    string // path of kubeadm's
+	// networks are folders, one a node, in which nodes keep the configuration of their network: what the image of nodes
+	// has there is for one node. They are empty until the cluster has given each node its addresses. Nodes of an image
+	// with a CNI of its own have "".
+	networks []string
 }
 
 // config is the cluster in kind's words.
 func (p plan) config(h host) *v1alpha4.Cluster {
-	node := v1alpha4.Node{
-		Role: v1alpha4.ControlPlaneRole, Image: h.image,
-		ExtraMounts:       []v1alpha4.Mount{{HostPath: h.agent, ContainerPath: agentOnNode, Readonly: true}},
-		ExtraPortMappings: []v1alpha4.PortMapping{{ContainerPort: ingressNodePort, HostPort: -1, ListenAddress: "127.0.0.1"}},
+	nodes := make([]v1alpha4.Node, len(p.networks))
+	for i, network := range p.networks {
+		nodes[i] = v1alpha4.Node{
+			Role: v1alpha4.WorkerRole, Image: h.image,
+			ExtraMounts: []v1alpha4.Mount{
+				{HostPath: h.agent, ContainerPath: agentOnNode, Readonly: true},
+				{HostPath: p.patches, ContainerPath: patchesOnNode, Readonly: true},
+			},
+		}
+		if network != "" {
+			nodes[i].ExtraMounts = append(nodes[i].ExtraMounts, v1alpha4.Mount{HostPath: network, ContainerPath: networkOnNode})
+		}
 	}
-	if p.conflist != "" {
-		node.ExtraMounts = append(node.ExtraMounts, v1alpha4.Mount{HostPath: p.conflist, ContainerPath: conflistOnNode, Readonly: true})
-	}
+	nodes[0].Role = v1alpha4.ControlPlaneRole
+	nodes[0].ExtraPortMappings = []v1alpha4.PortMapping{{ContainerPort: ingressNodePort, HostPort: -1, ListenAddress: "127.0.0.1"}}
 	// Logs are followed; the kubelet's own limit of 10 MiB would cut them off from under a follower that is late.
 	kubelet := "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\ncontainerLogMaxSize: 1Gi\n"
 	if h.cgroupV1 {
 		kubelet += "failCgroupV1: false\n"
 	}
+	patches := []string{kubelet, kubeadmInit}
+	if len(nodes) > 1 {
+		patches = append(patches, untainted) // of a single node kind takes the taint away itself
+	}
 	return &v1alpha4.Cluster{
 		TypeMeta: v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"},
 		Name:     p.name,
-		Nodes:    []v1alpha4.Node{node},
+		Nodes:    nodes,
 		Networking: v1alpha4.Networking{
 			IPFamily: v1alpha4.IPv4Family, PodSubnet: p.ranges.pods.String(), ServiceSubnet: p.ranges.services.String(),
-			DisableDefaultCNI: p.conflist != "", KubeProxyMode: v1alpha4.IPTablesProxyMode,
+			DisableDefaultCNI: p.ownCNI(), KubeProxyMode: v1alpha4.IPTablesProxyMode,
 		},
-		KubeadmConfigPatches: []string{kubelet},
+		KubeadmConfigPatches: patches,
 	}
 }
 
-// conflist configures CNI's plugins ptp, host-local and portmap for the pods of a node. What leaves the cluster is
-// masqueraded by rules of the driver (network.go), which know the other clusters.
-func conflist(pods netip.Prefix) ([]byte, error) {
-	type object = map[string]any
-	return json.MarshalIndent(object{
-		"cniVersion": "0.3.1", "name": "meshproof",
-		"plugins": []object{
-			{
-				"type": "ptp", "ipMasq": false,
-				"ipam": object{
-					"type": "host-local", "dataDir": "/run/cni-ipam-state", "routes": []object{{"dst": "0.0.0.0/0"}},
-					"ranges": [][]object{{{"subnet": pods.String()}}},
-				},
-			},
-			{"type": "portmap", "capabilities": object{"portMappings": true}},
-		},
-	}, "", "  ")
-}
+// untainted lets workloads run on the node of the control plane, too.
+const untainted = "kind: InitConfiguration\nnodeRegistration:\n  taints: []\n"
 
-// planned writes the files that a cluster is made from into the fleet's folder.
-func planned(dir, id, cluster string, r ranges, noCNI bool) (plan, error) {
-	p := plan{name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: filepath.Join(dir, cluster+".kubeconfig")}
-	if !noCNI {
-		return p, nil
+// ownCNI reports whether the driver configures the nodes' network.
+func (p plan) ownCNI() bool { return p.networks[0] != "" }
+
+// planned writes the files and folders that a cluster is made with into the fleet's own.
+func planned(dir, id, cluster string, r ranges, nodes int, noCNI bool) (p plan, err error) {
+	p = plan{
+		name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: filepath.Join(dir, cluster+".kubeconfig"), networks: make([]string, nodes),
 	}
-	b, err := conflist(r.pods)
-	if err != nil {
+	if p.patches, err = writeKubeadmPatches(dir); err != nil {
 		return p, err
 	}
-	p.conflist = filepath.Join(dir, cluster+".conflist")
-	if err := os.WriteFile(p.conflist, b, 0o644); err != nil { // the node's containerd reads it
-		return p, fmt.Errorf("writing the configuration of cluster %s's network: %w", cluster, err)
+	for i := range p.networks {
+		if !noCNI {
+			break
+		}
+		p.networks[i] = filepath.Join(dir, fmt.Sprintf("%s-%d.network", cluster, i))
+		if err := os.Mkdir(p.networks[i], 0o755); err != nil {
+			return p, fmt.Errorf("making the folder of a node's network: %w", err)
+		}
 	}
 	return p, nil
 }
 
 // bringUp makes the clusters of a fleet side by side. Its error is that of ctx where ctx ends; what was made by then is
 // gone, or the error says that it may not be.
-func bringUp(ctx context.Context, id string, h host, plans []plan) error {
+func (f *fleet) bringUp(ctx context.Context, h host, plans []plan) error {
 	errs := make([]error, len(plans))
 	var creating sync.WaitGroup
 	for i, p := range plans {
 		creating.Go(func() {
-			err := kindcluster.NewProvider(kindcluster.ProviderWithDocker()).Create(p.name,
+			err := kindcluster.NewProvider(kindcluster.ProviderWithDocker(), kindcluster.ProviderWithLogger(steps{f.log.With("cluster", p.name)})).Create(p.name,
 				kindcluster.CreateWithV1Alpha4Config(p.config(h)),
 				kindcluster.CreateWithKubeconfigPath(p.kubeconfig),
 				kindcluster.CreateWithDisplayUsage(false),
@@ -134,7 +135,7 @@ func bringUp(ctx context.Context, id string, h host, plans []plan) error {
 	defer tick.Stop()
 	for {
 		sweep := context.WithoutCancel(ctx)
-		if nodes, err := nodesOf(sweep, id); err == nil && len(nodes) > 0 {
+		if nodes, err := nodesOf(sweep, f.spec.ID); err == nil && len(nodes) > 0 {
 			_, _ = Docker(sweep, append([]string{"rm", "--force", "--volumes"}, nodes...)...) // whoever called removes the rest
 		}
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 // fleet is the clusters of one trial.
 type fleet struct {
 	spec    clusters.Spec
+	log     *slog.Logger
 	state   string
 	token   string
 	issuers map[string]*trust.Issuer
@@ -45,9 +47,12 @@ var _ clusters.Fleet = (*fleet)(nil)
 
 func newFleet(spec clusters.Spec, state string) *fleet {
 	f := &fleet{
-		spec: spec, state: state, token: newToken(),
+		spec: spec, log: spec.Log, state: state, token: newToken(),
 		hosts: map[string]string{}, links: map[[2]string]*link{},
 		changed: make(chan struct{}),
+	}
+	if f.log == nil {
+		f.log = slog.New(slog.DiscardHandler)
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
@@ -63,16 +68,20 @@ func (f *fleet) trust() error {
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 
-// prepare brings the agent's image onto every node, waits until the clusters' own parts work, and begins to watch.
-func (f *fleet) prepare(ctx context.Context, h host) error {
-	archive, err := agentImage(h.agent)
-	if err != nil {
-		return err
-	}
+// prepare connects the clusters, brings the agent's image onto every node, waits until the clusters' own parts work, all
+// at once, and begins to watch.
+func (f *fleet) prepare(ctx context.Context, image []byte) error {
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return f.timed("connect the clusters", func() error { return f.connect(gctx) })
+	})
 	for _, c := range f.list {
-		g.Go(func() error { return loadImage(prefix(f.spec.ID)+"-"+c.name, archive) })
-		g.Go(func() error { return c.systemReady(gctx) })
+		g.Go(func() error {
+			return f.timed("load the agent's image", func() error { return loadImage(prefix(f.spec.ID)+"-"+c.name, image) }, "cluster", c.name)
+		})
+		g.Go(func() error {
+			return f.timed("wait for the cluster's own parts", func() error { return c.systemReady(gctx) }, "cluster", c.name)
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 
@@ -12,7 +11,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	kindcluster "sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
@@ -41,10 +42,8 @@ func agentImage(binary string) ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return failed(err)
 	}
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer.Bytes())), nil })
-	if err != nil {
-		return failed(err)
-	}
+	// Not compressed: it goes from this host to a container on it.
+	l := static.NewLayer(layer.Bytes(), types.DockerUncompressedLayer)
 	img, err := mutate.AppendLayers(empty.Image, l)
 	if err != nil {
 		return failed(err)

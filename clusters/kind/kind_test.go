@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
@@ -154,24 +155,43 @@ func FuzzProxied(f *testing.F) {
 
 func TestAClusterIsMadeForItsHost(t *testing.T) {
 	p := plan{name: "meshproof-abcdef-east", ranges: ranges{pods: netip.MustParsePrefix("10.96.0.0/16"), services: netip.MustParsePrefix("10.97.0.0/16")}}
+	p.networks = []string{""}
 	with := p
-	with.conflist = "/s/east.conflist"
+	with.networks = []string{"/s/east-0.network"}
+	three := p
+	three.networks = []string{"/s/east-0.network", "/s/east-1.network", "/s/east-2.network"}
 	for _, tt := range []struct {
 		name   string
 		plan   plan
 		host   host
 		mounts int
+		nodes  int
 		noCNI  bool
 		v1     bool
 	}{
-		{name: "an image with a CNI", plan: p, host: host{agent: "/a", image: "i"}, mounts: 1},
-		{name: "an image without", plan: with, host: host{agent: "/a", image: "i"}, mounts: 2, noCNI: true},
-		{name: "control groups of version 1", plan: p, host: host{agent: "/a", image: "i", cgroupV1: true}, mounts: 1, v1: true},
+		{name: "an image with a CNI", plan: p, host: host{agent: "/a", image: "i"}, nodes: 1, mounts: 2},
+		{name: "an image without", plan: with, host: host{agent: "/a", image: "i"}, nodes: 1, mounts: 3, noCNI: true},
+		{name: "several nodes", plan: three, host: host{agent: "/a", image: "i"}, nodes: 3, mounts: 3, noCNI: true},
+		{name: "control groups of version 1", plan: p, host: host{agent: "/a", image: "i", cgroupV1: true}, nodes: 1, mounts: 2, v1: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.plan.config(tt.host)
-			if len(c.Nodes) != 1 || len(c.Nodes[0].ExtraMounts) != tt.mounts || c.Networking.DisableDefaultCNI != tt.noCNI {
+			if len(c.Nodes) != tt.nodes || c.Networking.DisableDefaultCNI != tt.noCNI {
 				t.Errorf("%+v", c)
+			}
+			folders := map[string]bool{}
+			for i, n := range c.Nodes {
+				folders[n.ExtraMounts[len(n.ExtraMounts)-1].HostPath] = true
+				if len(n.ExtraMounts) != tt.mounts || (n.Role == v1alpha4.ControlPlaneRole) != (i == 0) || (len(n.ExtraPortMappings) == 1) != (i == 0) {
+					t.Errorf("node %d: %+v", i, n)
+				}
+			}
+			if len(folders) != tt.nodes {
+				t.Errorf("%d nodes keep the configuration of their networks in %v", tt.nodes, folders)
+			}
+			// kind takes the taint away from a single node, and fails where there is none.
+			if got := strings.Contains(strings.Join(c.KubeadmConfigPatches, "---\n"), "taints: []"); got != (tt.nodes > 1) {
+				t.Errorf("patches %q", c.KubeadmConfigPatches)
 			}
 			if got := strings.Contains(c.KubeadmConfigPatches[0], "failCgroupV1: false"); got != tt.v1 {
 				t.Errorf("patches %q", c.KubeadmConfigPatches)
@@ -183,7 +203,7 @@ func TestAClusterIsMadeForItsHost(t *testing.T) {
 			}
 		})
 	}
-	b, err := conflist(p.ranges.pods)
+	b, err := conflist(netip.MustParsePrefix("10.96.0.0/16"))
 	var doc struct {
 		Plugins []struct {
 			Type   string
@@ -279,9 +299,9 @@ func TestOnlyAnIDOfAFleetIsCleaned(t *testing.T) {
 	}
 }
 
-func TestASliceHoldsThePodsOfOneClusterAlone(t *testing.T) {
+func TestASliceHoldsWhatAServiceLeadsToInAnotherCluster(t *testing.T) {
 	svc := workload.Service(scenarios.Workload{Name: "cart", Namespace: "app"})
-	s := slice(svc, "west", []endpoint{{"east", "10.96.0.2"}, {"west", "10.98.0.2"}, {"west", "10.98.0.3"}})
+	s := slice(svc, "west", target{[]string{"10.98.0.2", "10.98.0.3"}, map[string]int32{"http": scenarios.WorkloadPort}})
 	var got []string
 	for _, e := range s.Endpoints {
 		got = append(got, e.Addresses...)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -20,18 +21,18 @@ const firstQueue = 7700
 
 // holder is the agent on a node that holds back what leaves for other clusters.
 type holder struct {
-	c     *cluster
+	on    *node
 	stdin io.WriteCloser
 	lines chan string // what the agent answers; closed when it has ended
 
 	mu sync.Mutex // one command at a time
 }
 
-// hold starts the agent on the node and sends what leaves for each other cluster through a queue of its own.
-func (c *cluster) hold(ctx context.Context) error {
-	h := &holder{c: c, lines: make(chan string)}
+// hold starts the agent on a node and sends what leaves for each other cluster through a queue of its own.
+func (c *cluster) hold(ctx context.Context, n *node) error {
+	h := &holder{on: n, lines: make(chan string)}
 	// It ends when the driver does, in whatever way: docker exec then closes its stdin.
-	cmd := exec.CommandContext(c.f.ctx, "docker", "exec", "--interactive", c.node, agentOnNode, agent.DelayCommand)
+	cmd := exec.CommandContext(c.f.ctx, "docker", "exec", "--interactive", n.name, agentOnNode, agent.DelayCommand)
 	cmd.WaitDelay = time.Second
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -43,7 +44,7 @@ func (c *cluster) hold(ctx context.Context) error {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting the agent on node %s: %w", c.node, err)
+		return fmt.Errorf("starting the agent on node %s: %w", n.name, err)
 	}
 	c.f.run(func(ctx context.Context) {
 		sc := bufio.NewScanner(stdout)
@@ -56,23 +57,23 @@ func (c *cluster) hold(ctx context.Context) error {
 		close(h.lines)
 		if err := cmd.Wait(); ctx.Err() == nil {
 			c.f.failed("the latency between cluster %s and the others is no longer held: the agent on node %s ended (%v): %s",
-				c.name, c.node, err, strings.TrimSpace(said.String()))
+				c.name, n.name, err, strings.TrimSpace(said.String()))
 		}
 	})
-	c.holder = h
-	for _, o := range c.f.list {
-		if o == c {
-			continue
-		}
-		if err := h.set(ctx, o, c.f.spec.Latency); err != nil {
+	n.holder = h
+	for _, o := range c.others() {
+		if err := h.set(ctx, c.queue(o), c.f.spec.Latency); err != nil {
 			return err
 		}
-		for _, to := range []string{o.ranges.pods.String(), o.ranges.services.String(), o.address.String()} {
-			args := []string{"iptables", "-w", "-t", "mangle", "-A", "POSTROUTING", "-d", to, "-j", "NFQUEUE", "--queue-num", fmt.Sprint(c.queue(o)), "--queue-bypass"}
-			if _, err := onNode(ctx, c.node, args...); err != nil {
-				return err
-			}
-		}
+	}
+	return n.restore(ctx, c.queueRules())
+}
+
+// slow makes packets from any node to another cluster wait so long from now on.
+func (c *cluster) slow(ctx context.Context, to *cluster, d time.Duration) error {
+	err := all(c.nodes, func(n *node) error { return n.holder.set(ctx, c.queue(to), d) })
+	if err != nil {
+		return fmt.Errorf("holding packets from cluster %s to %s back for %s: %w", c.name, to.name, d, err)
 	}
 	return nil
 }
@@ -82,13 +83,13 @@ func (c *cluster) queue(to *cluster) uint16 {
 	return firstQueue + uint16(slices.Index(c.f.list, to))
 }
 
-// set makes packets to another cluster wait so long from now on.
-func (h *holder) set(ctx context.Context, to *cluster, d time.Duration) error {
+// set makes the packets of a queue wait so long from now on.
+func (h *holder) set(ctx context.Context, queue uint16, d time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	line := agent.DelayLine(h.c.queue(to), d)
+	line := agent.DelayLine(queue, d)
 	failed := func(err error) error {
-		return fmt.Errorf("holding packets from cluster %s to %s back for %s: %w", h.c.name, to.name, d, err)
+		return fmt.Errorf("asking the agent on node %s to hold packet queue %d for %s: %w", h.on.name, queue, d, err)
 	}
 	if _, err := io.WriteString(h.stdin, line); err != nil {
 		return failed(err)
@@ -97,7 +98,7 @@ func (h *holder) set(ctx context.Context, to *cluster, d time.Duration) error {
 		select {
 		case got, ok := <-h.lines:
 			if !ok {
-				return failed(fmt.Errorf("the agent on node %s has ended: the kernel may lack nfnetlink_queue", h.c.node))
+				return failed(errors.New("it has ended: the kernel may lack nfnetlink_queue"))
 			}
 			if got+"\n" == line {
 				return nil

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,16 +33,14 @@ func (f *fleet) Link(a, b string) clusters.Link {
 	return nil
 }
 
-// connect makes one flat network of the clusters: each reaches the others' pods by their own addresses.
+// connect makes the network of the clusters. Where it is flat, each reaches the others' pods by their own addresses; where
+// it is separate, only the gateways (services.go).
 func (f *fleet) connect(ctx context.Context) error {
-	for i, a := range f.list {
-		if err := a.route(ctx); err != nil {
+	for _, a := range f.list {
+		if err := a.eachNode(ctx, a.join); err != nil {
 			return fmt.Errorf("connecting cluster %s with the others: %w", a.name, err)
 		}
-		for j, b := range f.list {
-			if i == j {
-				continue
-			}
+		for _, b := range a.others() {
 			l := f.links[[2]string{b.name, a.name}]
 			if l == nil {
 				l = &link{f: f, a: a, b: b}
@@ -57,7 +52,7 @@ func (f *fleet) connect(ctx context.Context) error {
 		return nil
 	}
 	for _, c := range f.list {
-		if f.noQueue = c.hold(ctx); f.noQueue != nil {
+		if f.noQueue = c.eachNode(ctx, c.hold); f.noQueue != nil {
 			break
 		}
 	}
@@ -72,56 +67,55 @@ func (f *fleet) connect(ctx context.Context) error {
 	return nil
 }
 
-// route lets a node reach the other clusters' pods and Services, and keeps its own pods' addresses on the way there.
-func (c *cluster) route(ctx context.Context) error {
-	var commands [][]string
-	if c.masq {
-		commands = append(commands, []string{
-			"iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-s", c.ranges.pods.String(), "!", "-d", c.ranges.pods.String(), "-j", "MASQUERADE",
-		})
-	}
-	for _, o := range c.f.list {
-		if o == c {
-			continue
-		}
-		commands = append(commands,
-			[]string{"ip", "route", "replace", o.ranges.pods.String(), "via", o.address.String()},
-			[]string{"ip", "route", "replace", o.ranges.services.String(), "via", o.address.String()},
-			// Before anybody's masquerading: a CNI of its own would hide who calls.
-			[]string{"iptables", "-w", "-t", "nat", "-I", "POSTROUTING", "1", "-s", c.ranges.pods.String(), "-d", o.ranges.pods.String(), "-j", "ACCEPT"},
-		)
-	}
-	for _, args := range commands {
-		if _, err := onNode(ctx, c.node, args...); err != nil {
+// join gives a node its network.
+func (c *cluster) join(ctx context.Context, n *node) error {
+	if c.ownCNI {
+		if err := n.configure(ctx); err != nil {
 			return err
 		}
+	}
+	if routes := c.routes(n); routes != "" {
+		if err := n.feed(ctx, routes, "ip", "-batch", "-"); err != nil {
+			return fmt.Errorf("setting routes on node %s: %w", n.name, err)
+		}
+	}
+	if rules := c.rules(); rules != "" {
+		return n.restore(ctx, rules)
 	}
 	return nil
 }
 
-// addresses are those by which others come from a cluster.
-func (c *cluster) addresses() []string {
-	return []string{c.ranges.pods.String(), c.ranges.services.String(), c.address.String()}
+// restore adds rules to those of a node, or takes some away, all at once.
+func (n *node) restore(ctx context.Context, rules string) error {
+	if err := n.feed(ctx, rules, "iptables-restore", "--wait", "--noflush"); err != nil {
+		return fmt.Errorf("changing the packet filter of node %s: %w", n.name, err)
+	}
+	return nil
 }
 
-// Partition implements clusters.Link. What comes from the other cluster is dropped on both sides before connection
+// Partition implements clusters.Link. What comes from the other cluster is dropped on every node of both before connection
 // tracking and routing see it, so nothing passes on open connections either.
 func (l *link) Partition(ctx context.Context) (revert func(context.Context) error, err error) {
 	if err := l.f.alive(); err != nil {
 		return nil, err
 	}
 	id := "meshproof-" + uuid.NewString()
-	cuts := []*cut{{node: l.a.node, from: l.b.addresses(), id: id}, {node: l.b.node, from: l.a.addresses(), id: id}}
-	undo := func(ctx context.Context) error { return both(cuts, func(c *cut) error { return c.set(ctx, false) }) }
-	if err := both(cuts, func(c *cut) error { return c.set(ctx, true) }); err != nil {
+	var cuts []*cut
+	for _, side := range [][2]*cluster{{l.a, l.b}, {l.b, l.a}} {
+		for _, n := range side[0].nodes {
+			cuts = append(cuts, &cut{node: n, from: side[1].addresses(), id: id})
+		}
+	}
+	undo := func(ctx context.Context) error { return all(cuts, func(c *cut) error { return c.set(ctx, false) }) }
+	if err := all(cuts, func(c *cut) error { return c.set(ctx, true) }); err != nil {
 		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
 	}
 	return undo, nil
 }
 
-// cut is one node's side of a partition.
+// cut is one node's part in a partition.
 type cut struct {
-	node string
+	node *node
 	from []string // what is dropped comes from there
 	id   string
 
@@ -129,42 +123,27 @@ type cut struct {
 	made bool
 }
 
-// set makes or removes the rules of one side, all at once.
+// set makes or removes the rules of one node, all at once.
 func (c *cut) set(ctx context.Context, made bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.made == made {
 		return nil
 	}
-	if _, err := dockerIn(ctx, strings.NewReader(dropRules(c.from, c.id, made)), "exec", "--interactive", c.node, "iptables-restore", "--wait", "--noflush"); err != nil {
-		return fmt.Errorf("changing what node %s drops: %w", c.node, err)
+	if err := c.node.restore(ctx, dropRules(c.from, c.id, made)); err != nil {
+		return err
 	}
 	c.made = made
 	return nil
 }
 
-// both does something with both sides at once.
-func both(cuts []*cut, do func(*cut) error) error {
+// all does something with all of a list at once, and waits for all.
+func all[T any](list []T, do func(T) error) error {
 	var g errgroup.Group
-	for _, c := range cuts {
-		g.Go(func() error { return do(c) })
+	for _, x := range list {
+		g.Go(func() error { return do(x) })
 	}
 	return g.Wait()
-}
-
-// dropRules is what iptables-restore needs to drop what comes from these addresses, or to stop that.
-func dropRules(from []string, id string, made bool) string {
-	how := "-D PREROUTING"
-	if made {
-		how = "-I PREROUTING 1"
-	}
-	var b strings.Builder
-	b.WriteString("*raw\n")
-	for _, f := range from {
-		fmt.Fprintf(&b, "%s -s %s -m comment --comment %s -j DROP\n", how, f, id)
-	}
-	b.WriteString("COMMIT\n")
-	return b.String()
 }
 
 // Delay implements clusters.Link.
@@ -194,7 +173,7 @@ func (l *link) add(ctx context.Context, d time.Duration) error {
 	defer l.mu.Unlock()
 	l.extra += d
 	whole := l.f.spec.Latency + l.extra
-	return errors.Join(l.a.holder.set(ctx, l.b, whole), l.b.holder.set(ctx, l.a, whole))
+	return errors.Join(l.a.slow(ctx, l.b, whole), l.b.slow(ctx, l.a, whole))
 }
 
 // linkProbe is a probe that the outsider of one cluster makes.
@@ -220,9 +199,11 @@ func (l *link) Probe(ctx context.Context) (clusters.LinkProbe, error) {
 	if err != nil {
 		return failed(err)
 	}
-	p := &linkProbe{from: l.a, pod: from, command: agent.ProbeCommand{
-		ID: uuid.NewString(), Address: net.JoinHostPort(to.ip, strconv.Itoa(agent.EchoPort)),
-	}}
+	echo, err := l.b.echo(to)
+	if err != nil {
+		return failed(err)
+	}
+	p := &linkProbe{from: l.a, pod: from, command: agent.ProbeCommand{ID: uuid.NewString(), Address: echo}}
 	if _, err := p.ask(ctx, "open"); err != nil {
 		return failed(err)
 	}

@@ -289,7 +289,7 @@ func (c *cluster) kill(ctx context.Context, obj *corev1.Pod) error {
 			continue
 		}
 		g.Go(func() error {
-			_, err := onNode(gctx, c.node, "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id)
+			_, err := onNode(gctx, obj.Spec.NodeName, "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id)
 			if err != nil && (strings.Contains(err.Error(), "not found") || strings.Contains(err.Error(), "already finished")) {
 				return nil // the kubelet was there first
 			}

@@ -76,7 +76,7 @@ func (p *Provider) examine(ctx context.Context, clusters int) (host, error) {
 	if h.image, err = p.cfg.NodeImage(ctx); err != nil {
 		return h, err
 	}
-	if h.noCNI, err = lacksCNI(ctx, h.image); err != nil {
+	if h.noCNI, err = p.lacksCNI(ctx, h.image); err != nil {
 		return h, err
 	}
 	used, err := usedRanges(ctx)
@@ -90,11 +90,17 @@ func (p *Provider) examine(ctx context.Context, clusters int) (host, error) {
 // defaultCNI is the manifest of the CNI that kind installs, where an image of nodes has one.
 const defaultCNI = "default-cni.yaml"
 
-// lacksCNI finds out whether an image of nodes has no CNI that kind would install.
-func lacksCNI(ctx context.Context, image string) (bool, error) {
+// lacksCNI finds out whether an image of nodes has no CNI that kind would install. Once is enough in a process.
+func (p *Provider) lacksCNI(ctx context.Context, image string) (bool, error) {
+	p.lookInto.Lock()
+	defer p.lookInto.Unlock()
+	if has, known := p.withCNI[image]; known {
+		return !has, nil
+	}
 	out, err := Docker(ctx, "run", "--rm", "--network", "none", "--entrypoint", "/usr/bin/find", image, "/kind/manifests", "-name", defaultCNI)
 	if err != nil {
 		return false, fmt.Errorf("looking into the image of nodes %s: %w", image, err)
 	}
-	return strings.TrimSpace(out) == "", nil
+	p.withCNI[image] = strings.TrimSpace(out) != ""
+	return !p.withCNI[image], nil
 }

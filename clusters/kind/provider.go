@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -36,10 +37,13 @@ type Config struct {
 type Provider struct {
 	cfg Config
 	env sync.Mutex // kind's library reads the network of its nodes from the environment of the process
+
+	lookInto sync.Mutex
+	withCNI  map[string]bool // images of nodes that were looked into: whether they have a CNI that kind would install
 }
 
 // New makes a Provider.
-func New(cfg Config) *Provider { return &Provider{cfg: cfg} }
+func New(cfg Config) *Provider { return &Provider{cfg: cfg, withCNI: map[string]bool{}} }
 
 var _ clusters.Provider = (*Provider)(nil)
 
@@ -48,6 +52,9 @@ func (p *Provider) Driver() string { return Driver }
 
 // Models implements clusters.Provider: all of it is real.
 func (p *Provider) Models() []string { return nil }
+
+// CheckTopology implements clusters.Provider: it makes whatever a scenario can ask for.
+func (p *Provider) CheckTopology(clusters.Spec) error { return nil }
 
 // Check implements clusters.Provider.
 func (p *Provider) Check(mesh string, objs []clusters.Object) error {
@@ -134,17 +141,31 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		return fmt.Errorf("making the folder of kubeconfigs: %w", err)
 	}
 	network := prefix(f.spec.ID)
-	if _, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network.String(), "--gateway", gateway(h.network).String(), network); err != nil {
+	if err := f.timed("create the network of the nodes", func() error {
+		_, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network.String(), "--gateway", gateway(h.network).String(), network)
+		return err
+	}); err != nil {
 		return fmt.Errorf("creating the network of the nodes: %w", err)
 	}
 	plans := make([]plan, len(f.spec.Clusters))
 	for i, name := range f.spec.Clusters {
 		var err error
-		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], h.noCNI); err != nil {
+		if plans[i], err = planned(dir, f.spec.ID, name, h.addresses[i], max(f.spec.Nodes[name], 1), h.noCNI); err != nil {
 			return err
 		}
 	}
-	if err := p.inNetwork(network, func() error { return bringUp(ctx, f.spec.ID, h, plans) }); err != nil {
+	var image []byte
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		image, err = agentImage(h.agent)
+		return err
+	})
+	g.Go(func() error {
+		return f.timed("make the clusters", func() error {
+			return p.inNetwork(network, func() error { return f.bringUp(gctx, h, plans) })
+		})
+	})
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	if err := f.trust(); err != nil {
@@ -160,10 +181,7 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		}
 		f.list = append(f.list, c)
 	}
-	if err := f.connect(ctx); err != nil {
-		return err
-	}
-	return f.prepare(ctx, h)
+	return f.prepare(ctx, image)
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.

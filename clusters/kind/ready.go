@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -217,40 +218,31 @@ func (c *cluster) lastWarning(ctx context.Context, p *corev1.Pod) string {
 	return last.Reason + ": " + last.Message
 }
 
-// lackingEndpoints compares what kube-proxy has made of the Services with the pods that stand behind them.
+// lackingEndpoints compares what kube-proxy has made of the Services, on every node, with the pods that stand behind them.
 func (c *cluster) lackingEndpoints(ctx context.Context) ([]string, error) {
 	c.f.mu.Lock()
-	want := map[string][]string{}
-	for key, svc := range c.services {
-		for _, ep := range c.f.endpoints(key) {
-			for _, port := range svc.Spec.Ports {
-				name := key + ":" + port.Name
-				want[name] = append(want[name], fmt.Sprintf("%s:%d", ep.ip, targetPort(port)))
-			}
-		}
+	want, lacking := c.wanted()
+	if c.mirrored != nil {
+		lacking = []string{c.mirrored.Error()}
 	}
-	names := map[string]bool{}
-	for key, svc := range c.services {
-		for _, port := range svc.Spec.Ports {
-			names[key+":"+port.Name] = true
-		}
-	}
-	mirrored := c.mirrored
 	c.f.mu.Unlock()
-	if mirrored != nil {
-		return []string{mirrored.Error()}, nil
+	if len(lacking) > 0 {
+		return lacking, nil
 	}
-	rules, err := onNode(ctx, c.node, "iptables-save", "-t", "nat")
-	if err != nil {
-		return nil, err
+	found := make([][]string, len(c.nodes))
+	var g errgroup.Group
+	for i, n := range c.nodes {
+		g.Go(func() error {
+			rules, err := onNode(ctx, n.name, "iptables-save", "-t", "nat")
+			have := proxied(rules)
+			for _, name := range slices.Sorted(maps.Keys(want)) {
+				if !slices.Equal(want[name], have[name]) {
+					found[i] = append(found[i], fmt.Sprintf("kube-proxy of cluster %s sends %s on node %s to %q, want %q", c.name, name, n.name, have[name], want[name]))
+				}
+			}
+			return err
+		})
 	}
-	have := proxied(rules)
-	var lacking []string
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		slices.Sort(want[name])
-		if !slices.Equal(want[name], have[name]) {
-			lacking = append(lacking, fmt.Sprintf("kube-proxy of cluster %s sends %s to %q, want %q", c.name, name, have[name], want[name]))
-		}
-	}
-	return lacking, nil
+	err := g.Wait()
+	return slices.Concat(found...), err
 }

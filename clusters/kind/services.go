@@ -6,39 +6,62 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/meshproof/meshproof/clusters"
 )
 
-// endpoint is a ready pod behind a Service.
-type endpoint struct {
-	cluster, ip string
+// target is where a Service leads to in one cluster: addresses, each with these ports (by the names of the Service's own).
+type target struct {
+	addresses []string
+	ports     map[string]int32
 }
 
-// endpoints lists the ready pods behind a Service (namespace/name) in every cluster that has it. The fleet's lock must be
-// held.
-func (f *fleet) endpoints(key string) []endpoint {
-	var eps []endpoint
-	for _, c := range f.list {
-		svc := c.services[key]
-		if svc == nil || len(svc.Spec.Selector) == 0 {
-			continue
-		}
-		selector := labels.SelectorFromSet(svc.Spec.Selector)
-		for _, p := range c.pods {
-			if p.ready && p.ip != "" && p.ref.Namespace == svc.Namespace && selector.Matches(labels.Set(p.obj.Labels)) {
-				eps = append(eps, endpoint{c.name, p.ip})
-			}
+// inside is where a Service (namespace/name) leads to in its own cluster: its ready pods. The fleet's lock must be held.
+func (c *cluster) inside(key string) target {
+	t := target{ports: map[string]int32{}}
+	svc := c.services[key]
+	if svc == nil || len(svc.Spec.Selector) == 0 {
+		return t
+	}
+	for _, p := range svc.Spec.Ports {
+		t.ports[p.Name] = targetPort(p)
+	}
+	selector := labels.SelectorFromSet(svc.Spec.Selector)
+	for _, p := range c.pods {
+		if p.ready && p.ip != "" && p.ref.Namespace == svc.Namespace && selector.Matches(labels.Set(p.obj.Labels)) {
+			t.addresses = append(t.addresses, p.ip)
 		}
 	}
-	slices.SortFunc(eps, func(a, b endpoint) int { return cmp.Or(cmp.Compare(a.cluster, b.cluster), cmp.Compare(a.ip, b.ip)) })
-	return eps
+	slices.Sort(t.addresses)
+	return t
+}
+
+// outside is where other clusters reach the pods of a Service in this one: the pods themselves on a flat network, the
+// gateway where networks are separate, which is a port of every node. Where no pod is ready there is nothing to be
+// reached. The fleet's lock must be held.
+func (c *cluster) outside(key string) target {
+	t := c.inside(key)
+	if !c.f.spec.Separate || len(t.addresses) == 0 {
+		return t
+	}
+	t = target{ports: c.gateways[key]}
+	if t.ports == nil {
+		return t
+	}
+	for _, n := range c.nodes {
+		t.addresses = append(t.addresses, n.address.String())
+	}
+	return t
 }
 
 // targetPort is the port of the pods that a Service's port leads to.
@@ -47,6 +70,56 @@ func targetPort(p corev1.ServicePort) int32 {
 		return n
 	}
 	return p.Port
+}
+
+// shared lists the other clusters that have a Service, too. The fleet's lock must be held.
+func (c *cluster) shared(key string) []*cluster {
+	return slices.DeleteFunc(c.others(), func(o *cluster) bool { return o.services[key] == nil })
+}
+
+// gated reports whether other clusters reach a Service by a gateway. The fleet's lock must be held.
+func (c *cluster) gated(key string) bool {
+	svc := c.services[key]
+	return c.f.spec.Separate && svc != nil && len(svc.Spec.Selector) > 0 && len(c.shared(key)) > 0
+}
+
+// wanted is what kube-proxy's rules must lead to: "namespace/name:port" → addresses, sorted. It says what is lacking for
+// that. The fleet's lock must be held.
+func (c *cluster) wanted() (want map[string][]string, lacking []string) {
+	want = map[string][]string{}
+	add := func(key string, t target) {
+		for port, n := range t.ports {
+			for _, a := range t.addresses {
+				want[key+":"+port] = append(want[key+":"+port], net.JoinHostPort(a, strconv.Itoa(int(n))))
+			}
+		}
+	}
+	for key, svc := range c.services {
+		for _, p := range svc.Spec.Ports {
+			want[key+":"+p.Name] = nil
+		}
+		add(key, c.inside(key))
+		for _, o := range c.shared(key) {
+			add(key, o.outside(key))
+			if o.gated(key) && o.gateways[key] == nil {
+				lacking = append(lacking, fmt.Sprintf("cluster %s has no gateway for %s yet", o.name, key))
+			}
+		}
+		if c.gated(key) {
+			g := gatewayOf(svc)
+			t := c.inside(key)
+			for _, p := range g.Spec.Ports {
+				want[nameOf(g)+":"+p.Name] = nil
+				t.ports[p.Name] = targetPort(p)
+			}
+			add(nameOf(g), t)
+		}
+	}
+	for _, list := range want {
+		slices.Sort(list)
+	}
+	slices.Sort(lacking)
+	return want, lacking
 }
 
 // mirror keeps, in every cluster, EndpointSlices of the other clusters' pods, until the fleet ends.
@@ -79,39 +152,61 @@ func (f *fleet) mirror(ctx context.Context) {
 	}
 }
 
-// mirrorOnce writes those slices of a cluster that are not as they were written last.
+// mirrorOnce writes what of a cluster is not as it was written last: the gateways of its Services, where networks are
+// separate, and the slices of the other clusters' pods.
 func (c *cluster) mirrorOnce(ctx context.Context, written map[string]string) error {
 	c.f.mu.Lock()
+	gateways := map[string]*corev1.Service{}
 	var slicesNow []*discoveryv1.EndpointSlice
 	for _, key := range slices.Sorted(maps.Keys(c.services)) {
-		eps := c.f.endpoints(key)
-		for _, o := range c.f.list {
-			if o != c && o.services[key] != nil {
-				slicesNow = append(slicesNow, slice(c.services[key], o.name, eps))
-			}
+		if c.gated(key) {
+			gateways[key] = gatewayOf(c.services[key])
+		}
+		for _, o := range c.shared(key) {
+			slicesNow = append(slicesNow, slice(c.services[key], o.name, o.outside(key)))
 		}
 	}
 	c.f.mu.Unlock()
-	for _, s := range slicesNow {
-		body, err := json.Marshal(s)
+	for _, key := range slices.Sorted(maps.Keys(gateways)) {
+		g := gateways[key]
+		changed, err := c.write(ctx, g, written)
+		if err == nil && changed {
+			err = c.opened(ctx, key, g)
+		}
 		if err != nil {
-			return err
+			delete(written, clusters.Key(g))
+			return fmt.Errorf("opening the gateway of %s in cluster %s: %w", key, c.name, err)
 		}
-		id := s.Namespace + "/" + s.Name
-		if written[id] == string(body) {
-			continue
-		}
-		p := patch{kind: s.Kind, namespace: s.Namespace, name: s.Name, gvk: s.GroupVersionKind(), body: body}
-		if err := c.patch(ctx, p, false); err != nil {
+	}
+	for _, s := range slicesNow {
+		if _, err := c.write(ctx, s, written); err != nil {
 			return fmt.Errorf("making the pods of other clusters known in cluster %s: %w", c.name, err)
 		}
-		written[id] = string(body)
 	}
 	return nil
 }
 
+// write applies an object of the driver's own, unless it was written like that before.
+func (c *cluster) write(ctx context.Context, obj clusters.Object, written map[string]string) (changed bool, err error) {
+	body, err := json.Marshal(obj)
+	if err != nil {
+		return false, err
+	}
+	id := clusters.Key(obj)
+	if written[id] == string(body) {
+		return false, nil
+	}
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	p := patch{kind: gvk.Kind, namespace: obj.GetNamespace(), name: obj.GetName(), gvk: gvk, body: body}
+	if err := c.patch(ctx, p, false); err != nil {
+		return false, err
+	}
+	written[id] = string(body)
+	return true, nil
+}
+
 // slice is the EndpointSlice of a Service's pods in another cluster.
-func slice(svc *corev1.Service, of string, eps []endpoint) *discoveryv1.EndpointSlice {
+func slice(svc *corev1.Service, of string, t target) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
 		TypeMeta: metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -122,16 +217,16 @@ func slice(svc *corev1.Service, of string, eps []endpoint) *discoveryv1.Endpoint
 		Endpoints:   []discoveryv1.Endpoint{},
 	}
 	for _, p := range svc.Spec.Ports {
-		s.Ports = append(s.Ports, discoveryv1.EndpointPort{
-			Name: new(p.Name), Port: new(targetPort(p)), Protocol: new(cmp.Or(p.Protocol, corev1.ProtocolTCP)), AppProtocol: p.AppProtocol,
-		})
-	}
-	for _, ep := range eps {
-		if ep.cluster == of {
-			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
-				Addresses: []string{ep.ip}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)},
+		if n, ok := t.ports[p.Name]; ok {
+			s.Ports = append(s.Ports, discoveryv1.EndpointPort{
+				Name: new(p.Name), Port: new(n), Protocol: new(cmp.Or(p.Protocol, corev1.ProtocolTCP)), AppProtocol: p.AppProtocol,
 			})
 		}
+	}
+	for _, a := range t.addresses {
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{a}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)},
+		})
 	}
 	return s
 }

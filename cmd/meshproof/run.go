@@ -187,7 +187,7 @@ func loadAll(p clusters.Provider, args []string, f runFlags) ([]*scenarios.Scena
 	for _, a := range args {
 		s, err := load(p, a, f.meshes...)
 		if err == nil {
-			err = narrow(s, f)
+			err = errors.Join(narrow(s, f), runner.CheckTopology(s, p))
 		}
 		errs = append(errs, err)
 		list = append(list, s)

@@ -37,6 +37,7 @@ type Finding struct {
 // Needs is what runs will ask of the host.
 type Needs struct {
 	Clusters int // side by side
+	Nodes    int // of all clusters
 	Pods     int // in all clusters
 	Faults   []scenarios.FaultKind
 }
@@ -44,6 +45,9 @@ type Needs struct {
 // NeedsOf is what a scenario with its defaults filled in asks for.
 func NeedsOf(s *scenarios.Scenario) Needs {
 	n := Needs{Clusters: len(s.Spec.Topology.Clusters)}
+	for _, c := range s.Spec.Topology.Clusters {
+		n.Nodes += c.Nodes
+	}
 	for _, w := range s.Workloads() {
 		n.Pods += len(w.Clusters) * w.Replicas
 	}
@@ -55,7 +59,9 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 
 // Most is what covers each of two needs.
 func (n Needs) Most(o Needs) Needs {
-	return Needs{Clusters: max(n.Clusters, o.Clusters), Pods: max(n.Pods, o.Pods), Faults: append(n.Faults, o.Faults...)}
+	return Needs{
+		Clusters: max(n.Clusters, o.Clusters), Nodes: max(n.Nodes, o.Nodes), Pods: max(n.Pods, o.Pods), Faults: append(n.Faults, o.Faults...),
+	}
 }
 
 // Host is a host, and how it is looked at.

@@ -51,7 +51,7 @@ func put(t *testing.T, file, text string) {
 	}
 }
 
-var needs = Needs{Clusters: 2, Pods: 12, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}}
+var needs = Needs{Clusters: 2, Nodes: 3, Pods: 12, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}}
 
 func TestAHostOnWhichAllIsWellHasOneFindingForEachExamination(t *testing.T) {
 	var got []string
@@ -162,16 +162,17 @@ func TestNeedsAreThoseOfTheWorkloadsInEveryCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Spec.Topology.Clusters[0].Nodes = 3
 	n := NeedsOf(s)
 	pods := 0
 	for _, w := range s.Workloads() {
 		pods += len(w.Clusters) * w.Replicas
 	}
-	if n.Clusters != len(s.Spec.Topology.Clusters) || n.Pods != pods || len(n.Faults) != len(s.Spec.Faults) {
+	if want := len(s.Spec.Topology.Clusters); n.Clusters != want || n.Nodes != want+2 || n.Pods != pods || len(n.Faults) != len(s.Spec.Faults) {
 		t.Errorf("%+v", n)
 	}
-	most := n.Most(Needs{Clusters: 9, Pods: 1, Faults: []scenarios.FaultKind{scenarios.Partition}})
-	if most.Clusters != 9 || most.Pods != pods || len(most.Faults) != len(n.Faults)+1 {
+	most := n.Most(Needs{Clusters: 9, Nodes: 12, Pods: 1, Faults: []scenarios.FaultKind{scenarios.Partition}})
+	if most.Clusters != 9 || most.Nodes != 12 || most.Pods != pods || len(most.Faults) != len(n.Faults)+1 {
 		t.Errorf("%+v", most)
 	}
 }

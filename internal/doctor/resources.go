@@ -13,9 +13,10 @@ const mib = 1 << 20
 // Linkerd's control plane, Chaos Mesh and ten meshed pods had 2.4 GB.
 const (
 	memoryOfCluster = 700 * mib
+	memoryOfWorker  = 250 * mib  // a node beside a cluster's first
 	memoryOfMesh    = 1300 * mib // control planes in one cluster
 	memoryOfPod     = 40 * mib   // with its sidecar
-	diskOfCluster   = 3 << 30    // a node's file system with its images
+	diskOfNode      = 3 << 30    // a node's file system with its images
 	diskOfImages    = 2 << 30    // in Docker
 	instancesOfNode = 64         // inotify instances; kind's documentation asks for 512 in all
 	watchesOfNode   = 30000
@@ -25,12 +26,12 @@ func (h *Host) memory(info *dockerInfo, n Needs) Finding {
 	if info == nil {
 		return untried("memory")
 	}
-	need := uint64(n.Clusters)*(memoryOfCluster+memoryOfMesh) + uint64(n.Pods)*memoryOfPod
+	need := uint64(n.Clusters)*(memoryOfCluster+memoryOfMesh) + uint64(max(n.Nodes-n.Clusters, 0))*memoryOfWorker + uint64(n.Pods)*memoryOfPod
 	have, what := info.MemTotal, "in all"
 	if free, err := h.available(); err == nil && free < have { // more than there is in all: Docker is elsewhere
 		have, what = free, "available"
 	}
-	found := fmt.Sprintf("%s %s; %d clusters with meshes and %d pods take about %s", size(have), what, n.Clusters, n.Pods, size(need))
+	found := fmt.Sprintf("%s %s; %d clusters with meshes, of %d nodes, and %d pods take about %s", size(have), what, n.Clusters, n.Nodes, n.Pods, size(need))
 	if have < need {
 		return Finding{"memory", Problem, found, "stop what else runs, take fewer clusters or replicas, or give Docker more memory"}
 	}
@@ -56,12 +57,12 @@ func (h *Host) disk(info *dockerInfo, n Needs) Finding {
 	if info == nil {
 		return untried("disk")
 	}
-	need := uint64(n.Clusters)*diskOfCluster + diskOfImages
+	need := uint64(n.Nodes)*diskOfNode + diskOfImages
 	have, err := h.Free(info.DockerRootDir)
 	if err != nil {
 		return Finding{"disk", Unknown, fmt.Sprintf("Docker keeps its data in %s, which cannot be looked at from here", info.DockerRootDir), "see there yourself that " + size(need) + " are free"}
 	}
-	found := fmt.Sprintf("%s free in %s; %d clusters take about %s", size(have), info.DockerRootDir, n.Clusters, size(need))
+	found := fmt.Sprintf("%s free in %s; %d nodes take about %s", size(have), info.DockerRootDir, n.Nodes, size(need))
 	if have < need {
 		return Finding{"disk", Problem, found, "make room, for example with docker system prune"}
 	}
@@ -74,8 +75,8 @@ func (h *Host) inotify(n Needs) Finding {
 		name string
 		need int
 	}{
-		{"max_user_instances", 64 + instancesOfNode*n.Clusters},
-		{"max_user_watches", 30000 + watchesOfNode*n.Clusters},
+		{"max_user_instances", 64 + instancesOfNode*n.Nodes},
+		{"max_user_watches", 30000 + watchesOfNode*n.Nodes},
 	} {
 		text, err := read(filepath.Join(h.Proc, "sys/fs/inotify", l.name))
 		if err != nil {
@@ -88,7 +89,7 @@ func (h *Host) inotify(n Needs) Finding {
 	if len(low) > 0 {
 		return Finding{"inotify", Problem, strings.Join(low, "; ") + ": nodes would fail with 'too many open files'", "as root: sysctl -w fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288"}
 	}
-	return Finding{"inotify", OK, fmt.Sprintf("limits are enough for %d clusters", n.Clusters), ""}
+	return Finding{"inotify", OK, fmt.Sprintf("limits are enough for %d nodes", n.Nodes), ""}
 }
 
 func size(n uint64) string {

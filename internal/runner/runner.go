@@ -61,6 +61,15 @@ func Check(s *scenarios.Scenario, e scenarios.MeshEntry, p clusters.Provider) er
 	return nil
 }
 
+// CheckTopology finds out, before anything is started, whether the driver can make the scenario's clusters and the network
+// between them.
+func CheckTopology(s *scenarios.Scenario, p clusters.Provider) error {
+	if err := p.CheckTopology(topology(s)); err != nil {
+		return fmt.Errorf("spec.topology: %w", err)
+	}
+	return nil
+}
+
 // Objects renders what one cluster needs for one mesh entry of a scenario.
 func Objects(s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {
 	m, err := meshes.ByName(e.Name)
@@ -79,12 +88,18 @@ type run struct {
 	writer  *evidence.Writer
 	journal *journal.Journal
 	board   *board
+
+	doing string    // the step of the trial that is under way
+	since time.Time // when it began
 }
 
 // Run runs the scenario and leaves a folder with evidence, verdicts and reports. When ctx ends, load and faults are
 // stopped and undone, and what there is by then is judged and reported as partial. An error says that there is no
 // outcome; it wraps ErrUsage or ErrEnvironment.
 func Run(ctx context.Context, o Options) (*Outcome, error) {
+	if err := CheckTopology(o.Scenario, o.Provider); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
 	for _, e := range o.Scenario.Spec.Meshes {
 		if err := Check(o.Scenario, e, o.Provider); err != nil {
 			return nil, fmt.Errorf("%w: mesh %s: %w", ErrUsage, e.Name, err)

@@ -39,6 +39,7 @@ func (r *run) trial(ctx context.Context, t evidence.Trial) error {
 		return err
 	}
 	err := r.steps(ctx, t)
+	r.stepDone()
 	switch {
 	case ctx.Err() != nil:
 		err = r.event(t, evidence.EventInterrupted, "")
@@ -56,9 +57,23 @@ func (r *run) event(t evidence.Trial, kind, message string) error {
 	return r.writer.Append(&evidence.Event{Header: evidence.Header{Trial: t, Src: "runner"}, Kind: kind, Message: message})
 }
 
+// step begins a step of a trial: those who watch see it, and the log says how long the one before it took.
+func (r *run) step(t evidence.Trial, name string) {
+	r.stepDone()
+	r.doing, r.since = name, time.Now()
+	r.board.step(t, name)
+}
+
+func (r *run) stepDone() {
+	if r.doing != "" {
+		r.log.Info("step done", "step", r.doing, "took", time.Since(r.since).Round(time.Millisecond))
+	}
+	r.doing = ""
+}
+
 // steps is what a trial does, in order. The clusters are gone when it returns.
 func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
-	r.board.step(t, "bringing up clusters")
+	r.step(t, "bringing up clusters")
 	s := r.Scenario
 	var entry scenarios.MeshEntry
 	for _, m := range s.Spec.Meshes {
@@ -70,10 +85,8 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 	if err != nil {
 		return err
 	}
-	spec := clusters.Spec{ID: id, Trial: t, Latency: s.Spec.Topology.Network.Latency.D(), Mesh: t.Mesh, Seed: r.Seed, Sink: r.writer}
-	for _, c := range s.Spec.Topology.Clusters {
-		spec.Clusters = append(spec.Clusters, c.Name)
-	}
+	spec := topology(s)
+	spec.ID, spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log = id, t, t.Mesh, r.Seed, r.writer, r.log
 	var users *users
 	if is := s.Spec.Identity.Issuer; is != nil {
 		if users, err = startUsers(is); err != nil {
@@ -91,7 +104,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		return errors.Join(fmt.Errorf("bringing up clusters: %w", err), settle())
 	}
 	defer func() {
-		r.board.step(t, "removing clusters")
+		r.step(t, "removing clusters")
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
 		defer cancel()
 		if cerr := fleet.Close(down); cerr != nil {
@@ -101,27 +114,40 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		err = errors.Join(err, settle())
 	}()
 
-	r.board.step(t, "applying objects")
+	r.step(t, "applying objects")
 	if err := r.apply(ctx, fleet, entry); err != nil {
 		return err
 	}
 	env := probe.Env{Fleet: fleet, Scenario: s, Sink: r.writer, Trial: t, Mint: users.mint}
-	r.board.step(t, "proving, before the load")
+	r.step(t, "proving, before the load")
 	if err := probe.Run(ctx, env, verify.NewPlan(s, "before")); err != nil {
 		return err
 	}
 	if len(s.Spec.Traffic) > 0 {
-		r.board.step(t, "load and faults")
+		r.step(t, "load and faults")
 		if err := r.load(ctx, t, fleet, env, users); err != nil {
 			return err
 		}
-		r.board.step(t, "waiting for the clusters to settle")
+		r.step(t, "waiting for the clusters to settle")
 		if err := ready(ctx, fleet); err != nil {
 			return err
 		}
 	}
-	r.board.step(t, "proving, after the load")
+	r.step(t, "proving, after the load")
 	return probe.Run(ctx, env, verify.NewPlan(s, "after"))
+}
+
+// topology is the part of a Spec that the scenario alone decides.
+func topology(s *scenarios.Scenario) clusters.Spec {
+	t := &s.Spec.Topology
+	spec := clusters.Spec{
+		Nodes: map[string]int{}, Separate: t.Network.Kind == scenarios.NetworkSeparate, Latency: t.Network.Latency.D(),
+	}
+	for _, c := range t.Clusters {
+		spec.Clusters = append(spec.Clusters, c.Name)
+		spec.Nodes[c.Name] = c.Nodes
+	}
+	return spec
 }
 
 // fleetID draws a name for a fleet that no other on the host has.
