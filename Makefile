@@ -17,7 +17,7 @@ help: ## what there is
 
 build: ## bin/meshproof, and bin/meshproof-agent beside it, which runs inside real clusters
 	@mkdir -p bin
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/meshproof ./cmd/meshproof
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/meshproof ./cmd/meshproof
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/meshproof-agent ./cmd/meshproof-agent
 
 scenario: build ## run a scenario and leave a report (SCENARIO=checkout-spike BLOCKS=1 SEED=1)
@@ -29,7 +29,7 @@ test: lint ## formatting, vet, linter, all tests under the race detector
 	go test -timeout 15m ./verify # without the race detector: every piece of evidence taken away, not a sample
 
 test-kind: build ## tests on real clusters (Docker, and a bundle: bin/meshproof bundle build --only node), some 15 minutes
-	MESHPROOF_TEST_KIND=1 MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go test -count=1 -p 1 -v -timeout 40m ./test/e2e ./clusters/kind
+	MESHPROOF_TEST_KIND=1 MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go test -count=1 -p 1 -v -timeout 40m ./test/e2e ./clusters/kind ./clusters/bundle
 
 lint: ## gofumpt, vet, staticcheck
 	@unformatted="$$(go tool gofumpt -l .)"; \

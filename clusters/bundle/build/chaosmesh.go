@@ -52,7 +52,7 @@ func chaosBuild() goBuild {
 		{chaosModule + "/cmd/chaos-daemon", "chaos-daemon"},
 		{chaosModule + "/cmd/chaos-daemon-helper", "cdh"},
 		{"sigs.k8s.io/controller-tools/cmd/controller-gen", controlGen},
-	}}
+	}, vars: []string{chaosModule + "/pkg/version.gitVersion=" + chaosVersion, chaosModule + "/pkg/version.gitCommit=unknown"}}
 }
 
 // makeChaosMesh puts both images and the chart into the bundle.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ func (r *runner) run(ctx context.Context, steps []step) error {
 	if err != nil {
 		return err
 	}
+	steps = r.missing(steps, key)
 	done := map[string]chan struct{}{}
 	for _, s := range steps {
 		done[s.name] = make(chan struct{})
@@ -83,6 +85,35 @@ func (r *runner) run(ctx context.Context, steps []step) error {
 		})
 	}
 	return group.Wait()
+}
+
+// missing leaves the steps that have something to make: those that no other needs, unless they are made, and what these
+// need. Where the bundle is whole, an empty cache is no reason to make anything.
+func (r *runner) missing(steps []step, key map[string]string) []step {
+	needed, wanted := map[string]bool{}, map[string]bool{}
+	for _, s := range steps {
+		for _, n := range s.needs {
+			needed[n] = true
+		}
+	}
+	var out []step
+	for _, s := range slices.Backward(steps) {
+		if !needed[s.name] && !wanted[s.name] {
+			if r.made(s, key[s.name]) {
+				r.say("%s: %s", s.name, wasThere)
+				continue
+			}
+			wanted[s.name] = true
+		}
+		if wanted[s.name] {
+			for _, n := range s.needs {
+				wanted[n] = true
+			}
+			out = append(out, s)
+		}
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // watch says at each tick what is being made and for how long, until stop is called.

@@ -117,6 +117,15 @@ func TestNothingIsMadeTwiceForTheSameInputs(t *testing.T) {
 			t.Errorf("%s: made %q, want %q", c.name, got, c.want)
 		}
 	}
+	w.cache = t.TempDir()
+	must(t, w.run(t.Context(), all("1", "2")))
+	if got := w.madeSince(); got != nil {
+		t.Errorf("with a whole bundle and an empty cache: made %q, want nothing", got)
+	}
+	must(t, w.run(t.Context(), all("1", "2")[:3]))
+	if got := w.madeSince(); !slices.Equal(got, []string{"a", "ab", "b"}) {
+		t.Errorf("what was named though no part needs it: made %q", got)
+	}
 	b, err := bundle.Open(w.bundle)
 	must(t, err)
 	must(t, b.Verify(t.Context()))
