@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +30,7 @@ A part of the same name is replaced.`,
 			for _, f := range files {
 				parts, err := bundle.Add(ctx, dir, f)
 				if err != nil {
-					return failed(err)
+					return failed(filling(err))
 				}
 				for _, p := range parts {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s %s added\n", p.Name, p.Kind, p.Version)
@@ -38,6 +39,14 @@ A part of the same name is replaced.`,
 			return nil
 		},
 	}
+}
+
+// filling is the error of putting something into a bundle, with the remedy where the disk is full.
+func filling(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w\nthe disk is full: free some, or name other folders (--dir for the bundle, TMPDIR for what is unpacked on the way)", err)
+	}
+	return err
 }
 
 func newBundlePull(where func() (string, error)) *cobra.Command {
@@ -86,7 +95,7 @@ repository (CHART:VERSION). Images that are there already are not fetched again.
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s %s %s\n", p.Name, p.Kind, p.Version, how)
 			}
-			return failed(errors.Join(errs...))
+			return failed(filling(errors.Join(errs...)))
 		},
 	}
 	cmd.Flags().StringVar(&repo, "repo", "", "`address` of the chart repository that the arguments are charts of")

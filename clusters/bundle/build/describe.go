@@ -167,12 +167,18 @@ func (d description) moduleDir(ctx context.Context, module string, j job) (strin
 	if err := d.write(dir); err != nil {
 		return "", err
 	}
-	text, err := command{dir: dir, env: goEnv, log: j.log}.output(ctx, "go", "mod", "download", "-json", module)
-	if err != nil {
-		return "", err
+	text, failed := command{dir: dir, env: goEnv, log: j.log}.output(ctx, "go", "mod", "download", "-json", module)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
 	}
-	var got struct{ Dir, Error string }
-	if err := json.Unmarshal(text, &got); err != nil || got.Dir == "" {
+	var got struct{ Dir, Error string } // also where it fails
+	err := json.Unmarshal(text, &got)
+	switch {
+	case got.Error != "":
+		return "", fmt.Errorf("go mod download: %s", got.Error)
+	case failed != nil:
+		return "", failed
+	case err != nil || got.Dir == "":
 		return "", fmt.Errorf("go mod download %s: unexpected answer %q: %w", module, text, err)
 	}
 	return got.Dir, nil

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -201,7 +200,8 @@ func (r *runner) one(ctx context.Context, s step, key string, from map[string]st
 		if ctx.Err() != nil {
 			return ctx.Err() // a tool that was stopped says nothing of interest
 		}
-		return fmt.Errorf("%w%s", err, tail(logPath))
+		last := tail(logPath)
+		return fmt.Errorf("%w%s%s", err, last, remedy(err, last))
 	}
 	if len(s.parts) > 0 {
 		err = removeAll(out)
@@ -278,18 +278,4 @@ func removeAll(dir string) error {
 		return nil
 	})
 	return os.RemoveAll(dir)
-}
-
-// tail is the end of a log, for an error.
-func tail(path string) string {
-	const lines = 15
-	b, err := os.ReadFile(path)
-	if err != nil || len(bytes.TrimSpace(b)) == 0 {
-		return ""
-	}
-	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
-	if len(all) > lines {
-		all = all[len(all)-lines:]
-	}
-	return fmt.Sprintf("\nthe last lines of %s:\n  %s", path, strings.Join(all, "\n  "))
 }
