@@ -129,8 +129,10 @@ func gunzip(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = io.Copy(out, z); err != nil {
-		err = fmt.Errorf("unzipping it (truncated or damaged?): %w", err)
+	_, err = io.Copy(out, z)
+	var file *fs.PathError
+	if err != nil && !errors.As(err, &file) && ctx.Err() == nil { // neither file's fault, but the content's
+		err = fmt.Errorf("truncated or damaged: %w", err)
 	}
 	return errors.Join(err, out.Close())
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,8 +42,13 @@ A part of the same name is replaced.`,
 	}
 }
 
-// filling is the error of putting something into a bundle, with the remedy where the disk is full.
+// filling is the error of putting something into a bundle, with the remedy where the disk is full or a registry was not
+// reached.
 func filling(err error) error {
+	var unreached *net.OpError
+	if errors.As(err, &unreached) {
+		return fmt.Errorf("%w\nwhere package registries are in reach but this is not, `meshproof bundle build` makes the parts, and `meshproof bundle add` takes files from elsewhere", err)
+	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w\nthe disk is full: free some, or name other folders (--dir for the bundle, TMPDIR for what is unpacked on the way)", err)
 	}

@@ -197,6 +197,7 @@ func (r *runner) one(ctx context.Context, s step, key string, from map[string]st
 	}
 	err = s.make(ctx, job{key: key, out: out, tmp: tmp, from: from, bundle: r.bundle, log: log})
 	if err := errors.Join(err, log.Close()); err != nil {
+		_ = removeAll(out) // it may be what filled the disk; the log stays
 		if ctx.Err() != nil {
 			return ctx.Err() // a tool that was stopped says nothing of interest
 		}
