@@ -110,23 +110,18 @@ type goBuild struct {
 	cgo bool
 }
 
-// args are the arguments of go. Programs are stripped, so the compiler need not write what debuggers read: a tenth of
-// its time. Where C is allowed, Go's own libraries must not use it, or every program would want a libc beside it.
-func (b goBuild) args() []string {
-	link := "-s -w"
-	for _, v := range b.vars {
-		link += " -X " + v
-	}
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false", "-ldflags", link}
+// tags are Go's build tags. Where C is allowed, Go's own libraries must not use it, or every program would want a libc
+// beside it.
+func (b goBuild) tags() []string {
 	if b.cgo {
-		args = append(args, "-tags", "netgo,osusergo")
+		return []string{"netgo", "osusergo"}
 	}
-	return args
+	return nil
 }
 
 // inputs are all that the build depends on beside its description.
 func (b goBuild) inputs() []string {
-	return []string{fmt.Sprintf("%q %q %t", b.programs, b.args(), b.cgo)}
+	return append([]string{fmt.Sprintf("%q %q %t", b.programs, b.vars, b.cgo)}, b.tags()...)
 }
 
 // goEnv keeps what users set for their own builds from changing these.
@@ -143,8 +138,15 @@ func (d description) build(ctx context.Context, b goBuild, j job) error {
 	if b.cgo {
 		cgo = "CGO_ENABLED=1"
 	}
+	link := "-s -w"
+	for _, v := range b.vars {
+		link += " -X " + v
+	}
 	bin := filepath.Join(j.tmp, "bin")
-	args := append(b.args(), "-o", bin+string(filepath.Separator))
+	args := []string{
+		"build", "-trimpath", "-buildvcs=false", "-tags", strings.Join(b.tags(), ","), "-ldflags", link,
+		"-o", bin + string(filepath.Separator),
+	}
 	for _, p := range b.programs {
 		args = append(args, p.pkg)
 	}
