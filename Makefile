@@ -10,7 +10,7 @@ DRIVER   ?= embedded
 # Packages that deps installs on Debian: gcc for the race detector, Chromium for the browser tests and screenshots.
 DEPS     := gcc libc6-dev chromium
 
-.PHONY: help build scenario test test-kind lint bench deps clean screenshots update
+.PHONY: help build scenario test test-kind lint bench bench-kind deps clean screenshots update
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,8 @@ test: lint ## formatting, vet, linter, all tests under the race detector
 	go test $$(command -v gcc >/dev/null && echo -race) -timeout 15m ./...
 	go test -timeout 15m ./verify # without the race detector: every piece of evidence taken away, not a sample
 
-test-kind: build ## tests on real clusters (Docker, and a bundle: bin/meshproof bundle build --only node), some 15 minutes
-	MESHPROOF_TEST_KIND=1 MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go test -count=1 -p 1 -v -timeout 40m ./test/e2e ./clusters/kind ./clusters/bundle
+test-kind: build ## tests on real clusters; prepares host and bundle where it can (MESHPROOF_SKIP_KIND=1 leaves them out)
+	@hack/test-kind.sh
 
 lint: ## gofumpt, vet, staticcheck
 	@unformatted="$$(go tool gofumpt -l .)"; \
@@ -40,6 +40,9 @@ lint: ## gofumpt, vet, staticcheck
 bench: ## benchmarks, as ratios side by side in one run (docs/benchmarks.md)
 	go test -run '^$$' -bench . -benchmem ./...
 
+bench-kind: build ## how long two clusters take, beside one by kind's own command (ROUNDS=5; docs/benchmarks.md)
+	MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go run ./hack/bench-kind -rounds $(or $(ROUNDS),5)
+
 deps: ## install what the tests need beside Go (Debian, as root)
 	@hack/deps.sh $(DEPS)
 
@@ -49,7 +52,7 @@ screenshots: build ## the README's pictures, from a real run (SCENARIO=checkout-
 	go run ./hack/screenshots -height 1300 out/latest/report.html docs/images meshes time policy
 
 update: ## rewrite the golden files of the tests
-	go test ./meshes ./reports ./reports/chart ./scenarios -update
+	go test ./clusters/kind ./meshes ./reports ./reports/chart ./scenarios -update
 
 clean: ## remove what was built; reports in out/ are kept
 	rm -rf bin

@@ -2,13 +2,14 @@ package kind
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/meshproof/meshproof/clusters"
 )
 
 // labelFleet marks the Docker network of a fleet with its ID.
@@ -97,5 +98,5 @@ func errLeft(id string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.Join(fmt.Errorf("something of fleet %s may be left: run `meshproof clean`", id), err)
+	return fmt.Errorf("%w (fleet %s): run `meshproof clean`: %w", clusters.ErrLeft, id, err)
 }

@@ -33,8 +33,8 @@ type plan struct {
 	kubeconfig string
 	patches    string // path of kubeadm's
 	// networks are folders, one a node, in which nodes keep the configuration of their network: what the image of nodes
-	// has there is for one node. They are empty until the cluster has given each node its addresses. Nodes of an image
-	// with a CNI of its own have "".
+	// has there is for one node. But for the first, they are empty until the cluster has given each node its addresses.
+	// Nodes of an image with a CNI of its own have "".
 	networks []string
 }
 
@@ -97,6 +97,15 @@ func planned(dir, id, cluster string, r ranges, nodes int, noCNI bool) (p plan, 
 		p.networks[i] = filepath.Join(dir, fmt.Sprintf("%s-%d.network", cluster, i))
 		if err := os.Mkdir(p.networks[i], 0o755); err != nil {
 			return p, fmt.Errorf("making the folder of a node's network: %w", err)
+		}
+	}
+	if p.ownCNI() {
+		b, err := conflist(firstPods(r.pods))
+		if err != nil {
+			return p, err
+		}
+		if err := os.WriteFile(filepath.Join(p.networks[0], conflistFile), b, 0o644); err != nil { // the node's containerd reads it
+			return p, fmt.Errorf("writing the configuration of a node's network: %w", err)
 		}
 	}
 	return p, nil

@@ -54,6 +54,7 @@ func newFleet(spec clusters.Spec, state string) *fleet {
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
+	f.log = f.log.With("fleet", spec.ID)
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }

@@ -36,10 +36,16 @@ func (f *fleet) Link(a, b string) clusters.Link {
 // connect makes the network of the clusters. Where it is flat, each reaches the others' pods by their own addresses; where
 // it is separate, only the gateways (services.go).
 func (f *fleet) connect(ctx context.Context) error {
-	for _, a := range f.list {
-		if err := a.eachNode(ctx, a.join); err != nil {
-			return fmt.Errorf("connecting cluster %s with the others: %w", a.name, err)
+	err := all(f.list, func(c *cluster) error {
+		if err := c.eachNode(ctx, c.join); err != nil {
+			return fmt.Errorf("connecting cluster %s with the others: %w", c.name, err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range f.list {
 		for _, b := range a.others() {
 			l := f.links[[2]string{b.name, a.name}]
 			if l == nil {
@@ -51,11 +57,7 @@ func (f *fleet) connect(ctx context.Context) error {
 	if len(f.list) < 2 {
 		return nil
 	}
-	for _, c := range f.list {
-		if f.noQueue = c.eachNode(ctx, c.hold); f.noQueue != nil {
-			break
-		}
-	}
+	f.noQueue = all(f.list, func(c *cluster) error { return c.eachNode(ctx, c.hold) })
 	switch {
 	case f.noQueue == nil:
 		return nil
@@ -70,7 +72,7 @@ func (f *fleet) connect(ctx context.Context) error {
 // join gives a node its network.
 func (c *cluster) join(ctx context.Context, n *node) error {
 	if c.ownCNI {
-		if err := n.configure(ctx); err != nil {
+		if err := c.configure(ctx, n); err != nil {
 			return err
 		}
 	}

@@ -92,14 +92,27 @@ func (c *cluster) eachNode(ctx context.Context, do func(context.Context, *node) 
 // control is the node that runs the control plane, whose ports Docker maps to the host.
 func (c *cluster) control() *node { return c.nodes[0] }
 
+// firstPods is the range that a cluster's controllers give to its first node: that of the control plane, which is alone
+// when it joins.
+func firstPods(cluster netip.Prefix) netip.Prefix { return netip.PrefixFrom(cluster.Addr(), 24) }
+
+// conflistFile is the name of the configuration of a node's network.
+const conflistFile = "10-meshproof.conflist"
+
 // configure gives a node without a CNI of its own the configuration of one. containerd sees it by itself, and the node
-// becomes ready.
-func (n *node) configure(ctx context.Context) error {
+// becomes ready. The first node has had it from its start (planned), which saves a new cluster some seconds.
+func (c *cluster) configure(ctx context.Context, n *node) error {
+	if first := firstPods(c.ranges.pods); n == c.control() {
+		if n.pods != first {
+			return fmt.Errorf("node %s was given %s for its pods, and is configured for %s, as clusters give it to their first node", n.name, n.pods, first)
+		}
+		return nil
+	}
 	b, err := conflist(n.pods)
 	if err != nil {
 		return err
 	}
-	if err := n.feed(ctx, string(b), "cp", "/dev/stdin", networkOnNode+"/10-meshproof.conflist"); err != nil {
+	if err := n.feed(ctx, string(b), "cp", "/dev/stdin", networkOnNode+"/"+conflistFile); err != nil {
 		return fmt.Errorf("configuring the network of node %s: %w", n.name, err)
 	}
 	return nil

@@ -17,8 +17,8 @@ func newBundleAdd(where func() (string, error)) *cobra.Command {
 		Use:   "add FILE…",
 		Short: "Add image archives and charts that you bring, for example Linkerd's",
 		Long: `Add files to the bundle: archives of "docker save", OCI image layouts (a folder, or a tar),
-and Helm charts (.tgz). Every layer is read and its digest compared before anything is added.
-A part of the same name is replaced.`,
+and Helm charts (.tgz). Archives may be gzipped. Every layer is read and its digest compared before
+anything is added. A part of the same name is replaced.`,
 		Example: "  docker save -o proxy.tar cr.l5d.io/linkerd/proxy:edge-26.6.3\n  meshproof bundle add proxy.tar linkerd-crds-2026.6.3.tgz",
 		Args:    takes(1, -1),
 		RunE: func(cmd *cobra.Command, files []string) error {

@@ -1,7 +1,6 @@
 package runner_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,15 +123,8 @@ func TestTheSameSeedGivesTheSameScheduleTargetsAndRequests(t *testing.T) {
 	}
 }
 
-// broken is a driver whose clusters never come up.
-type broken struct{ clusters.Provider }
-
-func (broken) Create(context.Context, clusters.Spec) (clusters.Fleet, error) {
-	return nil, errors.New("no room on this host")
-}
-
 func TestAnEnvironmentThatFailsIsAnErrorVerdictWithAReport(t *testing.T) {
-	p := broken{models()}
+	p := failing{models(), errors.New("no room on this host")}
 	out, _ := run(t, fmt.Sprintf(tiny, "istio"), 1, p)
 	if out.Result.Verdict != verify.Error || !strings.Contains(out.Result.Message, "no room on this host") {
 		t.Fatalf("%s: %s", out.Result.Verdict, out.Result.Message)
