@@ -52,7 +52,7 @@ screenshots: build ## the README's pictures, from a real run (SCENARIO=checkout-
 	go run ./hack/screenshots -height 1300 out/latest/report.html docs/images meshes time policy
 
 update: ## rewrite the golden files of the tests
-	go test ./meshes ./reports ./reports/chart ./scenarios -update
+	go test ./clusters/kind ./meshes ./reports ./reports/chart ./scenarios -update
 
 clean: ## remove what was built; reports in out/ are kept
 	rm -rf bin

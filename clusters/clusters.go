@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/loadgen"
 )
 
 // ErrNotModelled is wrapped by errors about objects or fields that a driver with modelled data planes does not
@@ -22,6 +23,10 @@ var ErrNotModelled = errors.New("not modelled")
 // ErrNotPossible is wrapped by errors about what cannot be done here, whatever is tried: this kernel or this driver has no
 // means for it. Nothing was changed.
 var ErrNotPossible = errors.New("not possible here")
+
+// ErrSenderLost is wrapped by the error of an attack whose sender, or the way to it, was lost: what it sent last, and how
+// that was answered, nobody knows.
+var ErrSenderLost = errors.New("the sender of the load was lost")
 
 // Object is a typed Kubernetes object.
 type Object interface {
@@ -85,7 +90,7 @@ func (s Spec) Validate() error {
 	}
 	for name, n := range s.Nodes {
 		if n < 1 || !slices.Contains(s.Clusters, name) {
-			return fmt.Errorf("%d nodes of cluster %q are not possible: clusters are %q, of a node or more each", n, name, s.Clusters)
+			return fmt.Errorf("%d nodes of cluster %q are not possible: there are clusters %q, and each wants one at least", n, name, s.Clusters)
 		}
 	}
 	return nil
@@ -120,6 +125,11 @@ type Cluster interface {
 	KillPod(ctx context.Context, uid, reason string) error
 	// Send lets the workload in the pod make a request with its own client, through its mesh.
 	Send(ctx context.Context, from Pod, req Request) Response
+	// Attack lets the pod send a load: by its own network, through its mesh, to the address that the attack names. Its
+	// ticks and phases go to the fleet's sink as they happen. When ctx ends, the load is stopped as loadgen.Run stops
+	// one. The error wraps ErrSenderLost where the pod ended before it had said all. Progress may be nil. The start of
+	// the attack is wall time: pods' clocks are this host's.
+	Attack(ctx context.Context, from Pod, a loadgen.Attack, progress func(loadgen.Progress)) error
 	// Handshake makes a TLS handshake with the pod's application port from another pod's network, without a client
 	// certificate and without resumption, and reads the served chain.
 	Handshake(ctx context.Context, to Pod, serverName string) HandshakeResult

@@ -278,10 +278,12 @@ const (
 	EventWindowEnd   = "window-end"
 	EventLoadStart   = "load-start" // T is the zero of every AtMicros and of the fault schedule
 	EventLoadEnd     = "load-end"
-	EventTrust       = "trust"       // Data: "root" PEM; "intermediate/<cluster>" PEM
-	EventPodCreated  = "pod-created" // At
-	EventPodReady    = "pod-ready"
-	EventPodEnded    = "pod-ended" // Message: journalled reason, such as "pod-kill cart-pod-dies"
+	// EventSenderLost is a pod that was lost while it sent a load: Name is the traffic, At the pod, Message why.
+	EventSenderLost = "sender-lost"
+	EventTrust      = "trust"       // Data: "root" PEM; "intermediate/<cluster>" PEM
+	EventPodCreated = "pod-created" // At
+	EventPodReady   = "pod-ready"
+	EventPodEnded   = "pod-ended" // Message: journalled reason, such as "pod-kill cart-pod-dies"
 	// EventInjectionSkipped is a pod that asked for a sidecar and did not get one: At, Message is the injector's reason.
 	EventInjectionSkipped = "injection-skipped"
 	// EventLost is about records that their producer made and nobody has: Of, Stream, Count, At.

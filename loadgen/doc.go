@@ -7,6 +7,10 @@
 // waited, and from the actual one, which is vegeta's own and hides what queued
 // up in the generator (coordinated omission).
 //
+// A load that a workload sends is the same Attack, run by whoever opens
+// connections in that workload's name: it crosses the wire as JSON, with its
+// start as wall time, and its ticks and phases come back as they are.
+//
 // # Which request is which
 //
 // The n-th request is vegeta's hit with sequence number n. Vegeta calls a

@@ -22,6 +22,7 @@ const headerRequestID = "X-Request-Id"
 // mix makes the n-th request of a traffic, the same one each time.
 type mix struct {
 	host   string
+	caller string // "" where it is not said
 	prefix string // of the ID: "<idPrefix>-<traffic>-"
 	seed   uint64
 	kinds  []kind
@@ -39,15 +40,16 @@ type kind struct {
 func newMix(a Attack) (*mix, error) {
 	base, err := url.Parse(a.Base)
 	if err != nil {
-		return nil, fmt.Errorf("the ingress's address: %w", err)
+		return nil, fmt.Errorf("the address to send to: %w", err)
 	}
 	if base.Scheme != "http" || base.Host == "" {
-		return nil, fmt.Errorf("the ingress's address %q is not of the form http://host:port", a.Base)
+		return nil, fmt.Errorf("the address to send to, %q, is not of the form http://host:port", a.Base)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(a.Traffic.Name)) // never fails
 	m := &mix{
 		host:   a.Host,
+		caller: a.Caller,
 		prefix: a.IDPrefix + "-" + a.Traffic.Name + "-",
 		tokens: a.Tokens,
 		seed:   splitmix64(uint64(a.Seed)) ^ h.Sum64(),
@@ -98,13 +100,16 @@ func (m *mix) id(n uint64) string { return m.prefix + strconv.FormatUint(n, 10) 
 // header is the header of request n.
 func (m *mix) header(n uint64) http.Header {
 	id := m.id(n)
-	h := make(http.Header, 5)
+	h := make(http.Header, 6)
 	if len(m.tokens) > 0 {
 		// A draw of its own: which user asks has nothing to do with what for.
 		h.Set("Authorization", "Bearer "+m.tokens[splitmix64(m.seed^splitmix64(n))%uint64(len(m.tokens))])
 	}
 	h.Set(scenarios.HeaderID, id)
 	h.Set(scenarios.HeaderWindow, WindowLoad)
+	if m.caller != "" {
+		h.Set(scenarios.HeaderCaller, m.caller)
+	}
 	h.Set(headerRequestID, uuid.NewSHA1(uuid.NameSpaceURL, []byte(id)).String())
 	return h
 }

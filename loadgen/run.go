@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -24,30 +25,37 @@ const (
 	Patience = 2 * time.Second
 )
 
-// Attack is one traffic of a scenario, aimed at one ingress.
+// Attack is one traffic of a scenario, aimed at an ingress, or from a pod at a service. As JSON it can be sent elsewhere,
+// without what belongs to who sends it.
 type Attack struct {
-	Trial    evidence.Trial
-	Traffic  scenarios.Traffic // with its defaults filled in
-	Base     string            // the ingress: http://host:port
-	Host     string            // the service's DNS name, for the Host header
-	Seed     int64             // draws the mix
-	Tokens   []string          // of users, one for each request, drawn by the seed; none: no request carries one
-	IDPrefix string            // request n has the ID <IDPrefix>-<traffic>-<n>
-	// Start is the zero of the schedule: a time.Now(), or one moved by Add, so that it is on the monotonic clock. It
-	// may lie a little ahead. The zero time means now.
-	Start time.Time
+	Trial    evidence.Trial    `json:"trial"`
+	Traffic  scenarios.Traffic `json:"traffic"`          // with its defaults filled in
+	Base     string            `json:"base"`             // where to send: http://host:port
+	Host     string            `json:"host"`             // the service's DNS name, for the Host header
+	Caller   string            `json:"caller,omitempty"` // who sends, "service@cluster"; empty where the ingress says so itself
+	Seed     int64             `json:"seed"`             // draws the mix
+	IDPrefix string            `json:"idPrefix"`         // request n has the ID <IDPrefix>-<traffic>-<n>
+	// Start is the zero of the schedule. It may lie a little ahead. The zero time means now. One with a reading of the
+	// monotonic clock is exact; one that came from elsewhere is wall time, and as exact as the two clocks agree: on one
+	// host, they are the same.
+	Start time.Time `json:"start,omitzero"`
+
+	// Tokens are those of users, one for each request, drawn by the seed. Without any, no request carries one.
+	Tokens []string `json:"-"`
+	// Dial opens the connections; nil: by the host's own network.
+	Dial func(ctx context.Context, address string) (net.Conn, error) `json:"-"`
 }
 
 // Progress is what a live view shows, over the time since the Progress before it.
 type Progress struct {
-	Traffic      string
-	Phase        string
-	Elapsed      time.Duration // after the start of the load
-	OfferedRate  float64       // per second, as the schedule has it
-	AchievedRate float64       // per second, as sent
-	P99          time.Duration // of what was completed, from the intended send time; 0 where nothing was
-	ErrorRate    float64       // share of what was completed, 0 to 1
-	InFlight     int64
+	Traffic      string        `json:"traffic"`
+	Phase        string        `json:"phase"`
+	Elapsed      time.Duration `json:"elapsed"`      // ns after the start of the load
+	OfferedRate  float64       `json:"offeredRate"`  // per second, as the schedule has it
+	AchievedRate float64       `json:"achievedRate"` // per second, as sent
+	P99          time.Duration `json:"p99"`          // ns, of what was completed, from the intended send time; 0 where nothing was
+	ErrorRate    float64       `json:"errorRate"`    // share of what was completed, 0 to 1
+	InFlight     int64         `json:"inFlight"`
 }
 
 // Run sends the load and puts a Tick for each slice of time and a Phase for each phase into sink. It returns when the
@@ -68,9 +76,11 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
+	now := time.Now()
 	if a.Start.IsZero() {
-		a.Start = time.Now()
+		a.Start = now
 	}
+	a.Start = now.Add(a.Start.Sub(now)) // on the monotonic clock, wherever it came from
 	if err := run(ctx, a, s, m, sink, progress); err != nil {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return err
@@ -102,7 +112,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 	now := func() time.Duration { return time.Since(a.Start) }
 	timeout := a.Traffic.Timeout.D()
 	g := &gauge{grid: grid{s.End()}, now: now}
-	tr := newTransport(m, g, timeout, a.Traffic.MaxInFlight, stop, abort)
+	tr := newTransport(m, g, a, stop, abort)
 	defer tr.inner.CloseIdleConnections()
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{Transport: tr}),

@@ -430,7 +430,7 @@ func TestAnAttackThatCannotBeSentIsRefused(t *testing.T) {
 		"no profile":      {func(a *Attack) { a.Traffic.Profile.Stages = nil }, "no stages"},
 		"no address":      {func(a *Attack) { a.Base = "" }, "not of the form"},
 		"another scheme":  {func(a *Attack) { a.Base = "ftp://127.0.0.1" }, "not of the form"},
-		"bad address":     {func(a *Attack) { a.Base = "http://[::1" }, "the ingress's address"},
+		"bad address":     {func(a *Attack) { a.Base = "http://[::1" }, "the address to send to"},
 		"bad path":        {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Path: "/%zz"}} }, "path of request 1"},
 		"bad method":      {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Method: "GE T"}} }, "invalid method"},
 		"negative weight": {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Weight: -1}} }, "weight -1"},

@@ -26,9 +26,9 @@ type server struct {
 
 // request is what a server saw of one request.
 type request struct {
-	method, host, path, window, requestID, query string
-	length                                       int64
-	chunked                                      bool
+	method, host, path, window, requestID, query, caller string
+	length                                               int64
+	chunked                                              bool
 }
 
 // serve starts a server; answer runs after the request was remembered.
@@ -39,7 +39,7 @@ func serve(t testing.TB, answer http.HandlerFunc) *server {
 		s.mu.Lock()
 		s.seen[id] = append(s.seen[id], request{
 			method: r.Method, host: r.Host, path: r.URL.Path, query: r.URL.RawQuery, window: r.Header.Get(scenarios.HeaderWindow),
-			requestID: r.Header.Get("x-request-id"), length: r.ContentLength, chunked: len(r.TransferEncoding) > 0,
+			requestID: r.Header.Get("x-request-id"), caller: r.Header.Get(scenarios.HeaderCaller), length: r.ContentLength, chunked: len(r.TransferEncoding) > 0,
 		})
 		s.mu.Unlock()
 		answer(w, r)

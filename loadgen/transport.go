@@ -44,12 +44,18 @@ type transport struct {
 	failed map[uint64]string // class by hit, until the collector takes it
 }
 
-func newTransport(m *mix, g *gauge, timeout time.Duration, maxInFlight int, stop, abort context.Context) *transport {
-	t := &transport{mix: m, gauge: g, timeout: timeout, stop: stop, abort: abort, failed: map[uint64]string{}}
-	dialer := &net.Dialer{Timeout: timeout}
+func newTransport(m *mix, g *gauge, a Attack, stop, abort context.Context) *transport {
+	t := &transport{mix: m, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, failed: map[uint64]string{}}
+	dial := a.Dial
+	if dial == nil {
+		var d net.Dialer
+		dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
+	}
 	t.inner = &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, addr)
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, t.timeout)
+			defer cancel()
+			c, err := dial(ctx, addr)
 			if err != nil {
 				return nil, err
 			}
@@ -58,7 +64,7 @@ func newTransport(m *mix, g *gauge, timeout time.Duration, maxInFlight int, stop
 		},
 		Protocols:           http1Only(),
 		DisableCompression:  true,
-		MaxIdleConnsPerHost: maxInFlight,
+		MaxIdleConnsPerHost: a.Traffic.MaxInFlight,
 	}
 	return t
 }

@@ -29,6 +29,7 @@ func Build(rec *evidence.Record, res *verify.Result) *Report {
 			Name:        clean(s.Metadata.Name),
 			Description: clean(s.Metadata.Description),
 			Budgets:     budgets(s),
+			Traffic:     traffic(s),
 		},
 		Verdict:     known(res.Verdict),
 		Reason:      clean(res.Reason),
@@ -157,6 +158,15 @@ func budgets(s *scenarios.Scenario) []Budget {
 				out = append(out, Budget{Traffic: clean(e.Traffic), Phase: clean(e.Phase), Quantile: q.name, Micros: q.limit.D().Microseconds()})
 			}
 		}
+	}
+	return out
+}
+
+func traffic(s *scenarios.Scenario) []Traffic {
+	out := make([]Traffic, len(s.Spec.Traffic))
+	for i := range out {
+		t := &s.Spec.Traffic[i]
+		out[i] = Traffic{Name: clean(t.Name), From: clean(t.Caller()), Cluster: clean(t.Cluster), To: clean(t.To)}
 	}
 	return out
 }

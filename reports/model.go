@@ -68,6 +68,20 @@ type Scenario struct {
 	Description string `json:"description"`
 	// Latency budgets, for the charts.
 	Budgets []Budget `json:"budgets"`
+	// Which way each traffic goes.
+	Traffic []Traffic `json:"traffic"`
+}
+
+// Traffic is the way that a traffic goes.
+type Traffic struct {
+	// Name of the traffic.
+	Name string `json:"name"`
+	// Who sends: a service, or ingress for load from outside.
+	From string `json:"from"`
+	// The cluster whose ingress is used, or whose pod of the service sends.
+	Cluster string `json:"cluster"`
+	// The service that it is for.
+	To string `json:"to"`
 }
 
 // Budget is one limit on one quantile of latency.

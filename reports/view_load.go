@@ -9,12 +9,14 @@ import (
 	"strings"
 
 	"github.com/meshproof/meshproof/reports/chart"
+	"github.com/meshproof/meshproof/scenarios"
 	"github.com/meshproof/meshproof/verify"
 )
 
 // latencyView is the latency of one traffic.
 type latencyView struct {
 	Traffic string
+	Way     string // who sends it to whom
 	SVG     template.HTML
 	Median  bool // the chart shows medians over blocks
 	Rows    []latencyRow
@@ -38,7 +40,7 @@ func (r *Report) latencyViews() []latencyView {
 	}
 	var out []latencyView
 	for i, name := range names {
-		v := latencyView{Traffic: name, Median: r.Blocks > 1}
+		v := latencyView{Traffic: name, Way: r.way(name), Median: r.Blocks > 1}
 		phases := r.phasesOf(name)
 		d := chart.Dots{
 			ID: fmt.Sprintf("latency-%d", i), Title: "Latency of traffic " + name + " by phase and mesh",
@@ -65,6 +67,20 @@ func (r *Report) latencyViews() []latencyView {
 		out = append(out, v)
 	}
 	return out
+}
+
+// way says in words which way a traffic goes; "" where the scenario does not have it.
+func (r *Report) way(name string) string {
+	for _, t := range r.Scenario.Traffic {
+		switch {
+		case t.Name != name:
+		case t.From == scenarios.IngressName:
+			return fmt.Sprintf("From outside, through the ingress of %s, to %s.", t.Cluster, t.To)
+		default:
+			return fmt.Sprintf("From inside: a pod of %s in %s sends to %s.", t.From, t.Cluster, t.To)
+		}
+	}
+	return ""
 }
 
 // phasesOf lists the phases of a traffic by their start.

@@ -27,6 +27,10 @@ func (s *Scenario) Default() {
 	}
 	for i := range s.Spec.Traffic {
 		t := &s.Spec.Traffic[i]
+		orElse(&t.From, IngressName)
+		if t.Inside() {
+			orElse(&t.Cluster, first[t.From])
+		}
 		orElse(&t.Cluster, first[t.To])
 		t.setDefaults()
 	}

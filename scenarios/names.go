@@ -86,6 +86,17 @@ func (s *Scenario) Workload(name string) (Workload, bool) {
 	return Workload{}, false
 }
 
+// Inside reports whether the load is sent by a service rather than from outside of the clusters.
+func (t *Traffic) Inside() bool { return t.Caller() != IngressName }
+
+// Caller is the workload by which the load reaches the service that it is for: the ingress, or the service that sends.
+func (t *Traffic) Caller() string {
+	if t.From == "" { // of a run before there was a choice
+		return IngressName
+	}
+	return t.From
+}
+
 // Allows reports whether the policy allows the request between two workloads. Claims play no part: they are judged at
 // the edge, where tokens are.
 func (p *Policy) Allows(from, to, method, path string) bool {

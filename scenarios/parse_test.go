@@ -108,6 +108,31 @@ type rule struct {
 	want   []string // "path: part of the message"
 }
 
+// inner are the replacements that add a traffic of shop to cart to the base scenario, with one piece of it changed.
+func inner(old, new string) []string {
+	const traffic = "    - {name: inner, from: shop, to: cart, requests: [{path: /carts/7}], profile: {stages: [{rate: 1, for: 1s}]}}\n"
+	return []string{"  faults:\n", strings.Replace(traffic, old, new, 1) + "  faults:\n"}
+}
+
+func TestAServiceSendsFromTheFirstClusterThatItRunsInUnlessToldOtherwise(t *testing.T) {
+	for _, c := range []struct{ old, new, want string }{
+		{"", "", "east"},
+		{"from: shop, to: cart", "from: cart, to: shop, cluster: west", "west"},
+		{"from: shop, to: cart", "from: ingress, token: {claims: {role: staff}}, to: cart", "east"},
+	} {
+		s, err := Parse("s.yaml", []byte(change(t, append(inner(c.old, c.new), "- {from: ingress, to: shop}", "- {from: ingress, to: shop}\n      - {from: cart, to: shop}")...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tr := s.Spec.Traffic[1]; tr.Cluster != c.want || tr.Inside() != (tr.From != IngressName) || tr.Caller() != tr.From {
+			t.Errorf("%+v is sent from %s, want %s", tr, tr.Cluster, c.want)
+		}
+	}
+	if old := (&Traffic{To: "shop"}); old.Inside() || old.Caller() != IngressName {
+		t.Error("a traffic of an older record is not the ingress's")
+	}
+}
+
 func rules() []rule {
 	return []rule{
 		{"unknown field", []string{"blocks: 2", "bloks: 2"}, []string{"spec.bloks: is not a field (did you mean blocks?)"}},
@@ -237,6 +262,15 @@ func rules() []rule {
 		{"traffic that the policy refuses", []string{"{from: ingress, to: shop}", "{from: ingress, to: shop, methods: [POST]}"}, []string{"spec.traffic[0].requests[0]: buyers sends GET / to shop through the ingress, which the policy does not allow"}},
 		{"service that nobody may call", []string{"{name: cart, clus", "{name: idle}\n      - {name: cart, clus"}, []string{"spec.topology.services[1]: the policy lets nobody call idle, and a refusal can't be proved without an authorised twin"}},
 
+		{"traffic of a service to itself", inner("to: cart", "to: shop"), []string{"spec.traffic[1].from: shop would send to itself (name another service, or ingress)"}},
+		{"traffic of nobody", inner("from: shop", "from: shp"), []string{`spec.traffic[1].from: there is no service "shp" (did you mean shop?`}},
+		{"traffic of the outsider", inner("from: shop", "from: outsider"), []string{"spec.traffic[1].from: the outsider is who must always be refused"}},
+		{"traffic of a service to nobody", inner("to: cart", "to: crat"), []string{`spec.traffic[1].to: there is no service "crat" (did you mean cart?)`}},
+		{"traffic of a service from where it does not run", inner("from: shop", "from: shop, cluster: west"), []string{"spec.traffic[1].cluster: shop does not run in west, and is to send from there (it runs in east)"}},
+		{"traffic of a service that the policy refuses", inner("path: /carts/7", "path: /secrets"), []string{"spec.traffic[1].requests[0]: inner sends GET /secrets to cart from shop, which the policy does not allow: every such request would be refused (add a rule under spec.policy.allow: {from: shop, to: cart, methods: [GET], paths: [/secrets]})"}},
+		{"traffic of a service that the policy admits of users alone", inner("from: shop, to: cart", "from: cart, cluster: west, to: shop"), []string{"spec.traffic[1].requests[0]: inner sends GET /carts/7 to shop from cart, which the policy does not allow"}},
+		{"traffic of a service with a token", inner("from: shop", "from: shop, token: {}"), []string{"spec.traffic[1].token: only users from outside have a token, and shop sends this traffic (remove token, or send from the ingress)"}},
+		{"traffic of a service whose pod is killed", append(inner("", ""), "target: {service: cart, cluster: east}", "target: {service: shop}"), []string{"spec.faults[0].target: shop in east sends traffic inner, whose generator would die with its pod (send the traffic from a service of its own, or kill another service)"}},
 		{"traffic to nobody", []string{"to: shop\n", "to: shopp\n"}, []string{`spec.traffic[0].to: there is no service "shopp" (did you mean shop?)`}},
 		{"traffic into no cluster", []string{"cluster: west", "cluster: wests"}, []string{`spec.traffic[0].cluster: there is no cluster "wests"`}},
 		{"traffic name twice", []string{"  faults:\n", "    - {name: buyers, to: shop, token: {}, profile: {stages: [{rate: 1, for: 1s}]}}\n  faults:\n"}, []string{`spec.traffic[1].name: "buyers" is there twice, first at spec.traffic[0]`}},

@@ -41,7 +41,7 @@ type Spec struct {
 	Identity Identity `json:"identity,omitzero"`
 	// Who may call whom. Without it everybody may call everybody.
 	Policy Policy `json:"policy,omitzero"`
-	// Load from outside, through the ingress.
+	// Load: from outside, through an ingress, or from one of the services.
 	Traffic []Traffic `json:"traffic,omitempty"`
 	// What breaks, and when, counted from the start of the load.
 	Faults []Fault `json:"faults,omitempty"`
@@ -145,10 +145,10 @@ const (
 
 // Network is what lies between clusters.
 type Network struct {
-	// flat: pods reach pods and Services of other clusters by their own addresses. separate: no address of a pod or a
-	// Service means anything in another cluster, and what is sent there is dropped; only the other cluster's gateways
-	// are reached, and each of its gateways counts as one endpoint of a Service, whatever stands behind it. The embedded
-	// driver has no separate networks. Default flat.
+	// flat: pods reach pods and Services of other clusters by their own addresses. separate: what is sent to such an
+	// address of another cluster is dropped, and only the other cluster's gateways are reached. Without a mesh that is a
+	// port of its nodes for each Service; each node then counts as one endpoint of the Service, whatever stands behind
+	// it. The embedded driver has no separate networks. Default flat.
 	Kind NetworkKind `json:"kind,omitempty" jsonschema:"enum=flat,enum=separate"`
 	// One-way latency between two clusters. Default 1ms. At most 10s.
 	Latency Duration `json:"latency,omitempty"`
@@ -246,17 +246,22 @@ type Rule struct {
 	Claims map[string]string `json:"claims,omitempty"`
 }
 
-// Traffic is load from outside on one service, through an ingress.
+// Traffic is load on one service: from outside, through an ingress, or from another service, pod to pod.
 type Traffic struct {
 	// Name of the traffic: a DNS label.
 	Name string `json:"name"`
-	// The service that the ingress forwards to.
+	// Who sends. ingress: users, from outside of the clusters, through the ingress. A service: the first of its pods by
+	// name, with its own identity and through its own sidecar, to the other service's DNS name. Default ingress.
+	From string `json:"from,omitempty"`
+	// The service that the load is for.
 	To string `json:"to"`
-	// The cluster whose ingress is used. Default: the first cluster that the service runs in.
+	// The cluster whose ingress is used, or whose pod of the service sends. Default: the first cluster that to runs in, or
+	// from where that is a service.
 	Cluster string `json:"cluster,omitempty"`
 	// How much is sent when.
 	Profile Profile `json:"profile"`
-	// The token that each request carries, of one of a few users drawn from the seed. Needed where there is an issuer.
+	// The token that each request carries, of one of a few users drawn from the seed. Needed where there is an issuer, from
+	// the ingress alone: services have no users.
 	Token *Token `json:"token,omitempty"`
 	// What is sent, drawn by weight from the seed. Default: GET /.
 	Requests []RequestKind `json:"requests,omitempty"`

@@ -50,9 +50,24 @@ func (v *validator) podKill(path string, f *Fault) {
 				v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
 			}
 		}
+		v.spares(path+".target", f.Target)
 	}
 	for _, field := range []string{"between", "delay", "for"} {
 		v.superfluous(path, field, "pod-kill")
+	}
+}
+
+// spares refuses a victim whose pods send load: what a generator measures ends with it.
+func (v *validator) spares(path string, target *FaultTarget) {
+	if !v.d.known(trafficPath+"[].from", trafficPath+"[].cluster") {
+		return
+	}
+	for i := range v.s.Spec.Traffic {
+		if t := &v.s.Spec.Traffic[i]; t.From == target.Service && t.Cluster == target.Cluster {
+			v.problem(path, fmt.Sprintf("%s in %s sends traffic %s, whose generator would die with its pod", t.From, t.Cluster, t.Name),
+				"send the traffic from a service of its own, or kill another service")
+			return
+		}
 	}
 }
 

@@ -65,13 +65,15 @@ func (v *validator) ruleClaims(path string, r Rule) {
 	v.claims(path+".claims", r.Claims)
 }
 
-// token checks that a traffic has a token exactly where there is an issuer.
+// token checks that a traffic has a token exactly where it is of users and there is an issuer.
 func (v *validator) token(path string, t *Traffic) {
 	has := t.Token != nil || v.d.positions.has(path+".token")
 	switch {
+	case has && t.Inside() && v.d.sound(path+".from"):
+		v.problem(path+".token", fmt.Sprintf("only users from outside have a token, and %s sends this traffic", t.From), "remove token, or send from the ingress")
 	case has && !v.issued():
 		v.problem(path+".token", "nobody issues tokens", "add spec.identity: {issuer: {audience: …}}, or remove token")
-	case !has && v.s.Spec.Identity.Issuer != nil && v.d.sound(path+".token"):
+	case !has && !t.Inside() && v.s.Spec.Identity.Issuer != nil && v.d.sound(path+".token"):
 		v.problem(path+".token", "is missing: with an issuer the ingress refuses every request without a token", "add token: {claims: {…}}, or token: {} where the policy asks for no claims")
 	}
 	if t.Token != nil {

@@ -1,6 +1,9 @@
 package scenarios
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const trafficPath = "spec.traffic"
 
@@ -16,18 +19,50 @@ func (v *validator) loads() {
 		}
 		v.token(path, t)
 		known := refers(v, path+".to", "service", t.To, v.services, servicesPath)
+		way := "through the ingress"
+		if t.Inside() {
+			way = "from " + t.From
+			known = v.sender(path, t) && known
+		}
 		for j, r := range t.Requests {
 			p := fmt.Sprintf("%s.requests[%d]", path, j)
 			v.method(p+".method", r.Method)
 			v.urlPath(p+".path", r.Path, false)
 			if known {
-				v.allowed(p, fmt.Sprintf("%s sends %s %s to %s through the ingress", t.Name, r.Method, r.Path, t.To), IngressName, t.To, r.Method, r.Path)
-				v.admitted(path, p, t, r)
+				v.allowed(p, fmt.Sprintf("%s sends %s %s to %s %s", t.Name, r.Method, r.Path, t.To, way), t.From, t.To, r.Method, r.Path)
+				if !t.Inside() {
+					v.admitted(path, p, t, r)
+				}
 			}
 		}
 		v.profile(path+".profile.stages", &t.Profile)
 	}
 	v.unique(trafficPath, ".name", names)
+}
+
+// sender checks the service that sends a traffic, and reports whether it is one that can.
+func (v *validator) sender(path string, t *Traffic) bool {
+	if t.From == OutsiderName {
+		v.problem(path+".from", "the outsider is who must always be refused", "name a service, or ingress")
+		return false
+	}
+	senders := map[string]bool{IngressName: true}
+	for name := range v.services {
+		senders[name] = true
+	}
+	if !refers(v, path+".from", "service", t.From, senders, servicesPath) {
+		return false
+	}
+	if t.From == t.To {
+		v.problem(path+".from", fmt.Sprintf("%s would send to itself", t.From), "name another service, or ingress")
+		return false
+	}
+	s := v.services[t.From]
+	at := path + ".cluster"
+	if v.d.positions.has(at) && v.clusters[t.Cluster] && !slices.Contains(s.Clusters, t.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
+		v.problem(at, fmt.Sprintf("%s does not run in %s, and is to send from there", s.Name, t.Cluster), "it runs in "+oneOf(s.Clusters))
+	}
+	return true
 }
 
 func (v *validator) profile(path string, p *Profile) {

@@ -62,7 +62,8 @@ func (x *trial) balanced(d layeredDialect) Check {
 		proof.witness("proof windows", ok))
 	all.add(&set)
 	all.add(&proof)
-	if len(x.s.Spec.Traffic) > 0 {
+	entered := slices.ContainsFunc(x.s.Spec.Traffic, func(t scenarios.Traffic) bool { return !t.Inside() })
+	if entered {
 		sent = 0
 		for _, g := range x.departedUnderLoad(&load, ingress) {
 			sent += g.total()

@@ -32,6 +32,8 @@ type builder struct {
 	again    func(Round) []Ask // what is asked once more in a round
 	slower   int64             // µs that every request under load takes longer
 	errors   int64             // requests that fail when the pod is killed
+	lost     string            // traffic whose sender is lost in its last phase
+	mute     bool              // and nobody says so
 }
 
 // simPod is one pod with what its proxy counts.
@@ -424,13 +426,33 @@ func (b *builder) load() {
 	b.edge(windowLoad, "start")
 	b.event(evidence.EventLoadStart, "")
 	zero := b.now
+	for i := range b.s.Spec.Traffic {
+		prefix := "load-"
+		if i > 0 {
+			prefix += b.s.Spec.Traffic[i].Name + "-"
+		}
+		b.traffic(&b.s.Spec.Traffic[i], zero, prefix)
+	}
+	b.kill(zero)
+	b.linkFault(zero, &b.s.Spec.Faults[1], evidence.FaultSample{OK: true, Micros: 82_000})
+	b.linkFault(zero, &b.s.Spec.Faults[2], evidence.FaultSample{Micros: 250_000, Error: "timeout"})
+	b.now = zero.Add(6200 * time.Millisecond)
+	b.event(evidence.EventLoadEnd, "")
+	b.edge(windowLoad, "end")
+}
+
+// traffic plays one traffic: to shop, which calls cart, or to cart.
+func (b *builder) traffic(tr *scenarios.Traffic, zero time.Time, prefix string) {
 	at := func(d time.Duration) { b.now = zero.Add(d) }
-	ingress, shop := b.of("ingress", "east")[0], b.of("shop", "east")[0]
-	carts := b.of("cart", "")
-	cart := carts[len(carts)-1] // not the one that dies
+	last := func(pods []*simPod) *simPod { return pods[len(pods)-1] } // of the carts, not the one that dies
+	from, to := b.of(tr.Caller(), tr.Cluster)[0], last(b.of(tr.To, ""))
 	phase, sums, sent := "", map[string]int64{}, 0
-	for i, st := range stagesOf(b.s.Spec.Traffic[0].Profile) {
+	for _, st := range stagesOf(tr.Profile) {
 		for k := range int(st.duration / (250 * time.Millisecond)) {
+			if tr.Name == b.lost && st.start > 0 && k == 2 {
+				b.senderLost(tr)
+				return
+			}
 			start := st.start + time.Duration(k)*250*time.Millisecond
 			slices := int64(st.duration / (250 * time.Millisecond))
 			n := st.hits*int64(k+1)/slices - st.hits*int64(k)/slices
@@ -441,14 +463,18 @@ func (b *builder) load() {
 				codes, errs = map[string]int{"200": int(n - b.errors), "503": int(b.errors)}, b.errors
 			}
 			for range n - errs {
-				id := fmt.Sprintf("load-%d", sent)
-				b.loadHop(ingress, shop, id, "/")
-				b.loadHop(shop, cart, id+".1", "/carts/1")
+				id := fmt.Sprint(prefix, sent)
+				if tr.To == "shop" {
+					b.loadHop(from, to, id, "/")
+					b.loadHop(to, last(b.of("cart", "")), id+".1", "/carts/1")
+				} else {
+					b.loadHop(from, to, id, "/carts/2")
+				}
 				sent++
 			}
 			at(start + 250*time.Millisecond)
 			b.put(&evidence.Tick{
-				Header: b.head("loadgen"), Traffic: "visitors", Phase: st.name, Index: int(start / (250 * time.Millisecond)),
+				Header: b.head("loadgen"), Traffic: tr.Name, Phase: st.name, Index: int(start / (250 * time.Millisecond)),
 				AtMicros: start.Microseconds(), Micros: 250_000, Offered: n, Sent: n, Done: n, Errors: errs, Codes: codes, Start: zero.Add(start),
 			})
 			sums[st.name] += errs
@@ -465,17 +491,16 @@ func (b *builder) load() {
 			codes["503"] = int(sums[phase])
 		}
 		b.put(&evidence.Phase{
-			Header: b.head("loadgen"), Traffic: "visitors", Phase: st.name, AtMicros: st.start.Microseconds(), ForMicros: st.duration.Microseconds(),
+			Header: b.head("loadgen"), Traffic: tr.Name, Phase: st.name, AtMicros: st.start.Microseconds(), ForMicros: st.duration.Microseconds(),
 			Offered: st.hits, Achieved: st.hits, Done: st.hits, Errors: sums[phase], Codes: codes, Intended: text, Service: text,
 		})
-		_ = i
 	}
-	b.kill(zero)
-	b.linkFault(zero, &b.s.Spec.Faults[1], evidence.FaultSample{OK: true, Micros: 82_000})
-	b.linkFault(zero, &b.s.Spec.Faults[2], evidence.FaultSample{Micros: 250_000, Error: "timeout"})
-	at(6200 * time.Millisecond)
-	b.event(evidence.EventLoadEnd, "")
-	b.edge(windowLoad, "end")
+}
+
+func (b *builder) senderLost(tr *scenarios.Traffic) {
+	if !b.mute {
+		b.put(&evidence.Event{Header: b.head("runner"), Kind: evidence.EventSenderLost, Name: tr.Name, At: b.of(tr.From, tr.Cluster)[0].PodRef, Message: "it is gone"})
+	}
 }
 
 func (b *builder) faultStep(f *scenarios.Fault, at time.Time, action, uid string, sample *evidence.FaultSample) {

@@ -29,8 +29,13 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	l := &loadState{ticks: x.ticks[tr.Name], phases: map[string]*evidence.Phase{}}
 	x.clean[tr.Name] = l
 	t := &l.tally
+	for _, e := range x.events[evidence.EventSenderLost] {
+		if e.Name == tr.Name {
+			t.invalid("SenderLost", refsOf(e), "the pod that sent traffic %s, %s, was lost before it had sent all: %s", tr.Name, podName(e.At), e.Message)
+		}
+	}
 	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
-	x.loadArrived(t, tr.To)
+	x.loadArrived(t, tr)
 	x.loadCalled(t)
 	profile := profileMicros(tr.Profile)
 	for _, k := range l.ticks {

@@ -14,7 +14,7 @@ type edge struct{ from, to scenarios.Workload }
 func edgesOf(s *scenarios.Scenario) []edge {
 	used := map[[2]string]bool{}
 	for _, t := range s.Spec.Traffic {
-		used[[2]string{scenarios.IngressName, t.To}] = true
+		used[[2]string{t.Caller(), t.To}] = true
 	}
 	for _, v := range s.Spec.Topology.Services {
 		for _, c := range v.Calls {

@@ -30,15 +30,15 @@ type door struct {
 	claims       map[string]string
 }
 
-// tokenSubjects lists the services that are asked from outside with tokens: those that traffic is for, or that a rule
-// opens to the ingress. There are none without an issuer.
+// tokenSubjects lists the services that are asked from outside with tokens: those that traffic from outside is
+// for, or that a rule opens to the ingress. There are none without an issuer.
 func tokenSubjects(s *scenarios.Scenario) []scenarios.Workload {
 	if s.Spec.Identity.Issuer == nil {
 		return nil
 	}
 	entered := map[string]bool{}
 	for _, t := range s.Spec.Traffic {
-		entered[t.To] = true
+		entered[t.To] = entered[t.To] || !t.Inside()
 	}
 	if s.Spec.Policy.Default == scenarios.DefaultDeny {
 		for _, r := range s.Spec.Policy.Allow {

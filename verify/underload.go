@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
@@ -9,14 +10,15 @@ import (
 
 // Between the proof windows nobody asks for what is forbidden; what load brings is held against three who saw it.
 
-// loadArrived wants the workloads to have recorded at least as many answers to a service's traffic as the load generator
-// counted. A generator that is answered by somebody else, or by itself, measures nothing.
-func (x *trial) loadArrived(t *tally, to string) {
+// loadArrived wants the workloads to have recorded at least as many answers to a service's traffic by one caller as the
+// load generators counted. A generator that is answered by somebody else, or by itself, measures nothing. Calls that the
+// caller makes on behalf of other requests, whose IDs have a dot, are none of the load's.
+func (x *trial) loadArrived(t *tally, of *scenarios.Traffic) {
 	var answered int64
 	var phases []evidence.Ref
 	for i := range x.s.Spec.Traffic {
 		tr := &x.s.Spec.Traffic[i]
-		if tr.To != to {
+		if tr.To != of.To || tr.Caller() != of.Caller() || tr.Cluster != of.Cluster {
 			continue
 		}
 		for _, p := range x.phases[tr.Name] {
@@ -29,13 +31,14 @@ func (x *trial) loadArrived(t *tally, to string) {
 		}
 	}
 	recorded := map[string]bool{}
-	for _, r := range x.received[edgeWindow{window: windowLoad, service: to}] {
-		if r.caller == scenarios.IngressName && r.Status/100 == 2 {
+	caller := of.Caller() + "@" + of.Cluster
+	for _, r := range x.received[edgeWindow{window: windowLoad, service: of.To}] {
+		if r.Caller == caller && r.Status/100 == 2 && !strings.Contains(r.ID, ".") {
 			recorded[r.ID] = true
 		}
 	}
 	if n := int64(len(recorded)); n < answered {
-		t.invalid("NoRecord", phases, "the load generator counted %d good answers of %s, and its workloads recorded %d: the others came from somebody else, or evidence is lost", answered, to, n)
+		t.invalid("NoRecord", phases, "the load generator counted %d good answers of %s to %s, and its workloads recorded %d: the others came from somebody else, or evidence is lost", answered, of.To, caller, n)
 	}
 }
 

@@ -37,6 +37,9 @@ func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) {
 		{"applied Deployments become ready pods with identities of their own", readyPods},
 		{"a request reaches a service in its own cluster and in the other", sendAcross},
 		{"the workload records what it received", workloadRecord},
+		{"a load from a pod goes where it is sent, in the pod's name", attackAcross},
+		{"a load from a pod is stopped as any, and says what it sent", attackStopped},
+		{"a load whose pod is killed is lost", attackLost},
 		{"a name that nobody has and a pod that is gone are errors", sendErrors},
 		{"latency between clusters is felt", latencyFelt},
 		{"a delay is felt on fresh and established connections, and goes", delay},
@@ -51,11 +54,13 @@ func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-			e := newEnv(t, p, entry)
+			e := newEnv(t, p, entry, spec(mesh, &sink{}))
 			defer e.close()
 			tt.test(t, e)
 		})
 	}
+	t.Run("clusters of several nodes keep the same promises", func(t *testing.T) { severalNodes(t, p, entry) })
+	t.Run("between separate networks there are the same promises, or there are no such networks", func(t *testing.T) { separate(t, p, entry) })
 }
 
 // env is a fleet with a scenario's objects applied and ready.
@@ -90,16 +95,17 @@ func spec(mesh scenarios.MeshName, s *sink) clusters.Spec {
 	}
 }
 
-func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) *env {
+func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, made clusters.Spec) *env {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
-	e := &env{t: t, ctx: ctx, provider: p, sink: &sink{}, scenario: scenario(), entry: entry}
+	e := &env{t: t, ctx: ctx, provider: p, scenario: scenario(), entry: entry}
+	e.sink, _ = made.Sink.(*sink)
 	var err error
 	if e.mesh, err = meshes.ByName(entry.Name); err != nil {
 		t.Fatal(err)
 	}
-	if e.fleet, err = p.Create(ctx, spec(entry.Name, e.sink)); err != nil {
+	if e.fleet, err = p.Create(ctx, made); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range e.fleet.Clusters() {
@@ -227,6 +233,8 @@ func refusedSpecs(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
 		"a cluster without a name":  func(s *clusters.Spec) { s.Clusters = []string{""} },
 		"a mesh that nobody knows":  func(s *clusters.Spec) { s.Mesh = "meshless" },
 		"a latency that is no time": func(s *clusters.Spec) { s.Latency = -1 },
+		"a cluster without nodes":   func(s *clusters.Spec) { s.Nodes = map[string]int{"east": 0} },
+		"nodes of another cluster":  func(s *clusters.Spec) { s.Nodes = map[string]int{"north": 2} },
 	} {
 		s := spec(mesh, &sink{})
 		change(&s)

@@ -39,6 +39,25 @@ func (s *sink) requests(id string) []*evidence.Request {
 	return rs
 }
 
+// load is what the sink has of a traffic.
+func (s *sink) load(traffic string) (ticks []*evidence.Tick, phases []*evidence.Phase) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.items {
+		switch v := i.(type) {
+		case *evidence.Tick:
+			if v.Traffic == traffic {
+				ticks = append(ticks, v)
+			}
+		case *evidence.Phase:
+			if v.Traffic == traffic {
+				phases = append(phases, v)
+			}
+		}
+	}
+	return ticks, phases
+}
+
 // events are the events of a kind.
 func (s *sink) events(kind string) []*evidence.Event {
 	s.mu.Lock()

@@ -55,6 +55,8 @@ type pod struct {
 	proxy  proxy.Proxy
 	echo   *service // of an outsider
 
+	life  context.Context // of its processes
+	end   context.CancelFunc
 	dead  atomic.Bool // nothing more is said in its name
 	draws atomic.Uint64
 }
@@ -85,14 +87,8 @@ func (p *pod) proxied() bool { return p.mesh != "" || p.gateway != nil }
 
 // start brings up the pod's processes: the workload, and its proxies. On an error nothing is left.
 func (p *pod) start(f *fleet, first *proxy.Snapshot) error {
-	c := p.of.cluster
-	p.client = workload.NewClient(func(ctx context.Context, addr string) (net.Conn, error) {
-		if p.proxied() { // whatever the workload sends is captured
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", p.proxy.Outbound())
-		}
-		return c.dialService(ctx, c.name, draw(f.spec.Seed, "kube-proxy", p.ref.Pod, strconv.FormatUint(p.draws.Add(1), 10)), addr)
-	})
+	p.life, p.end = context.WithCancel(context.Background())
+	p.client = workload.NewClient(p.dial)
 	what := fmt.Sprintf("pod %s in cluster %s", p.ref.Pod, p.ref.Cluster)
 	handler, err := workload.NewHandler(p.cfg, p.ref, func(r *evidence.Request) error {
 		if p.dead.Load() {
@@ -129,11 +125,22 @@ func (p *pod) start(f *fleet, first *proxy.Snapshot) error {
 	return nil
 }
 
+// dial opens a connection of the workload's.
+func (p *pod) dial(ctx context.Context, addr string) (net.Conn, error) {
+	if p.proxied() { // whatever the workload sends is captured
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", p.proxy.Outbound())
+	}
+	c := p.of.cluster
+	return c.dialService(ctx, c.name, draw(c.f.spec.Seed, "kube-proxy", p.ref.Pod, strconv.FormatUint(p.draws.Add(1), 10)), addr)
+}
+
 var errEnded = errors.New("the pod has ended")
 
 // kill ends the pod's processes at once, sockets first, and waits until nothing is left of them. What a handler comes to
 // only because it was killed is recorded by nobody.
 func (p *pod) kill() {
+	p.end()
 	if p.echo != nil {
 		p.echo.stop()
 	}

@@ -131,10 +131,7 @@ func command[R any](ctx context.Context, c *cluster, namespace, pod, path string
 	}
 	whole, cancel := context.WithTimeout(ctx, within+slack)
 	defer cancel()
-	raw, err := c.client.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").
-		Name(pod+":"+strconv.Itoa(agent.ControlPort)).SubResource("proxy").Suffix(path).
-		SetHeader(agent.HeaderToken, c.f.token).SetHeader("Content-Type", "application/json").
-		Body(body).Do(whole).Raw()
+	raw, err := c.request(namespace, pod, path, body).Do(whole).Raw()
 	switch {
 	case ctx.Err() != nil:
 		return res, ctx.Err()
@@ -145,6 +142,14 @@ func command[R any](ctx context.Context, c *cluster, namespace, pod, path string
 		return failed(err)
 	}
 	return res, nil
+}
+
+// request is a command on its way to an agent, by the API server's proxy.
+func (c *cluster) request(namespace, pod, path string, body []byte) *rest.Request {
+	return c.client.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").
+		Name(pod+":"+strconv.Itoa(agent.ControlPort)).SubResource("proxy").Suffix(path).
+		SetHeader(agent.HeaderToken, c.f.token).SetHeader("Content-Type", "application/json").
+		Body(body)
 }
 
 // running finds a pod that is ready. What cannot be asked is "other" in the words of evidence.

@@ -13,8 +13,11 @@
 //	pods.go      the pods that stand, their events in evidence
 //	records.go   workloads' records, by the kubelet's log
 //	ready.go     what is not ready, and why
+//	node.go      one node of a cluster, and its network
 //	services.go  Services across clusters
-//	network.go   routes between clusters, partition
+//	gateway.go   the way into a cluster where networks are separate
+//	network.go   the network between clusters, partition
+//	rules.go     routes and packet filters of nodes, as text
 //	latency.go   latency and delay between clusters
 //	image.go     the agent's image
 //	hosts.go     names outside of the clusters
@@ -36,15 +39,38 @@
 // multi-cluster controller would (KEP-1645): it keeps EndpointSlices of the
 // other clusters' pods beside the Service's own, under a managed-by label of
 // its own, and kube-proxy balances over all of them. A cluster is ready when
-// kube-proxy's rules hold just these addresses.
+// kube-proxy's rules hold just these addresses, on every node.
+//
+// # Nodes
+//
+// The first node of a cluster runs the control plane and workloads, the others
+// workloads alone. The controllers give each node a range of the cluster's
+// pod addresses; where the image of nodes has no CNI, the driver configures one
+// with that range, and routes between the nodes. Between clusters there is a
+// route for the range of each node, by that node: by way of any one node,
+// which would forward, answers would come back by another, and kube-proxy drops
+// what connection tracking saw only one half of.
+//
+// # Separate networks
+//
+// There are no routes between clusters then, and each node drops what comes
+// from, or goes to, an address of a pod or a Service of another cluster. What
+// can be reached of another cluster are ports of its nodes. Each Service that
+// several clusters know has one, by a NodePort Service of its own that selects
+// pods of its own cluster alone, so nothing that came by it goes on to another
+// cluster; the other clusters' EndpointSlices name the nodes and that port. So
+// kube-proxy takes each node of another cluster for one endpoint, whatever
+// stands behind it, and where no pod does there is none. Who asked is seen as
+// one of the nodes: their address translation hides pods.
 //
 // # Latency, delay, partition
 //
-// Packets to another cluster leave a node through the kernel's packet queue,
+// Packets to another cluster leave every node through the kernel's packet queue,
 // and meshproof-agent, on the node, holds each for the latency in force. That
 // needs nfnetlink_queue and no netem, which many kernels lack; where the agent
-// ends, packets pass at once. A partition drops what comes from the other
-// cluster's addresses, on every node, before connection tracking sees it.
+// ends, packets pass at once. Within a cluster, between its nodes too, nothing
+// is held back. A partition drops what comes from the other cluster's
+// addresses, on every node, before connection tracking sees it.
 //
 // # Names outside of the clusters
 //

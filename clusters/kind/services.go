@@ -87,36 +87,36 @@ func (c *cluster) gated(key string) bool {
 // that. The fleet's lock must be held.
 func (c *cluster) wanted() (want map[string][]string, lacking []string) {
 	want = map[string][]string{}
-	add := func(key string, t target) {
-		for port, n := range t.ports {
-			for _, a := range t.addresses {
-				want[key+":"+port] = append(want[key+":"+port], net.JoinHostPort(a, strconv.Itoa(int(n))))
+	add := func(svc *corev1.Service, targets ...target) {
+		for _, p := range svc.Spec.Ports {
+			var list []string
+			for _, t := range targets {
+				for _, a := range t.addresses {
+					if n, ok := t.ports[p.Name]; ok {
+						list = append(list, net.JoinHostPort(a, strconv.Itoa(int(n))))
+					}
+				}
 			}
+			slices.Sort(list)
+			want[nameOf(svc)+":"+p.Name] = list
 		}
 	}
 	for key, svc := range c.services {
-		for _, p := range svc.Spec.Ports {
-			want[key+":"+p.Name] = nil
-		}
-		add(key, c.inside(key))
+		targets := []target{c.inside(key)}
 		for _, o := range c.shared(key) {
-			add(key, o.outside(key))
+			targets = append(targets, o.outside(key))
 			if o.gated(key) && o.gateways[key] == nil {
 				lacking = append(lacking, fmt.Sprintf("cluster %s has no gateway for %s yet", o.name, key))
 			}
 		}
+		add(svc, targets...)
 		if c.gated(key) {
-			g := gatewayOf(svc)
-			t := c.inside(key)
+			g, t := gatewayOf(svc), c.inside(key)
 			for _, p := range g.Spec.Ports {
-				want[nameOf(g)+":"+p.Name] = nil
 				t.ports[p.Name] = targetPort(p)
 			}
-			add(nameOf(g), t)
+			add(g, t)
 		}
-	}
-	for _, list := range want {
-		slices.Sort(list)
 	}
 	slices.Sort(lacking)
 	return want, lacking

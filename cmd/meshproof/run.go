@@ -187,12 +187,21 @@ func loadAll(p clusters.Provider, args []string, f runFlags) ([]*scenarios.Scena
 	for _, a := range args {
 		s, err := load(p, a, f.meshes...)
 		if err == nil {
-			err = errors.Join(narrow(s, f), runner.CheckTopology(s, p))
+			err = errors.Join(narrow(s, f), topology(a, s, p))
 		}
 		errs = append(errs, err)
 		list = append(list, s)
 	}
 	return list, errors.Join(errs...)
+}
+
+// topology makes sure that the driver can make the clusters of a scenario, given as arg. Other than with objects, only the
+// driver that is to run it is asked: a network that one driver has no model of is none of the scenario's errors.
+func topology(arg string, s *scenarios.Scenario, p clusters.Provider) error {
+	if err := runner.CheckTopology(s, p); err != nil {
+		return fmt.Errorf("%s: %w", arg, err)
+	}
+	return nil
 }
 
 // narrow applies --mesh and --blocks to a scenario.

@@ -34,6 +34,8 @@ type control struct {
 
 	mu     sync.Mutex
 	probes map[string]*linkProbe
+
+	attacks attacks
 }
 
 // linkProbe is a probe that one command at a time may use.
@@ -52,6 +54,8 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("POST "+PathSend, command(c, c.send))
 	mux.HandleFunc("POST "+PathHandshake, command(c, handshake))
 	mux.HandleFunc("POST "+PathProbe, command(c, c.probe))
+	mux.HandleFunc("POST "+PathAttack, c.attack)
+	mux.HandleFunc("POST "+PathStop, command(c, func(_ context.Context, cmd StopCommand) Stopped { return Stopped{c.attacks.stop(cmd.Traffic)} }))
 	mux.HandleFunc("POST "+PathLast, command(c, func(context.Context, struct{}) Last { return c.records.last() }))
 	return mux
 }
@@ -59,13 +63,8 @@ func (c *control) handler() http.Handler {
 // command makes a handler of a function.
 func command[A, R any](c *control, do func(context.Context, A) R) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if subtle.ConstantTimeCompare([]byte(r.Header.Get(HeaderToken)), []byte(c.token)) != 1 {
-			http.Error(w, "this port is for the run's own driver", http.StatusForbidden)
-			return
-		}
-		var arg A
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommand)).Decode(&arg); err != nil {
-			http.Error(w, "the command cannot be read: "+err.Error(), http.StatusBadRequest)
+		arg, ok := argument[A](c, w, r)
+		if !ok {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -73,11 +72,32 @@ func command[A, R any](c *control, do func(context.Context, A) R) http.HandlerFu
 	}
 }
 
+// argument reads the argument of a command of the run's own driver; of others it says what is wrong.
+func argument[A any](c *control, w http.ResponseWriter, r *http.Request) (arg A, ok bool) {
+	if subtle.ConstantTimeCompare([]byte(r.Header.Get(HeaderToken)), []byte(c.token)) != 1 {
+		http.Error(w, "this port is for the run's own driver", http.StatusForbidden)
+		return arg, false
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommand)).Decode(&arg); err != nil {
+		http.Error(w, "the command cannot be read: "+err.Error(), http.StatusBadRequest)
+		return arg, false
+	}
+	return arg, true
+}
+
 func (c *control) send(ctx context.Context, cmd SendCommand) SendResult {
-	if cmd.UID != c.uid {
-		return SendResult{Refusal: fmt.Sprintf("this is the pod with UID %s, not %s", c.uid, cmd.UID)}
+	if err := c.meant(cmd.UID); err != nil {
+		return SendResult{Refusal: err.Error()}
 	}
 	return SendResult{Response: c.client.Send(ctx, cmd.Request)}
+}
+
+// meant refuses a command for another pod, which had this one's name before or has it now.
+func (c *control) meant(uid string) error {
+	if uid != c.uid {
+		return fmt.Errorf("this is the pod with UID %s, not %s", c.uid, uid)
+	}
+	return nil
 }
 
 func handshake(ctx context.Context, cmd HandshakeCommand) clusters.HandshakeResult {
@@ -167,8 +187,9 @@ func (c *control) open(ctx context.Context, cmd ProbeCommand) error {
 	return nil
 }
 
-// close ends the probes that the driver left open.
+// close ends the attacks and the probes that the driver left open.
 func (c *control) close() {
+	c.attacks.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, p := range c.probes {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/loadgen"
 )
 
 // Ports of the agent beside the workload's own. Neither is among those that Istio or Linkerd use.
@@ -49,13 +50,15 @@ func parseConfig(text string) (Config, error) {
 	return c, nil
 }
 
-// Paths of commands. Each is a POST of its argument and answers with its result, both JSON.
+// Paths of commands. Each is a POST of its argument and answers with its result, both JSON; PathAttack answers with many.
 const (
 	PathReady     = "/ready"     // GET, without a token: whether the workload is listening
 	PathSend      = "/send"      // SendCommand → SendResult
 	PathHandshake = "/handshake" // HandshakeCommand → clusters.HandshakeResult
 	PathProbe     = "/probe"     // ProbeCommand → ProbeResult
 	PathLast      = "/last"      // nothing → Last
+	PathAttack    = "/attack"    // AttackCommand → one AttackLine after the other
+	PathStop      = "/stop"      // StopCommand → Stopped
 )
 
 // SendCommand lets the workload's own client send a request.
@@ -90,6 +93,38 @@ type ProbeCommand struct {
 type ProbeResult struct {
 	Took  time.Duration `json:"took"`            // ns
 	Error string        `json:"error,omitempty"` // "timeout", "refused", "closed" or "other: …"
+}
+
+// AttackCommand lets the pod send a load, until it is over or the command's connection ends.
+type AttackCommand struct {
+	UID    string         `json:"uid"` // of the pod that is meant
+	Attack loadgen.Attack `json:"attack"`
+}
+
+// AttackLine is one line of the answer to an AttackCommand: one of these.
+type AttackLine struct {
+	Tick     *evidence.Tick    `json:"tick,omitempty"`
+	Phase    *evidence.Phase   `json:"phase,omitempty"`
+	Progress *loadgen.Progress `json:"progress,omitempty"`
+	End      *AttackEnd        `json:"end,omitempty"` // the last line; without it the answer was cut off
+}
+
+// AttackEnd is how an attack ended.
+type AttackEnd struct {
+	Records int    `json:"records"`           // ticks and phases before this line
+	Stopped bool   `json:"stopped,omitempty"` // by a StopCommand
+	Error   string `json:"error,omitempty"`   // why it did not go all its way, or did not begin
+	Ending  bool   `json:"ending,omitempty"`  // it did not, because the pod was told to end
+}
+
+// StopCommand stops the attack of a traffic. What it has to say still comes by the attack's own connection.
+type StopCommand struct {
+	Traffic string `json:"traffic"`
+}
+
+// Stopped says whether there was one.
+type Stopped struct {
+	Found bool `json:"found"`
 }
 
 // Last is the last line that the agent wrote: whoever has followed its log up to there has all that happened before.

@@ -9,13 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
-	"github.com/meshproof/meshproof/faults"
 	"github.com/meshproof/meshproof/internal/probe"
-	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/scenarios"
 	"github.com/meshproof/meshproof/verify"
 )
@@ -186,86 +182,4 @@ func ready(ctx context.Context, fleet clusters.Fleet) error {
 		}
 	}
 	return nil
-}
-
-// load runs all traffic, all faults and the periodic scrapes side by side against one zero of time.
-func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, env probe.Env, users *users) error {
-	if err := probe.Edge(ctx, env, windowLoad, "start"); err != nil {
-		return err
-	}
-	plan := faults.Plan(r.Scenario, r.Seed)
-	attacks := make([]loadgen.Attack, 0, len(r.Scenario.Spec.Traffic))
-	for _, tr := range r.Scenario.Spec.Traffic {
-		url, err := fleet.Cluster(tr.Cluster).Ingress(ctx)
-		if err != nil {
-			return fmt.Errorf("the ingress of cluster %s: %w", tr.Cluster, err)
-		}
-		to, _ := r.Scenario.Workload(tr.To)
-		tokens, err := users.tokensOf(tr)
-		if err != nil {
-			return err
-		}
-		attacks = append(attacks, loadgen.Attack{
-			Traffic: tr, Tokens: tokens, Base: url, Host: to.Host(), Trial: t, Seed: r.Seed,
-			IDPrefix: fmt.Sprintf("load-%d-%s", t.Block, t.Mesh),
-		})
-	}
-	start := time.Now()
-	if len(plan) > 0 {
-		start = start.Add(faults.Lead) // the effect probes' baseline of a fault at 0 s
-	}
-	if err := r.writer.Append(&evidence.Event{
-		Header: evidence.Header{Trial: t, Src: "runner", T: start}, Kind: evidence.EventLoadStart,
-	}); err != nil {
-		return err
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	scraping, stopScraping := context.WithCancel(gctx)
-	scraped := make(chan error, 1)
-	go func() { scraped <- r.scrape(scraping, env) }()
-	for _, a := range attacks {
-		a.Start = start
-		g.Go(func() error {
-			err := loadgen.Run(gctx, a, r.writer, func(p loadgen.Progress) { r.board.load(a.Traffic.Name, p) })
-			if err != nil {
-				return fmt.Errorf("traffic %s: %w", a.Traffic.Name, err)
-			}
-			return nil
-		})
-	}
-	g.Go(func() error {
-		err := faults.Run(gctx, faults.Env{
-			Fleet: fleet, Sink: r.writer, Journal: r.journal, Trial: t, OnChange: r.board.fault,
-		}, plan, start)
-		if err != nil {
-			return fmt.Errorf("injecting faults: %w", err)
-		}
-		return nil
-	})
-	err := g.Wait()
-	stopScraping()
-	err = errors.Join(err, <-scraped)
-	if err != nil {
-		return err
-	}
-	if err := r.event(t, evidence.EventLoadEnd, ""); err != nil {
-		return err
-	}
-	return probe.Edge(ctx, env, windowLoad, "end")
-}
-
-// scrape observes every pod now and then until ctx ends.
-func (r *run) scrape(ctx context.Context, env probe.Env) error {
-	tick := time.NewTicker(scrapeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := probe.Observe(ctx, env, "", ""); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("scraping: %w", err)
-			}
-		}
-	}
 }

@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/loadgen"
+)
+
+const (
+	// maxAttacks bounds how many attacks a pod sends at once.
+	maxAttacks = 16
+	// maxAhead bounds how far from now an attack may start: further away, the clocks of the two ends cannot be one.
+	maxAhead = time.Minute
+	// writeWithin bounds how long a line may take to be taken: a driver that does not read must not hold up the load.
+	writeWithin = 10 * time.Second
+)
+
+// Why an attack was cancelled; otherwise its connection ended.
+var (
+	errStopped = errors.New("the driver stopped it")
+	errEnding  = errors.New("the pod was told to end")
+)
+
+// attacks are those under way, by the name of their traffic. The zero value has none.
+type attacks struct {
+	mu      sync.Mutex
+	byName  map[string]context.CancelCauseFunc
+	closed  bool
+	running sync.WaitGroup
+}
+
+// begin enters an attack whose context cancel ends. When the load is over, leave makes way for another of its name;
+// running is done when its last line was written.
+func (a *attacks) begin(name string, cancel context.CancelCauseFunc) (leave func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.closed:
+		return nil, errEnding
+	case a.byName[name] != nil:
+		return nil, fmt.Errorf("an attack of traffic %q is under way already", name)
+	case len(a.byName) >= maxAttacks:
+		return nil, fmt.Errorf("%d attacks are under way already", maxAttacks)
+	case a.byName == nil:
+		a.byName = map[string]context.CancelCauseFunc{}
+	}
+	a.byName[name] = cancel
+	a.running.Add(1)
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.byName, name)
+	}, nil
+}
+
+// stop ends the attack of a traffic, if there is one.
+func (a *attacks) stop(name string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	cancel := a.byName[name]
+	if cancel != nil {
+		cancel(errStopped)
+	}
+	return cancel != nil
+}
+
+// close ends all attacks and waits until they have said their last.
+func (a *attacks) close() {
+	a.mu.Lock()
+	a.closed = true
+	for _, cancel := range a.byName {
+		cancel(errEnding)
+	}
+	a.mu.Unlock()
+	a.running.Wait()
+}
+
+// attack serves an AttackCommand.
+func (c *control) attack(w http.ResponseWriter, r *http.Request) {
+	cmd, ok := argument[AttackCommand](c, w, r)
+	if !ok {
+		return
+	}
+	// The connection's end is noticed once its request has been read.
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxCommand))
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Connection", "close") // it has the deadline of the last line
+	out := &lines{w: json.NewEncoder(w), rc: http.NewResponseController(w)}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	err := c.mayAttack(cmd)
+	if err == nil {
+		var leave func()
+		if leave, err = c.attacks.begin(cmd.Attack.Traffic.Name, cancel); err == nil {
+			defer c.attacks.running.Done()
+			cmd.Attack.Dial = dial
+			_ = out.rc.Flush()                                                                                            // the driver learns that it is obeyed before the load starts
+			err = loadgen.Run(ctx, cmd.Attack, out, func(p loadgen.Progress) { _ = out.write(AttackLine{Progress: &p}) }) // Append says so
+			leave()
+		}
+	}
+	end := AttackEnd{Records: out.records}
+	if err != nil {
+		why := context.Cause(ctx)
+		end.Stopped, end.Ending = why == errStopped, why == errEnding || errors.Is(err, errEnding)
+		if end.Error = err.Error(); end.Ending {
+			end.Error = errEnding.Error()
+		}
+	}
+	_ = out.write(AttackLine{End: &end}) // a driver that is gone needs no answer
+}
+
+// mayAttack says what is wrong with a command that cannot be meant for this pod now.
+func (c *control) mayAttack(cmd AttackCommand) error {
+	if err := c.meant(cmd.UID); err != nil {
+		return err
+	}
+	if cmd.Attack.Start.IsZero() {
+		return nil
+	}
+	if ahead := time.Until(cmd.Attack.Start); ahead.Abs() > maxAhead {
+		return fmt.Errorf("the load is to start in %s by the clock of this pod's node: it does not agree with the clock of the host that asks", ahead.Round(time.Second))
+	}
+	return nil
+}
+
+// lines is an answer of many lines. The load's own goroutine writes it.
+type lines struct {
+	w       *json.Encoder
+	rc      *http.ResponseController
+	records int
+	err     error
+}
+
+// Append implements evidence.Sink.
+func (l *lines) Append(item evidence.Item) error {
+	line := AttackLine{}
+	switch v := item.(type) {
+	case *evidence.Tick:
+		line.Tick = v
+	case *evidence.Phase:
+		line.Phase = v
+	default:
+		return fmt.Errorf("a load has no records of stream %s", item.StreamName())
+	}
+	if err := l.write(line); err != nil {
+		return err
+	}
+	l.records++
+	return nil
+}
+
+// write writes a line at once. After one that failed nothing can follow: it may have been written in part.
+func (l *lines) write(line AttackLine) error {
+	if l.err != nil {
+		return l.err
+	}
+	l.err = errors.Join(
+		l.rc.SetWriteDeadline(time.Now().Add(writeWithin)),
+		l.w.Encode(line),
+		l.rc.Flush(),
+	)
+	return l.err
+}

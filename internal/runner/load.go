@@ -1,0 +1,159 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/faults"
+	"github.com/meshproof/meshproof/internal/probe"
+	"github.com/meshproof/meshproof/loadgen"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// senderLead is how long before its start a load that a pod sends is ordered: the order takes a while to get there, and
+// what is late from the start counts as slow.
+const senderLead = time.Second
+
+// attack is one traffic, and who sends it.
+type attack struct {
+	loadgen.Attack
+	ingress bool // sent by this process
+	from    clusters.Pod
+}
+
+// load runs all traffic, all faults and the periodic scrapes side by side against one zero of time.
+func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, env probe.Env, users *users) error {
+	if err := probe.Edge(ctx, env, windowLoad, "start"); err != nil {
+		return err
+	}
+	plan := faults.Plan(r.Scenario, r.Seed)
+	lead := time.Duration(0)
+	if len(plan) > 0 {
+		lead = faults.Lead // the effect probes' baseline of a fault at 0 s
+	}
+	attacks := make([]attack, 0, len(r.Scenario.Spec.Traffic))
+	for _, tr := range r.Scenario.Spec.Traffic {
+		a, err := r.attack(ctx, t, fleet, tr, users)
+		if err != nil {
+			return fmt.Errorf("traffic %s: %w", tr.Name, err)
+		}
+		attacks = append(attacks, a)
+		if !a.ingress {
+			lead = max(lead, senderLead)
+		}
+	}
+	start := time.Now().Add(lead)
+	if err := r.writer.Append(&evidence.Event{
+		Header: evidence.Header{Trial: t, Src: "runner", T: start}, Kind: evidence.EventLoadStart,
+	}); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	scraping, stopScraping := context.WithCancel(gctx)
+	scraped := make(chan error, 1)
+	go func() { scraped <- r.scrape(scraping, env) }()
+	for _, a := range attacks {
+		a.Start = start
+		g.Go(func() error { return r.send(gctx, fleet, a) })
+	}
+	g.Go(func() error {
+		err := faults.Run(gctx, faults.Env{
+			Fleet: fleet, Sink: r.writer, Journal: r.journal, Trial: t, OnChange: r.board.fault,
+		}, plan, start)
+		if err != nil {
+			return fmt.Errorf("injecting faults: %w", err)
+		}
+		return nil
+	})
+	err := g.Wait()
+	stopScraping()
+	err = errors.Join(err, <-scraped)
+	if err != nil {
+		return err
+	}
+	if err := r.event(t, evidence.EventLoadEnd, ""); err != nil {
+		return err
+	}
+	return probe.Edge(ctx, env, windowLoad, "end")
+}
+
+// attack makes a traffic ready to be sent.
+func (r *run) attack(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, tr scenarios.Traffic, users *users) (attack, error) {
+	to, _ := r.Scenario.Workload(tr.To)
+	a := attack{ingress: !tr.Inside(), Attack: loadgen.Attack{
+		Traffic: tr, Host: to.Host(), Trial: t, Seed: r.Seed,
+		IDPrefix: fmt.Sprintf("load-%d-%s", t.Block, t.Mesh),
+	}}
+	c := fleet.Cluster(tr.Cluster)
+	var err error
+	if a.ingress {
+		if a.Base, err = c.Ingress(ctx); err != nil {
+			return a, fmt.Errorf("the ingress of cluster %s: %w", tr.Cluster, err)
+		}
+		a.Tokens, err = users.tokensOf(tr)
+		return a, err
+	}
+	a.Base = fmt.Sprintf("http://%s:%d", to.Host(), scenarios.ServicePort)
+	a.Caller = tr.From + "@" + tr.Cluster
+	a.from, err = sender(ctx, c, tr.From)
+	return a, err
+}
+
+// sender is the pod that sends for a service: the first by name of those that are ready.
+func sender(ctx context.Context, c clusters.Cluster, service string) (clusters.Pod, error) {
+	pods, err := c.Pods(ctx)
+	if err != nil {
+		return clusters.Pod{}, fmt.Errorf("finding a pod of %s that sends: %w", service, err)
+	}
+	pods = slices.DeleteFunc(pods, func(p clusters.Pod) bool { return p.Service != service || !p.Ready })
+	if len(pods) == 0 {
+		return clusters.Pod{}, fmt.Errorf("no pod of %s in cluster %s is ready to send", service, c.Name())
+	}
+	return slices.MinFunc(pods, func(a, b clusters.Pod) int { return cmp.Compare(a.Pod, b.Pod) }), nil
+}
+
+// send sends a traffic. A sender that is lost is evidence: of what it sent nothing can be proved, of all else it can.
+func (r *run) send(ctx context.Context, fleet clusters.Fleet, a attack) error {
+	progress := func(p loadgen.Progress) { r.board.load(a.Traffic.Name, p) }
+	var err error
+	if a.ingress {
+		err = loadgen.Run(ctx, a.Attack, r.writer, progress)
+	} else {
+		err = fleet.Cluster(a.Traffic.Cluster).Attack(ctx, a.from, a.Attack, progress)
+	}
+	switch {
+	case errors.Is(err, clusters.ErrSenderLost):
+		r.log.Error("sender lost", "trial", a.Trial, "traffic", a.Traffic.Name, "error", err)
+		return r.writer.Append(&evidence.Event{
+			Header: evidence.Header{Trial: a.Trial, Src: "runner"}, Kind: evidence.EventSenderLost,
+			Name: a.Traffic.Name, At: a.from.PodRef, Message: err.Error(),
+		})
+	case err != nil:
+		return fmt.Errorf("traffic %s: %w", a.Traffic.Name, err)
+	}
+	return nil
+}
+
+// scrape observes every pod now and then until ctx ends.
+func (r *run) scrape(ctx context.Context, env probe.Env) error {
+	tick := time.NewTicker(scrapeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := probe.Observe(ctx, env, "", ""); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("scraping: %w", err)
+			}
+		}
+	}
+}
