@@ -45,7 +45,7 @@ type Provider interface {
 	// Build says which build of a mesh the driver's clusters get. The error names what is missing of it.
 	Build(mesh string) (Build, error)
 	// CheckTopology says what of a Spec's clusters and of the network between them the driver cannot make, before
-	// anything is started. No other field of the Spec but Mesh plays a part.
+	// anything is started. No other field of the Spec but Mesh and Keep plays a part.
 	CheckTopology(spec Spec) error
 	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left, or the error wraps ErrLeft.
 	Create(ctx context.Context, spec Spec) (Fleet, error)
@@ -94,6 +94,7 @@ type Spec struct {
 	// Install is what that control plane is installed from, by cluster. A driver whose data planes are models needs none.
 	Install map[string]Installation
 	Seed    int64 // for everything that the driver draws: pod names, balancing, workloads' own latency
+	Keep    bool  // the fleet may be kept when it ends (Keepable)
 	// Sink takes what workloads, proxies and pods say. What a workload recorded arrives soon after the request was
 	// answered, and before Close returns.
 	Sink evidence.Sink

@@ -1,7 +1,6 @@
 package kind
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -183,61 +182,6 @@ func (c *cluster) why(ctx context.Context, d *appsv1.Deployment) string {
 		}
 	}
 	return strings.Join(all, ", ")
-}
-
-func (c *cluster) whyPod(ctx context.Context, p *corev1.Pod) string {
-	if p.DeletionTimestamp != nil {
-		return "is still ending"
-	}
-	var parts []string
-	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-		if w := s.State.Waiting; w != nil {
-			parts = append(parts, strings.TrimSpace(fmt.Sprintf("container %s waits: %s %s", s.Name, w.Reason, w.Message)))
-		}
-		if t := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated); t != nil {
-			parts = append(parts, fmt.Sprintf("container %s ended with code %d (%s)", s.Name, t.ExitCode, t.Reason))
-		}
-	}
-	for _, k := range p.Status.Conditions {
-		if k.Type == corev1.PodScheduled && k.Status == corev1.ConditionFalse {
-			parts = append(parts, "cannot be scheduled: "+k.Message)
-		}
-	}
-	if message := c.lastWarning(ctx, p); message != "" {
-		parts = append(parts, message)
-	}
-	if said := c.lastWords(ctx, p); said != "" {
-		parts = append(parts, fmt.Sprintf("it wrote %q", said))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// lastWords is the last line that a pod wrote and that is no record: of a workload's own log, else of whichever container
-// does not run, or of the first.
-func (c *cluster) lastWords(ctx context.Context, p *corev1.Pod) string {
-	c.f.mu.Lock()
-	known := c.pods[p.UID]
-	tail := ""
-	if known != nil {
-		tail = c.tail(known)
-	}
-	c.f.mu.Unlock()
-	if statuses := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses); known == nil && len(statuses) > 0 {
-		of := statuses[0]
-		if i := slices.IndexFunc(statuses, func(s corev1.ContainerStatus) bool {
-			return !s.Ready && (s.State.Terminated == nil || s.State.Terminated.ExitCode != 0)
-		}); i >= 0 {
-			of = statuses[i]
-		}
-		raw, err := c.client.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{
-			Container: of.Name, TailLines: new(int64(1)), Previous: of.RestartCount > 0 && of.State.Running == nil,
-		}).Do(ctx).Raw()
-		if err == nil {
-			tail = string(raw)
-		}
-	}
-	lines := strings.Split(strings.TrimSpace(tail), "\n")
-	return lines[len(lines)-1]
 }
 
 // lastWarning is the newest warning event about a pod.

@@ -35,7 +35,7 @@ name images.`,
 					entry = e
 				}
 			}
-			p, err := provider(driver)
+			p, err := provider(driver, "")
 			if err != nil {
 				return err
 			}

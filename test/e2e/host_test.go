@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,6 +82,16 @@ type ended struct {
 	code   int
 	stderr string
 	took   time.Duration
+}
+
+// summary is what the runs' own summaries say, for people.
+func (e ended) summary() string {
+	var all strings.Builder
+	for _, r := range e.doc.Runs {
+		b, err := os.ReadFile(filepath.Join(r.Dir, "summary.md"))
+		fmt.Fprintln(&all, string(b), err)
+	}
+	return all.String()
 }
 
 // run runs the scenario to its end.
