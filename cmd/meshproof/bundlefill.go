@@ -89,7 +89,7 @@ repository (CHART:VERSION). Images that are there already are not fetched again.
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: pulling\n", it.Ref)
 				p, fresh, err := pull.Pull(ctx, dir, it)
 				if ctx.Err() != nil {
-					return ctx.Err()
+					return failed(ctx.Err())
 				}
 				if err != nil { // the others may be had all the same
 					errs = append(errs, err)
