@@ -17,7 +17,7 @@ help: ## what there is
 
 build: ## bin/meshproof, and bin/meshproof-agent beside it, which runs inside real clusters
 	@mkdir -p bin
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/meshproof ./cmd/meshproof
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/meshproof ./cmd/meshproof
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/meshproof-agent ./cmd/meshproof-agent
 
 scenario: build ## run a scenario and leave a report (SCENARIO=checkout-spike BLOCKS=1 SEED=1)

@@ -34,6 +34,6 @@ echo "host and bundle: $((SECONDS - began)) s"
 began=$SECONDS
 outcome=PASS
 MESHPROOF_TEST_KIND=1 MESHPROOF_AGENT_BINARY=$PWD/bin/meshproof-agent \
-	go test -count=1 -p 1 -v -timeout 60m ./test/e2e ./clusters/kind || outcome=FAIL
+	go test -count=1 -p 1 -v -timeout 60m ./test/e2e ./clusters/kind ./clusters/bundle || outcome=FAIL
 echo "$outcome: tests on real clusters: $((SECONDS - began)) s"
 [ "$outcome" = PASS ]

@@ -2,13 +2,16 @@ package bundle
 
 import (
 	"archive/tar"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -25,7 +28,7 @@ type found struct {
 }
 
 // Add puts what a file holds into the bundle in dir: a packaged chart, the images of an archive of "docker save", or of
-// an OCI image layout as folder or tar. Every layer is read and its digest compared before anything is put.
+// an OCI image layout as folder or tar. Archives may be gzipped. Every layer is read and its digest compared before anything is put.
 func Add(ctx context.Context, dir, path string) ([]Part, error) {
 	source := "file " + filepath.Base(path)
 	parts, err := add(ctx, dir, path, source)
@@ -47,16 +50,39 @@ func add(ctx context.Context, dir, path, source string) ([]Part, error) {
 		}
 		return addImages(ctx, dir, source, images)
 	}
-	open := func() (io.ReadCloser, error) { return os.Open(path) }
-	if zipped, err := startsWith(path, "\x1f\x8b"); err != nil { // gzip's magic number
+	tmp, err := os.MkdirTemp("", "meshproof-add-")
+	if err != nil {
 		return nil, err
-	} else if zipped {
-		p, err := PutChart(ctx, dir, source, "", open)
-		if err != nil {
-			return nil, fmt.Errorf("%w: a .tgz must be a Helm chart; image archives are taken unzipped (gunzip it first)", err)
-		}
-		return []Part{p}, nil
 	}
+	defer os.RemoveAll(tmp)
+	zipped, err := startsWith(path, "\x1f\x8b") // gzip's magic number
+	if err != nil {
+		return nil, err
+	}
+	if !zipped {
+		return addArchive(ctx, dir, path, filepath.Join(tmp, "layout"), source)
+	}
+	plain := filepath.Join(tmp, "plain.tar")
+	if err := gunzip(ctx, path, plain); err != nil {
+		return nil, err
+	}
+	parts, err := addArchive(ctx, dir, plain, filepath.Join(tmp, "layout"), source)
+	if !errors.Is(err, errNoImages) {
+		return parts, err
+	}
+	p, err := PutChart(ctx, dir, source, "", func() (io.ReadCloser, error) { return os.Open(path) })
+	if err != nil {
+		return nil, fmt.Errorf("%w, and no archive of images either", err)
+	}
+	return []Part{p}, nil
+}
+
+// errNoImages is that a file is no archive of images.
+var errNoImages = errors.New("neither a chart, an archive of `docker save`, nor an OCI image layout")
+
+// addArchive adds the images of an archive. tmp is a folder that is not there yet, for unpacking.
+func addArchive(ctx context.Context, dir, path, tmp, source string) ([]Part, error) {
+	open := func() (io.ReadCloser, error) { return os.Open(path) }
 	if manifest, err := tarball.LoadManifest(open); err == nil {
 		images, err := fromDocker(open, manifest)
 		if err != nil {
@@ -64,23 +90,51 @@ func add(ctx context.Context, dir, path, source string) ([]Part, error) {
 		}
 		return addImages(ctx, dir, source, images)
 	}
-	tmp, err := os.MkdirTemp("", "meshproof-layout-")
-	if err != nil {
+	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(tmp)
-	err = untar(ctx, path, tmp)
+	err := untar(ctx, path, tmp)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if _, missing := os.Stat(filepath.Join(tmp, "index.json")); err != nil || missing != nil {
-		return nil, errors.New("neither a chart, an archive of `docker save`, nor an OCI image layout")
+	unpacked, readErr := os.ReadDir(tmp)
+	if readErr != nil {
+		return nil, readErr
+	}
+	if err != nil && len(unpacked) > 0 {
+		return nil, fmt.Errorf("unpacking it: %w", err)
+	}
+	if !slices.ContainsFunc(unpacked, func(e fs.DirEntry) bool { return e.Name() == "index.json" }) {
+		return nil, errNoImages
 	}
 	images, err := fromLayout(tmp)
 	if err != nil {
 		return nil, err
 	}
 	return addImages(ctx, dir, source, images)
+}
+
+// gunzip unpacks one file.
+func gunzip(ctx context.Context, from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	z, err := gzip.NewReader(reader{ctx, in})
+	if err != nil {
+		return fmt.Errorf("truncated or damaged: %w", err)
+	}
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, z)
+	var file *fs.PathError
+	if err != nil && !errors.As(err, &file) && ctx.Err() == nil { // neither file's fault, but the content's
+		err = fmt.Errorf("truncated or damaged: %w", err)
+	}
+	return errors.Join(err, out.Close())
 }
 
 // addImages validates all images, and then puts them.

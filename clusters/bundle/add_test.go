@@ -80,6 +80,21 @@ func packed(t *testing.T, dir string) string {
 	return path
 }
 
+// gzipped is a file, zipped.
+func gzipped(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, err = z.Write(b)
+	must(t, err)
+	must(t, z.Close())
+	path += ".gz"
+	must(t, os.WriteFile(path, zipped.Bytes(), 0o644))
+	return path
+}
+
 func TestWhatAUserBringsIsAdded(t *testing.T) {
 	one, two, node := image(t, runtime.GOARCH), image(t, runtime.GOARCH), image(t, runtime.GOARCH, nodeEntrypoint...)
 	chart := filepath.Join(t.TempDir(), "any-name.tgz")
@@ -106,6 +121,12 @@ func TestWhatAUserBringsIsAdded(t *testing.T) {
 		}},
 		{"layout tar", packed(t, layoutDir), map[string]Part{
 			"linkerd-proxy": {Kind: Image, Version: "edge-1", Refs: []string{"cr.test/linkerd/proxy:edge-1"}, ImageID: id(one)},
+		}},
+		{"zipped layout", gzipped(t, packed(t, layoutDir)), map[string]Part{
+			"linkerd-proxy": {Kind: Image, Version: "edge-1", Refs: []string{"cr.test/linkerd/proxy:edge-1"}, ImageID: id(one)},
+		}},
+		{"zipped docker save", gzipped(t, saved(t, map[string]v1.Image{"istio/pilot:1.30.3": two})), map[string]Part{
+			"istio-pilot": {Kind: Image, Version: "1.30.3", Refs: []string{"docker.io/istio/pilot:1.30.3"}, ImageID: id(two)},
 		}},
 		{"chart", chart, map[string]Part{"chart-linkerd-crds": {Kind: Chart, Version: "2026.6.3"}}},
 	}
@@ -172,11 +193,7 @@ func TestWhatIsNoGoodIsNotAdded(t *testing.T) {
 	p, err := layout.Write(nameless, empty.Index)
 	must(t, err)
 	must(t, p.AppendImage(img))
-	var zipped bytes.Buffer
-	z := gzip.NewWriter(&zipped)
-	_, err = z.Write(good)
-	must(t, err)
-	must(t, z.Close())
+	zipped := read(gzipped(t, saved(t, map[string]v1.Image{"web:1": img})))
 	missing := laidOut(t, "cr.test/proxy:1", img)
 	must(t, filepath.WalkDir(filepath.Join(missing, "blobs"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
@@ -191,20 +208,21 @@ func TestWhatIsNoGoodIsNotAdded(t *testing.T) {
 		{"not there", filepath.Join(t.TempDir(), "nothing"), "no such file"},
 		{"empty", write(nil), "neither a chart"},
 		{"text", write([]byte("hello")), "neither a chart"},
-		{"truncated archive", write(good[:len(good)/2]), ""},
+		{"truncated archive", write(good[:len(good)/2]), "unexpected EOF"},
 		{"a damaged layer", write(damaged), "damaged"},
-		{"a layout without a layer", missing, ""},
+		{"a layout without a layer", missing, "no such file"},
 		{"for another machine", saved(t, map[string]v1.Image{"web:1": image(t, "s390x")}), "s390x"},
 		{"no names", nameless, "no image with a name"},
 		{"a folder of something else", t.TempDir(), "not an OCI image layout"},
-		{"a zipped archive", write(zipped.Bytes()), "unzipped"},
+		{"a truncated zipped archive", write(zipped[:len(zipped)/2]), "truncated"},
+		{"a zipped text", gzipped(t, write([]byte("hello"))), "no archive of images"},
 		{"two images of one name", saved(t, map[string]v1.Image{"a/web:1": image(t, runtime.GOARCH), "a/web:2": img}), "two images"},
 		{"a chart without Chart.yaml", write(charttest.Archive(t, map[string]string{"x/values.yaml": ""})), "no Chart.yaml"},
 		{"a chart whose Chart.yaml is deeper", write(charttest.Archive(t, map[string]string{"x/charts/y/Chart.yaml": "name: y"})), "no Chart.yaml"},
 		{"a chart without a version", write(charttest.Archive(t, map[string]string{"x/Chart.yaml": "apiVersion: v2\nname: x\n"})), "lacks"},
 		{"a chart whose name leads out", write(charttest.Archive(t, map[string]string{"x/Chart.yaml": "apiVersion: v2\nname: ../../x\nversion: 1.0.0\n"})), "name"},
 		{"a chart that is no YAML", write(charttest.Archive(t, map[string]string{"x/Chart.yaml": "\t{"})), "Chart.yaml"},
-		{"a truncated chart", write(charttest.Packaged(t, "x", "1")[:60]), "not a packaged chart"},
+		{"a truncated chart", write(charttest.Packaged(t, "x", "1")[:60]), "truncated"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

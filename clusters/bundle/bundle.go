@@ -140,16 +140,14 @@ func (b *Bundle) Verify(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	err := filepath.WalkDir(b.dir, func(path string, d fs.DirEntry, err error) error {
+	// Not filepath.WalkDir, which takes a folder that is a symbolic link for a file.
+	err := fs.WalkDir(os.DirFS(b.dir), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		rel, err := filepath.Rel(b.dir, path)
-		if err != nil {
-			return err
-		}
-		if rel = filepath.ToSlash(rel); !known[rel] && !strings.Contains(filepath.Base(path), partial) {
-			errs = append(errs, fmt.Errorf("%s: the manifest does not know this file: remove it, or put it in with `meshproof bundle add`", path))
+		if !known[path] && !strings.Contains(d.Name(), partial) {
+			errs = append(errs, fmt.Errorf("%s: the manifest does not know this file: remove it, or put it in with `meshproof bundle add`",
+				filepath.Join(b.dir, filepath.FromSlash(path))))
 		}
 		return nil
 	})

@@ -120,6 +120,20 @@ func TestVerifyNamesThePartThatIsWrong(t *testing.T) {
 	}
 }
 
+func TestABundleMayLieBehindASymbolicLink(t *testing.T) {
+	b, _ := filled(t)
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(b.Dir(), link))
+	linked, err := Open(link)
+	must(t, err)
+	must(t, linked.Verify(t.Context()))
+	stranger := filepath.Join(link, "images", "other.tar")
+	must(t, os.WriteFile(stranger, []byte("x"), 0o644))
+	if err := linked.Verify(t.Context()); err == nil || !strings.Contains(err.Error(), stranger+": the manifest does not know") {
+		t.Errorf("got %v, want the stranger", err)
+	}
+}
+
 func TestVerifyEndsWithItsContext(t *testing.T) {
 	b, _ := filled(t)
 	ctx, cancel := context.WithCancel(t.Context())

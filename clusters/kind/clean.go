@@ -2,7 +2,9 @@ package kind
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -80,8 +82,18 @@ const (
 )
 
 // CleanKilled is Clean after a run that was killed: docker commands that it had started go on without it, and may make a
-// container when others are gone already.
+// container when others are gone already. A fleet that the run had kept by then, and that another run has taken since, is
+// no longer its own: nothing of it is touched.
 func CleanKilled(ctx context.Context, state, id string) error {
+	l, err := lock(filepath.Join(state, id))
+	switch {
+	case errors.Is(err, errInUse):
+		return nil
+	case err == nil:
+		defer func() { _ = l.Close() }()
+	case !errors.Is(err, fs.ErrNotExist): // else the run was killed before it made the folder
+		return err
+	}
 	for range killedSweeps {
 		if err := Clean(ctx, state, id); err != nil {
 			return err

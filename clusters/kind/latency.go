@@ -66,6 +66,9 @@ func (c *cluster) hold(ctx context.Context, n *node) error {
 			return err
 		}
 	}
+	if c.f.reused { // the rules are there
+		return nil
+	}
 	return n.restore(ctx, c.queueRules())
 }
 

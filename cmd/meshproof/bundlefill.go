@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +17,8 @@ func newBundleAdd(where func() (string, error)) *cobra.Command {
 		Use:   "add FILE…",
 		Short: "Add image archives and charts that you bring, for example Linkerd's",
 		Long: `Add files to the bundle: archives of "docker save", OCI image layouts (a folder, or a tar),
-and Helm charts (.tgz). Every layer is read and its digest compared before anything is added.
-A part of the same name is replaced.`,
+and Helm charts (.tgz). Archives may be gzipped. Every layer is read and its digest compared before
+anything is added. A part of the same name is replaced.`,
 		Example: "  docker save -o proxy.tar cr.l5d.io/linkerd/proxy:edge-26.6.3\n  meshproof bundle add proxy.tar linkerd-crds-2026.6.3.tgz",
 		Args:    takes(1, -1),
 		RunE: func(cmd *cobra.Command, files []string) error {
@@ -29,7 +31,7 @@ A part of the same name is replaced.`,
 			for _, f := range files {
 				parts, err := bundle.Add(ctx, dir, f)
 				if err != nil {
-					return failed(err)
+					return failed(filling(err))
 				}
 				for _, p := range parts {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s %s added\n", p.Name, p.Kind, p.Version)
@@ -38,6 +40,19 @@ A part of the same name is replaced.`,
 			return nil
 		},
 	}
+}
+
+// filling is the error of putting something into a bundle, with the remedy where the disk is full or a registry was not
+// reached.
+func filling(err error) error {
+	var unreached *net.OpError
+	if errors.As(err, &unreached) {
+		return fmt.Errorf("%w\nwhere package registries are in reach but this is not, `meshproof bundle build` makes the parts, and `meshproof bundle add` takes files from elsewhere", err)
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w\nthe disk is full: free some, or name other folders (--dir for the bundle, TMPDIR for what is unpacked on the way)", err)
+	}
+	return err
 }
 
 func newBundlePull(where func() (string, error)) *cobra.Command {
@@ -86,7 +101,7 @@ repository (CHART:VERSION). Images that are there already are not fetched again.
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s %s %s\n", p.Name, p.Kind, p.Version, how)
 			}
-			return failed(errors.Join(errs...))
+			return failed(filling(errors.Join(errs...)))
 		},
 	}
 	cmd.Flags().StringVar(&repo, "repo", "", "`address` of the chart repository that the arguments are charts of")

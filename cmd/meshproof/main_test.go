@@ -25,7 +25,7 @@ func TestCommandLine(t *testing.T) {
 			e.Setenv("XDG_STATE_HOME", e.Getenv("WORK")+"/state")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "json": jsonIs},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "json": jsonIs, "layout": layoutOf},
 	})
 }
 

@@ -51,6 +51,10 @@ func Build(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("finding a place for what is built: %w: set XDG_CACHE_HOME", err)
 	}
-	r := &runner{cache: filepath.Join(cache, "meshproof", "build"), bundle: o.Dir, say: o.Say, now: time.Now}
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	r := &runner{
+		cache: filepath.Join(cache, "meshproof", "build"), bundle: o.Dir, say: o.Say, now: time.Now, tick: tick.C,
+	}
 	return r.run(ctx, steps)
 }

@@ -44,19 +44,15 @@ func chaosRootFS() rootFS {
 	}}
 }
 
-// chaosBuild builds the controllers, and the generator of their resource definitions.
+// chaosBuild builds the controllers, the daemon of each node, which needs C, and the generator of the resource
+// definitions: together, because without C the controllers would be a compilation of all that they share on its own.
 func chaosBuild() goBuild {
-	return goBuild{programs: []program{
-		{chaosModule + "/cmd/chaos-controller-manager", "chaos-controller-manager"},
-		{"sigs.k8s.io/controller-tools/cmd/controller-gen", controlGen},
-	}}
-}
-
-// chaosDaemonBuild builds what runs on each node. It needs C.
-func chaosDaemonBuild() goBuild {
 	return goBuild{cgo: true, programs: []program{
-		{chaosModule + "/cmd/chaos-daemon", "chaos-daemon"}, {chaosModule + "/cmd/chaos-daemon-helper", "cdh"},
-	}}
+		{chaosModule + "/cmd/chaos-controller-manager", "chaos-controller-manager"},
+		{chaosModule + "/cmd/chaos-daemon", "chaos-daemon"},
+		{chaosModule + "/cmd/chaos-daemon-helper", "cdh"},
+		{"sigs.k8s.io/controller-tools/cmd/controller-gen", controlGen},
+	}, vars: []string{chaosModule + "/pkg/version.gitVersion=" + chaosVersion, chaosModule + "/pkg/version.gitCommit=unknown"}}
 }
 
 // makeChaosMesh puts both images and the chart into the bundle.
@@ -69,12 +65,12 @@ func makeChaosMesh(ctx context.Context, j job) error {
 		if err := w.folder("tmp", 0o1777); err != nil {
 			return err
 		}
-		return w.programs("usr/local/bin", j.from["chaos-mesh-controllers"], "chaos-controller-manager")
+		return w.programs("usr/local/bin", j.from["chaos-mesh-programs"], "chaos-controller-manager")
 	})
 	if err != nil {
 		return err
 	}
-	if err := put(ctx, j, "chaos-mesh", chaosVersion, source(d, chaosModule), v1.Config{Env: []string{path}}, controllers); err != nil {
+	if err := put(ctx, j, "chaos-mesh", chaosVersion, source(d, chaosModule), v1.Config{Env: []string{searchPath}}, controllers); err != nil {
 		return err
 	}
 	debian, err := readLayer(filepath.Join(j.from["debian-chaos"], layerFile))
@@ -82,7 +78,7 @@ func makeChaosMesh(ctx context.Context, j job) error {
 		return err
 	}
 	daemon, err := writeLayer(filepath.Join(j.out, "daemon"), func(w *layerWriter) error {
-		if err := w.programs("usr/local/bin", j.from["chaos-mesh-daemon"], "chaos-daemon", "cdh"); err != nil {
+		if err := w.programs("usr/local/bin", j.from["chaos-mesh-programs"], "chaos-daemon", "cdh"); err != nil {
 			return err
 		}
 		return w.programs("usr/local/bin", j.from["chaos-helpers"], "pause", "nsexec")
@@ -90,7 +86,7 @@ func makeChaosMesh(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	if err := put(ctx, j, "chaos-daemon", chaosVersion, source(d, chaosModule), v1.Config{Env: []string{path}}, debian, daemon); err != nil {
+	if err := put(ctx, j, "chaos-daemon", chaosVersion, source(d, chaosModule), v1.Config{Env: []string{searchPath}}, debian, daemon); err != nil {
 		return err
 	}
 	return putChaosChart(ctx, j, d)
@@ -100,17 +96,14 @@ func makeChaosMesh(ctx context.Context, j job) error {
 // generated from the module that the controllers are built with: those of the chart are older, and an object that the
 // webhook completes with a field that they don't know can no longer be changed.
 func putChaosChart(ctx context.Context, j job, d description) error {
-	dir, err := d.moduleDir(ctx, chaosModule, j.log)
+	dir, err := d.moduleDir(ctx, chaosModule, j)
 	if err != nil {
 		return err
 	}
-	work := filepath.Join(j.out, "module")
-	if err := d.write(work); err != nil {
-		return err
-	}
+	work := filepath.Join(j.tmp, "module") // where moduleDir has laid the description
 	crds := filepath.Join(j.out, "crds")
-	err = command{dir: work, env: []string{"GOWORK=off", "GOFLAGS=-mod=readonly"}, log: j.log}.run(ctx,
-		filepath.Join(j.from["chaos-mesh-controllers"], controlGen), "crd:ignoreUnexportedFields=true,crdVersions=v1",
+	err = command{dir: work, env: goEnv, log: j.log}.run(ctx,
+		filepath.Join(j.from["chaos-mesh-programs"], controlGen), "crd:ignoreUnexportedFields=true,crdVersions=v1",
 		"paths="+chaosModule+"/api/v1alpha1", "output:crd:artifacts:config="+crds)
 	if err != nil {
 		return err

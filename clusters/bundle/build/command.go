@@ -8,12 +8,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// command is a tool of the host, by argument list. It ends with its context, and whatever it started with it.
+// command is a tool of the host, by argument list. It ends with its context, and whatever it started with it. It also
+// ends when this process is killed, so that no tool writes where the next build already works; what it started by itself
+// then ends with it only where it is isolated.
 type command struct {
 	dir     string
 	env     []string // on top of the process's own
@@ -42,7 +45,9 @@ func (c command) start(ctx context.Context, stdout io.Writer, name string, args 
 	if cmd.Stderr = c.log; c.log == nil {
 		cmd.Stderr = &said
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: c.root}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: c.root, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // to the kernel, the parent that Pdeathsig speaks of is this thread
+	defer runtime.UnlockOSThread()
 	if c.isolate {
 		// The first process of a PID namespace takes all others with it; mounts go with the mount namespace, and
 		// Unshareflags makes them private, so that none of them shows on the host.

@@ -5,9 +5,9 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -88,64 +88,99 @@ type program struct {
 	file string
 }
 
+// built is the name that go gives to the program: the last part of its package's path that is no version.
+func (p program) built(module string) string {
+	full := path.Join(module, p.pkg)
+	if !strings.HasPrefix(p.pkg, ".") {
+		full = p.pkg
+	}
+	if name := path.Base(full); !majorVersion.MatchString(name) {
+		return name
+	}
+	return path.Base(path.Dir(full))
+}
+
+var majorVersion = regexp.MustCompile(`^v[0-9]+$`)
+
 // goBuild says how programs are built.
 type goBuild struct {
 	programs []program
 	vars     []string // of the linker's -X, each "package.name=value"
-	cgo      bool
+	// cgo says that some program needs C. Those that don't are static all the same.
+	cgo bool
+}
+
+// tags are Go's build tags. Where C is allowed, Go's own libraries must not use it, or every program would want a libc
+// beside it.
+func (b goBuild) tags() []string {
+	if b.cgo {
+		return []string{"netgo", "osusergo"}
+	}
+	return nil
 }
 
 // inputs are all that the build depends on beside its description.
 func (b goBuild) inputs() []string {
-	return []string{fmt.Sprintf("%q %q %t", b.programs, b.vars, b.cgo)}
+	return append([]string{fmt.Sprintf("%q %q %t", b.programs, b.vars, b.cgo)}, b.tags()...)
 }
 
-// build compiles the programs into out. Go fetches the modules and checks them against the description's go.sum.
-func (d description) build(ctx context.Context, b goBuild, out string, log io.Writer) error {
-	dir, err := os.MkdirTemp("", "meshproof-"+d.name+"-")
-	if err != nil {
-		return fmt.Errorf("making a place for the build description: %w", err)
-	}
-	defer os.RemoveAll(dir)
+// goEnv keeps what users set for their own builds from changing these.
+var goEnv = []string{"GOWORK=off", "GOFLAGS=-mod=readonly", "GOAMD64=v1", "GOARM64=v8.0"}
+
+// build compiles the programs into the job's folder. Go fetches the modules and checks them against the description's
+// go.sum.
+func (d description) build(ctx context.Context, b goBuild, j job) error {
+	dir := filepath.Join(j.tmp, "module")
 	if err := d.write(dir); err != nil {
 		return err
 	}
-	cgo := "0"
+	cgo := "CGO_ENABLED=0"
 	if b.cgo {
-		cgo = "1"
+		cgo = "CGO_ENABLED=1"
 	}
 	link := "-s -w"
 	for _, v := range b.vars {
 		link += " -X " + v
 	}
-	tool := command{dir: dir, env: []string{"CGO_ENABLED=" + cgo, "GOWORK=off"}, log: log}
+	bin := filepath.Join(j.tmp, "bin")
+	args := []string{
+		"build", "-trimpath", "-buildvcs=false", "-tags", strings.Join(b.tags(), ","), "-ldflags", link,
+		"-o", bin + string(filepath.Separator),
+	}
 	for _, p := range b.programs {
-		// One by one: go names what it builds together by the last part of the package's path, which may be "v3".
-		err := tool.run(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", link,
-			"-o", filepath.Join(out, p.file), p.pkg)
-		if err != nil {
-			return err
+		args = append(args, p.pkg)
+	}
+	tool := command{dir: dir, env: append([]string{cgo, "TMPDIR=" + j.tmp}, goEnv...), log: j.log}
+	if err := tool.run(ctx, "go", args...); err != nil {
+		return err
+	}
+	for _, p := range b.programs {
+		from := filepath.Join(bin, p.built("meshproof.invalid/"+d.name))
+		if err := os.Rename(from, filepath.Join(j.out, p.file)); err != nil {
+			return fmt.Errorf("keeping the program of %s: %w", p.pkg, err)
 		}
 	}
 	return nil
 }
 
 // moduleDir fetches a module of the description and returns the folder of its files, which must not be changed.
-func (d description) moduleDir(ctx context.Context, module string, log io.Writer) (string, error) {
-	dir, err := os.MkdirTemp("", "meshproof-"+d.name+"-")
-	if err != nil {
-		return "", fmt.Errorf("making a place for the build description: %w", err)
-	}
-	defer os.RemoveAll(dir)
+func (d description) moduleDir(ctx context.Context, module string, j job) (string, error) {
+	dir := filepath.Join(j.tmp, "module")
 	if err := d.write(dir); err != nil {
 		return "", err
 	}
-	text, err := command{dir: dir, env: []string{"GOWORK=off"}, log: log}.output(ctx, "go", "mod", "download", "-json", module)
-	if err != nil {
-		return "", err
+	text, failed := command{dir: dir, env: goEnv, log: j.log}.output(ctx, "go", "mod", "download", "-json", module)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
 	}
-	var got struct{ Dir, Error string }
-	if err := json.Unmarshal(text, &got); err != nil || got.Dir == "" {
+	var got struct{ Dir, Error string } // also where it fails
+	err := json.Unmarshal(text, &got)
+	switch {
+	case got.Error != "":
+		return "", fmt.Errorf("go mod download: %s", got.Error)
+	case failed != nil:
+		return "", failed
+	case err != nil || got.Dir == "":
 		return "", fmt.Errorf("go mod download %s: unexpected answer %q: %w", module, text, err)
 	}
 	return got.Dir, nil
@@ -153,6 +188,7 @@ func (d description) moduleDir(ctx context.Context, module string, log io.Writer
 
 // compiler names the Go that builds, as "go version" does.
 func compiler(ctx context.Context) (string, error) {
-	text, err := command{env: []string{"GOWORK=off"}}.output(ctx, "go", "env", "GOVERSION")
+	// Not in the user's folder, whose go.mod may ask for another one.
+	text, err := command{dir: os.TempDir(), env: goEnv}.output(ctx, "go", "env", "GOVERSION")
 	return strings.TrimSpace(string(text)), err
 }

@@ -156,17 +156,31 @@ func TestTheCatalogueHolds(t *testing.T) {
 func TestADescriptionBuilds(t *testing.T) {
 	d, err := describe("pause")
 	must(t, err)
-	out := t.TempDir()
 	var log bytes.Buffer
-	if err := d.build(t.Context(), goBuild{programs: []program{{".", "pause"}}}, out, &log); err != nil {
+	j := job{out: t.TempDir(), tmp: t.TempDir(), log: &log}
+	t.Setenv("GOFLAGS", "-tags=nonsense -o=/dev/null") // a user's own, which must not matter
+	if err := d.build(t.Context(), goBuild{programs: []program{{".", "file"}}}, j); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
-	if st, err := os.Stat(filepath.Join(out, "pause")); err != nil || st.Mode().Perm()&0o100 == 0 {
+	if st, err := os.Stat(filepath.Join(j.out, "file")); err != nil || st.Mode().Perm()&0o100 == 0 {
 		t.Errorf("no program: %v", err)
 	}
-	err = d.build(t.Context(), goBuild{programs: []program{{"./nothing", "x"}}}, out, io.Discard)
+	if left, err := os.ReadDir(j.out); err != nil || len(left) != 1 {
+		t.Errorf("beside the program there are %v, %v", left, err)
+	}
+	err = d.build(t.Context(), goBuild{programs: []program{{"./nothing", "x"}}}, j)
 	if err == nil || !strings.Contains(err.Error(), "go build") {
 		t.Errorf("a package that is not there: %v", err)
+	}
+}
+
+func TestAProgramHasTheNameThatGoGivesIt(t *testing.T) {
+	for pkg, want := range map[string]string{
+		".": "coredns", "./pause": "pause", "go.etcd.io/etcd/server/v3": "server", "k8s.io/kubernetes/cmd/kubelet": "kubelet",
+	} {
+		if got := (program{pkg: pkg}).built("meshproof.invalid/coredns"); got != want {
+			t.Errorf("%s: %s, want %s", pkg, got, want)
+		}
 	}
 }
 

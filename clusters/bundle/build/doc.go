@@ -10,8 +10,9 @@
 // from descriptions: modules of their own with complete go.mod and go.sum,
 // embedded under descriptions/ with the suffix .in, because go:embed leaves
 // nested modules out. Images are assembled without a container engine, with
-// fixed times, so that equal inputs give equal images; only Debian's packages
-// move under a suite's name.
+// fixed times, so that equal inputs give equal images, byte for byte; only
+// Debian's packages move under a suite's name, and no key knows their versions:
+// security updates come with an empty cache.
 //
 // Steps that make root file systems run debootstrap, and therefore as root, in
 // namespaces of their own: whatever it mounts goes with it.

@@ -29,5 +29,5 @@ func assemble(config v1.Config, layers ...*layer) (v1.Image, error) {
 	return img, nil
 }
 
-// path is the PATH of images whose entry point is a name.
-const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// searchPath is the PATH of images whose entry point is a name.
+const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

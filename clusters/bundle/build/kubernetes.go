@@ -59,7 +59,7 @@ func controlPlane(ctx context.Context, j job) ([]tagged, error) {
 		if program == "kube-proxy" { // uses iptables and conntrack
 			layers = []*layer{network, own}
 		}
-		img, err := assemble(v1.Config{Env: []string{path}, Entrypoint: []string{"/usr/local/bin/" + program}}, layers...)
+		img, err := assemble(v1.Config{Env: []string{searchPath}, Entrypoint: []string{"/usr/local/bin/" + program}}, layers...)
 		if err != nil {
 			return nil, fmt.Errorf("image %s: %w", ref, err)
 		}

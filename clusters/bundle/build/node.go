@@ -133,7 +133,7 @@ func makeNode(ctx context.Context, j job) error {
 		return err
 	}
 	img, err := assemble(v1.Config{
-		Env: []string{"container=docker", path}, Entrypoint: []string{"/usr/local/bin/entrypoint", "/sbin/init"},
+		Env: []string{"container=docker", searchPath}, Entrypoint: []string{"/usr/local/bin/entrypoint", "/sbin/init"},
 		StopSignal: "SIGRTMIN+3", // what ends systemd
 	}, debian, own, store)
 	if err != nil {
@@ -153,7 +153,7 @@ func kindModule(ctx context.Context, j job) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return d.moduleDir(ctx, "sigs.k8s.io/kind", j.log)
+	return d.moduleDir(ctx, "sigs.k8s.io/kind", j)
 }
 
 // addKindFiles adds kind's own files of its base image, with the configuration of containerd adapted to this image.

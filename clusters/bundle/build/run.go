@@ -1,14 +1,15 @@
 package build
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,7 +24,14 @@ type runner struct {
 	bundle string // folder of the bundle
 	say    func(format string, args ...any)
 	now    func() time.Time
+	tick   <-chan time.Time // at each tick it says what is still being made
+
+	mu      sync.Mutex
+	started map[string]time.Time // of the steps that are being made
 }
+
+// compilers is how many steps compile at once; see step.compiles.
+const compilers = 2
 
 // Ways in which a step ends, for progress.
 const (
@@ -38,11 +46,14 @@ func (r *runner) run(ctx context.Context, steps []step) error {
 	if err != nil {
 		return err
 	}
+	steps = r.missing(steps, key)
 	done := map[string]chan struct{}{}
 	for _, s := range steps {
 		done[s.name] = make(chan struct{})
 	}
-	compiler := make(chan struct{}, 1)
+	stop := r.watch()
+	defer stop()
+	compiler := make(chan struct{}, compilers)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, s := range steps {
 		group.Go(func() error {
@@ -75,6 +86,80 @@ func (r *runner) run(ctx context.Context, steps []step) error {
 	return group.Wait()
 }
 
+// missing leaves the steps that have something to make: those that no other needs, unless they are made, and what these
+// need. Where the bundle is whole, an empty cache is no reason to make anything.
+func (r *runner) missing(steps []step, key map[string]string) []step {
+	needed, wanted := map[string]bool{}, map[string]bool{}
+	for _, s := range steps {
+		for _, n := range s.needs {
+			needed[n] = true
+		}
+	}
+	var out []step
+	for _, s := range slices.Backward(steps) {
+		if !needed[s.name] && !wanted[s.name] {
+			if r.made(s, key[s.name]) {
+				r.say("%s: %s", s.name, wasThere)
+				continue
+			}
+			wanted[s.name] = true
+		}
+		if wanted[s.name] {
+			for _, n := range s.needs {
+				wanted[n] = true
+			}
+			out = append(out, s)
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// watch says at each tick what is being made and for how long, until stop is called.
+func (r *runner) watch() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-r.tick:
+				r.mu.Lock()
+				var lines []string
+				for _, name := range sorted(r.started) {
+					lines = append(lines, fmt.Sprintf("%s %s", name, r.now().Sub(r.started[name]).Round(time.Second)))
+				}
+				r.mu.Unlock()
+				if len(lines) > 0 {
+					r.say("still at it: %s", strings.Join(lines, ", "))
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+// start notes that a step is being made, until end is called.
+func (r *runner) start(name string) (end func() time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.started == nil {
+		r.started = map[string]time.Time{}
+	}
+	began := r.now()
+	r.started[name] = began
+	return func() time.Duration {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.started, name)
+		return r.now().Sub(began)
+	}
+}
+
 // result is the folder of a step's result.
 func (r *runner) result(name, key string) string {
 	return filepath.Join(r.cache, name+"-"+key[:16])
@@ -92,26 +177,32 @@ func (r *runner) one(ctx context.Context, s step, key string, from map[string]st
 		r.say("%s: %s", s.name, wasThere)
 		return nil
 	}
-	start := r.now()
 	r.say("%s: %s", s.name, s.about)
-	out := result + ".partial"
-	if err := removeAll(out); err != nil {
-		return err
+	end := r.start(s.name)
+	defer end()
+	out, tmp := result+".partial", result+".tmp"
+	for _, dir := range []string{out, tmp} { // a build that was killed may have left them
+		if err := removeAll(dir); err != nil {
+			return fmt.Errorf("removing what an earlier build left: %w", err)
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("making a place for the result: %w", err)
+		}
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return fmt.Errorf("making a place for the result: %w", err)
-	}
+	defer func() { err = errors.Join(err, removeAll(tmp)) }()
 	logPath := result + ".log"
 	log, err := os.Create(logPath)
 	if err != nil {
 		return fmt.Errorf("making the log: %w", err)
 	}
-	err = s.make(ctx, job{key: key, out: out, from: from, bundle: r.bundle, log: log})
+	err = s.make(ctx, job{key: key, out: out, tmp: tmp, from: from, bundle: r.bundle, log: log})
 	if err := errors.Join(err, log.Close()); err != nil {
+		_ = removeAll(out) // it may be what filled the disk; the log stays
 		if ctx.Err() != nil {
 			return ctx.Err() // a tool that was stopped says nothing of interest
 		}
-		return fmt.Errorf("%w%s", err, tail(logPath))
+		last := tail(logPath)
+		return fmt.Errorf("%w%s%s", err, last, remedy(err, last))
 	}
 	if len(s.parts) > 0 {
 		err = removeAll(out)
@@ -124,7 +215,7 @@ func (r *runner) one(ctx context.Context, s step, key string, from map[string]st
 	if !r.made(s, key) {
 		return errors.New("the step ended without its result: this is a defect of meshproof")
 	}
-	r.say("%s: %s in %s", s.name, wasMade, r.now().Sub(start).Round(time.Second))
+	r.say("%s: %s in %s", s.name, wasMade, end().Round(time.Second))
 	return nil
 }
 
@@ -188,18 +279,4 @@ func removeAll(dir string) error {
 		return nil
 	})
 	return os.RemoveAll(dir)
-}
-
-// tail is the end of a log, for an error.
-func tail(path string) string {
-	const lines = 15
-	b, err := os.ReadFile(path)
-	if err != nil || len(bytes.TrimSpace(b)) == 0 {
-		return ""
-	}
-	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
-	if len(all) > lines {
-		all = all[len(all)-lines:]
-	}
-	return fmt.Sprintf("\nthe last lines of %s:\n  %s", path, strings.Join(all, "\n  "))
 }

@@ -29,34 +29,29 @@ func must(t *testing.T, err error) {
 
 // workshop runs steps and remembers what was made.
 type workshop struct {
-	runner
-	mu   sync.Mutex
-	done []string
-	said []string
+	*runner
+	guard sync.Mutex
+	done  []string
 }
 
 func newWorkshop(t *testing.T) *workshop {
 	t.Helper()
-	w := &workshop{}
-	w.runner = runner{cache: t.TempDir(), bundle: t.TempDir(), now: time.Now, say: func(format string, args ...any) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.said = append(w.said, fmt.Sprintf(format, args...))
+	return &workshop{runner: &runner{
+		cache: t.TempDir(), bundle: t.TempDir(), now: time.Now, say: func(string, ...any) {},
 	}}
-	return w
 }
 
 // note remembers that a step was made.
 func (w *workshop) note(name string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.guard.Lock()
+	defer w.guard.Unlock()
 	w.done = append(w.done, name)
 }
 
-// made returns what was made since it was last asked, in order of names.
+// madeSince returns what was made since it was last asked, in order of names.
 func (w *workshop) madeSince() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.guard.Lock()
+	defer w.guard.Unlock()
 	out := slices.Sorted(slices.Values(w.done))
 	w.done = nil
 	return out
@@ -121,6 +116,15 @@ func TestNothingIsMadeTwiceForTheSameInputs(t *testing.T) {
 		if got := w.madeSince(); !slices.Equal(got, c.want) {
 			t.Errorf("%s: made %q, want %q", c.name, got, c.want)
 		}
+	}
+	w.cache = t.TempDir()
+	must(t, w.run(t.Context(), all("1", "2")))
+	if got := w.madeSince(); got != nil {
+		t.Errorf("with a whole bundle and an empty cache: made %q, want nothing", got)
+	}
+	must(t, w.run(t.Context(), all("1", "2")[:3]))
+	if got := w.madeSince(); !slices.Equal(got, []string{"a", "ab", "b"}) {
+		t.Errorf("what was named though no part needs it: made %q", got)
 	}
 	b, err := bundle.Open(w.bundle)
 	must(t, err)
@@ -194,17 +198,17 @@ func TestAStopEndsTheBuildAndKeepsWhatIsFinished(t *testing.T) {
 	}
 }
 
-func TestStepsThatCompileRunOneAtATimeAndOthersBesideThem(t *testing.T) {
+func TestFewStepsCompileAtATimeAndOthersRunBesideThem(t *testing.T) {
 	w := newWorkshop(t)
-	compiling, other := make(chan struct{}, 1), make(chan struct{})
+	compiling, other := make(chan struct{}, compilers), make(chan struct{})
 	var steps []step
-	for _, n := range []string{"a", "b", "c"} {
+	for _, n := range []string{"a", "b", "c", "e"} {
 		steps = append(steps, step{name: n, compiles: true, make: func(context.Context, job) error {
 			select {
 			case compiling <- struct{}{}:
 				defer func() { <-compiling }()
 			default:
-				t.Error("two steps compile at once")
+				t.Errorf("more than %d steps compile at once", compilers)
 			}
 			<-other // comes only when the step that does not compile runs beside
 			return nil
@@ -302,4 +306,23 @@ func TestOnlyTakesWhatIsNamedAndWhatItNeeds(t *testing.T) {
 	if _, err := only(steps, []string{"z"}); err == nil || !strings.Contains(err.Error(), `"z"`) || !strings.Contains(err.Error(), "a, b, c, d") {
 		t.Errorf("an unknown name: %v", err)
 	}
+}
+
+func TestALongStepSaysThatItGoesOn(t *testing.T) {
+	w := newWorkshop(t)
+	clock, tick, told := time.Unix(0, 0), make(chan time.Time), make(chan string, 1)
+	w.tick, w.now = tick, func() time.Time { return clock }
+	w.say = func(format string, args ...any) {
+		if s := fmt.Sprintf(format, args...); strings.HasPrefix(s, "still") {
+			told <- s
+		}
+	}
+	must(t, w.run(t.Context(), []step{{name: "kubernetes", make: func(context.Context, job) error {
+		clock = clock.Add(90 * time.Second)
+		tick <- time.Time{}
+		if got := <-told; got != "still at it: kubernetes 1m30s" {
+			t.Errorf("it says %q", got)
+		}
+		return nil
+	}}}))
 }

@@ -17,7 +17,8 @@ type step struct {
 	inputs []string // all that decides the result beside the steps that it needs: versions, texts, flags
 	needs  []string // names of steps that come before it
 	parts  []string // names of the parts that it puts into the bundle
-	// compiles says that the step keeps all processors busy by itself; of these one runs at a time.
+	// compiles says that the step keeps all processors busy for most of its time, and needs much memory; of these two run
+	// at a time, so that one compiles while the other fetches modules or links.
 	compiles bool
 	make     func(context.Context, job) error
 }
@@ -26,6 +27,7 @@ type step struct {
 type job struct {
 	key    string
 	out    string            // an empty folder; for a step without parts, what is in it at the end is the result
+	tmp    string            // another, for what nobody needs afterwards
 	from   map[string]string // the folder of each step without parts that this one needs
 	bundle string            // the folder where a step with parts puts them
 	log    io.Writer         // takes what tools print
