@@ -63,6 +63,7 @@ type Spec struct {
 	Latency  time.Duration // one way, between two clusters
 	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
 	Seed     int64         // for everything that the driver draws: pod names, balancing, workloads' own latency
+	Keep     bool          // the fleet may be kept when it ends (Keepable)
 	// Sink takes what workloads, proxies and pods say. What a workload recorded arrives soon after the request was
 	// answered, and before Close returns.
 	Sink evidence.Sink

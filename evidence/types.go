@@ -294,6 +294,8 @@ const (
 	EventInterrupted = "interrupted" // the user stopped the run
 	EventRunEnd      = "run-end"
 	EventSkipped     = "skipped" // a mesh that cannot run here: Message
+	// EventReused is that the trial had clusters of an earlier one and not fresh ones: Name is their fleet, Message whose.
+	EventReused = "clusters-reused"
 )
 
 // Event is anything else that a verdict needs to know.

@@ -218,6 +218,7 @@ func blocksOf(s *scenarios.Scenario, res *verify.Result) int {
 func trials(rec *evidence.Record, res *verify.Result) []Trial {
 	type span struct{ start, end time.Time }
 	spans := map[evidence.Trial]span{}
+	reused := map[evidence.Trial]string{}
 	for _, e := range rec.Events {
 		s := spans[e.Trial]
 		switch e.Kind {
@@ -225,12 +226,14 @@ func trials(rec *evidence.Record, res *verify.Result) []Trial {
 			s.start = e.T
 		case evidence.EventTrialEnd:
 			s.end = e.T
+		case evidence.EventReused:
+			reused[e.Trial] = orElse(clean(e.Name), "unknown")
 		}
 		spans[e.Trial] = s
 	}
 	out := []Trial{}
 	for _, t := range res.Trials {
-		x := Trial{Block: t.Block, Mesh: clean(t.Mesh), Verdict: known(t.Verdict), Reason: clean(t.Reason), Message: clean(t.Message)}
+		x := Trial{Block: t.Block, Mesh: clean(t.Mesh), Verdict: known(t.Verdict), Reason: clean(t.Reason), Message: clean(t.Message), Reused: reused[t.Trial]}
 		if s := spans[t.Trial]; !s.start.IsZero() && s.end.After(s.start) {
 			x.Seconds = evidence.Round(s.end.Sub(s.start).Seconds())
 		}

@@ -59,6 +59,7 @@ type page struct {
 	Meaning     string
 	Tally       string
 	Partial     string
+	Reused      string
 	Started     string
 	Overview    *overview
 	Matrix      []matrixGroup
@@ -92,6 +93,7 @@ func newPage(r *Report) *page {
 	if r.Partial || r.Interrupted {
 		p.Partial = partialWords(r)
 	}
+	p.Reused = reusedWords(r)
 	return p
 }
 

@@ -110,6 +110,8 @@ type Trial struct {
 	Message string `json:"message"`
 	// How long it took, in seconds; 0 where its end was not recorded.
 	Seconds float64 `json:"seconds"`
+	// It ran on clusters that had been made for an earlier trial: which. Empty where they were fresh.
+	Reused string `json:"reused,omitempty"`
 }
 
 // Row is one check over all meshes.

@@ -26,6 +26,9 @@ func summary(r *Report) []byte {
 	if r.Modelled {
 		b.WriteString("Data planes are modelled: this judges semantics of policy, identity and recovery, never the cost of a proxy.\n\n")
 	}
+	if s := reusedWords(r); s != "" {
+		b.WriteString(md(s) + "\n\n")
+	}
 	fmt.Fprintf(&b, "%s in %s of %s. Seed %d.\n\n", r.tally(), count(len(r.Trials), "trial"), meshNames(r), r.Provenance.Seed)
 	summaryMatrix(&b, r)
 	summaryFindings(&b, r)
@@ -38,6 +41,30 @@ func partialWords(r *Report) string {
 		return "the run was interrupted; what follows is what was recorded until then."
 	}
 	return "the record has no seal: the run did not come to its end, and what follows is what was recorded until then."
+}
+
+// reusedWords says which trials had clusters that were made for an earlier one; "" where none had.
+func reusedWords(r *Report) string {
+	var fresh, reused []string
+	for _, t := range r.Trials {
+		name := t.Mesh
+		if r.Blocks > 1 {
+			name = fmt.Sprintf("%s #%d", t.Mesh, t.Block)
+		}
+		if t.Reused == "" {
+			fresh = append(fresh, name)
+		} else {
+			reused = append(reused, name)
+		}
+	}
+	switch {
+	case len(reused) == 0:
+		return ""
+	case len(fresh) == 0:
+		return "Every trial ran on clusters that had been made earlier and had not drifted since."
+	}
+	return fmt.Sprintf("Fresh and reused clusters are compared here. Made for the trial: %s. Made earlier, and not drifted since: %s.",
+		strings.Join(fresh, ", "), strings.Join(reused, ", "))
 }
 
 func meshNames(r *Report) string {

@@ -49,7 +49,42 @@ func overlaps(p netip.Prefix, used []netip.Prefix) bool {
 	return false
 }
 
-// usedRanges are those of the host's IPv4 routes and of Docker's networks, those of other clusters' nodes among them.
+// labelRanges marks the Docker network of a fleet with the ranges of its clusters, which nothing else on the host shows.
+const labelRanges = "io.meshproof.ranges"
+
+// networkTries bounds how often a fleet looks for ranges that nobody else takes at the same moment.
+const networkTries = 10
+
+// makeNetwork makes the Docker network of the fleet's nodes. Where another took the range since it was picked, others are
+// picked.
+func (f *fleet) makeNetwork(ctx context.Context, h *host) error {
+	var refused []netip.Prefix
+	for try := 1; ; try++ {
+		var all []string
+		for _, r := range h.addresses {
+			all = append(all, r.pods.String(), r.services.String())
+		}
+		_, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--label", labelRanges+"="+strings.Join(all, " "),
+			"--subnet", h.network.String(), "--gateway", gateway(h.network).String(), prefix(f.spec.ID))
+		if err == nil {
+			return nil
+		}
+		if try == networkTries || !strings.Contains(err.Error(), "overlaps") && !strings.Contains(err.Error(), "conflicts with") {
+			return fmt.Errorf("creating the network of the nodes: %w", err)
+		}
+		refused = append(refused, h.network)
+		used, err := usedRanges(ctx)
+		if err != nil {
+			return err
+		}
+		if h.addresses, h.network, err = pickRanges(len(f.spec.Clusters), append(used, refused...)); err != nil {
+			return err
+		}
+	}
+}
+
+// usedRanges are those of the host's IPv4 routes, of Docker's networks, those of other clusters' nodes among them, and of
+// the clusters of other fleets.
 func usedRanges(ctx context.Context) ([]netip.Prefix, error) {
 	b, err := os.ReadFile("/proc/net/route")
 	if err != nil && !os.IsNotExist(err) { // not Linux: Docker's machine is another one, with routes of its own
@@ -68,7 +103,9 @@ func usedRanges(ctx context.Context) ([]netip.Prefix, error) {
 		return used, nil
 	}
 	// A network may go between the two commands; what Docker printed of the others holds.
-	out, err := Docker(ctx, append([]string{"network", "inspect", "--format", "{{range .IPAM.Config}}{{.Subnet}} {{end}}"}, fields...)...)
+	out, err := Docker(ctx, append([]string{
+		"network", "inspect", "--format", `{{range .IPAM.Config}}{{.Subnet}} {{end}}{{index .Labels "` + labelRanges + `"}}`,
+	}, fields...)...)
 	if err != nil && strings.TrimSpace(out) == "" {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func (p plan) ownCNI() bool { return p.networks[0] != "" }
 // planned writes the files and folders that a cluster is made with into the fleet's own.
 func planned(dir, id, cluster string, r ranges, nodes int, noCNI bool) (p plan, err error) {
 	p = plan{
-		name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: filepath.Join(dir, cluster+".kubeconfig"), networks: make([]string, nodes),
+		name: prefix(id) + "-" + cluster, ranges: r, kubeconfig: kubeconfigIn(dir, cluster), networks: make([]string, nodes),
 	}
 	if p.patches, err = writeKubeadmPatches(dir); err != nil {
 		return p, err
@@ -94,7 +94,7 @@ func planned(dir, id, cluster string, r ranges, nodes int, noCNI bool) (p plan, 
 		if !noCNI {
 			break
 		}
-		p.networks[i] = filepath.Join(dir, fmt.Sprintf("%s-%d.network", cluster, i))
+		p.networks[i] = networkIn(dir, cluster, i)
 		if err := os.Mkdir(p.networks[i], 0o755); err != nil {
 			return p, fmt.Errorf("making the folder of a node's network: %w", err)
 		}

@@ -12,7 +12,15 @@
 //	apply.go     server-side apply
 //	pods.go      the pods that stand, their events in evidence
 //	records.go   workloads' records, by the kubelet's log
-//	ready.go     what is not ready, and why
+//	ready.go     what is not ready
+//	why.go       why a pod is not ready, and what to do
+//	kept.go      fleets that were kept: their file, who uses them
+//	keep.go      keeping a fleet: noting what it is, and getting it back there
+//	reuse.go     a fleet of kept clusters
+//	drift.go     what differs between then and now
+//	inventory.go the objects of a cluster that stay
+//	nodestate.go what of a node stays
+//	explain.go   what a host lacks, and what to do
 //	node.go      one node of a cluster, and its network
 //	services.go  Services across clusters
 //	gateway.go   the way into a cluster where networks are separate
@@ -81,7 +89,17 @@
 //
 // # What it leaves
 //
-// Nothing: a fleet's containers, its Docker network and its folder of
+// Nothing, unless clusters are to be kept: a fleet's containers, its Docker network and its folder of
 // kubeconfigs carry its ID, which the runner journals before Create. Clean
 // removes them by the ID alone, at whatever moment a run was killed.
+//
+// # Clusters that are kept
+//
+// What clusters are is noted when they are new: every object but those that a
+// cluster makes and changes by itself, and of each node its image, agent,
+// packet filter, routes, images and CNI. Keep removes what was applied since,
+// waits until that is what the clusters are again, and writes kept.json, which
+// whoever reuses the fleet compares with, and removes before it changes
+// anything. Who uses a fleet holds its lock; so a run that was killed leaves
+// no fleet that could be taken for a kept one.
 package kind

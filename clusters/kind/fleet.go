@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,7 +23,11 @@ import (
 type fleet struct {
 	spec    clusters.Spec
 	log     *slog.Logger
-	state   string
+	folder  string // of the fleet's own files
+	lock    *os.File
+	made    keptFile    // what the clusters were made from
+	base    fingerprint // what they were before anything was applied; nil where they are not to be kept
+	reused  bool        // they were made for an earlier trial, with all that belongs to no trial
 	token   string
 	issuers map[string]*trust.Issuer
 	hosts   map[string]string // spec.Hosts as pods reach them
@@ -47,7 +53,7 @@ var _ clusters.Fleet = (*fleet)(nil)
 
 func newFleet(spec clusters.Spec, state string) *fleet {
 	f := &fleet{
-		spec: spec, log: spec.Log, state: state, token: newToken(),
+		spec: spec, log: spec.Log, folder: filepath.Join(state, spec.ID), token: newToken(),
 		hosts: map[string]string{}, links: map[[2]string]*link{},
 		changed: make(chan struct{}),
 	}
@@ -69,8 +75,8 @@ func (f *fleet) trust() error {
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 
-// prepare connects the clusters, brings the agent's image onto every node, waits until the clusters' own parts work, all
-// at once, and begins to watch.
+// prepare connects the clusters, brings the agent's image onto every node, and waits until the clusters' own parts work,
+// all at once.
 func (f *fleet) prepare(ctx context.Context, image []byte) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -87,11 +93,25 @@ func (f *fleet) prepare(ctx context.Context, image []byte) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	return nil
+}
+
+// watch begins to watch the clusters' pods.
+func (f *fleet) watch() {
 	for _, c := range f.list {
 		f.run(c.watchPods)
 	}
 	f.run(f.mirror)
-	return nil
+}
+
+// unlock lets others use what the fleet has left.
+func (f *fleet) unlock() error {
+	if f.lock == nil {
+		return nil
+	}
+	err := f.lock.Close()
+	f.lock = nil
+	return err
 }
 
 // run starts something that ends with the fleet.
@@ -192,11 +212,11 @@ func (f *fleet) Close(ctx context.Context) error {
 		return f.broken()
 	}
 	f.end(ctx)
-	if err := Clean(ctx, f.state, f.spec.ID); err != nil {
+	if err := Clean(ctx, filepath.Dir(f.folder), f.spec.ID); err != nil {
 		return errLeft(f.spec.ID, err)
 	}
 	f.gone = true
-	return f.broken()
+	return errors.Join(f.broken(), f.unlock())
 }
 
 // end takes what workloads still have to say, and ends everything of the fleet in this process.

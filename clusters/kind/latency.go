@@ -33,6 +33,7 @@ func (c *cluster) hold(ctx context.Context, n *node) error {
 	h := &holder{on: n, lines: make(chan string)}
 	// It ends when the driver does, in whatever way: docker exec then closes its stdin.
 	cmd := exec.CommandContext(c.f.ctx, "docker", "exec", "--interactive", n.name, agentOnNode, agent.DelayCommand)
+	cmd.SysProcAttr = ownGroup()
 	cmd.WaitDelay = time.Second
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -65,6 +66,9 @@ func (c *cluster) hold(ctx context.Context, n *node) error {
 		if err := h.set(ctx, c.queue(o), c.f.spec.Latency); err != nil {
 			return err
 		}
+	}
+	if c.f.reused { // the rules are there
+		return nil
 	}
 	return n.restore(ctx, c.queueRules())
 }

@@ -1,7 +1,6 @@
 package kind
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -297,14 +296,6 @@ func (c *cluster) kill(ctx context.Context, obj *corev1.Pod) error {
 		})
 	}
 	return g.Wait()
-}
-
-// tail is the end of what a pod's workload wrote that is no record.
-func (c *cluster) tail(p *pod) string {
-	if p.follower == nil {
-		return ""
-	}
-	return string(bytes.TrimSpace(p.follower.stray()))
 }
 
 func sleep(ctx context.Context, d time.Duration) {

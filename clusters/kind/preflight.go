@@ -53,9 +53,12 @@ type host struct {
 	network   netip.Prefix // of the nodes
 }
 
-// Preflight says what keeps clusters from being made on this host: one cause, one remedy.
-func (p *Provider) Preflight(ctx context.Context) error {
-	_, err := p.examine(ctx, 1)
+// Addresses says why there are no ranges of addresses for so many clusters.
+func Addresses(ctx context.Context, clusters int) error {
+	used, err := usedRanges(ctx)
+	if err == nil {
+		_, _, err = pickRanges(clusters, used)
+	}
 	return err
 }
 

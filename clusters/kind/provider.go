@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +39,8 @@ type Provider struct {
 
 	lookInto sync.Mutex
 	withCNI  map[string]bool // images of nodes that were looked into: whether they have a CNI that kind would install
+	mu       sync.Mutex
+	taken    map[string]*taken // kept fleets that Reusable has found, by ID
 }
 
 // New makes a Provider.
@@ -117,6 +118,9 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if t := p.take(spec.ID); t != nil {
+		return p.reuse(ctx, spec, t)
+	}
 	h, err := p.examine(ctx, len(spec.Clusters))
 	if err != nil {
 		return nil, err
@@ -129,24 +133,28 @@ func (p *Provider) Create(ctx context.Context, spec clusters.Spec) (clusters.Fle
 		if ctx.Err() != nil {
 			err = ctx.Err() // what fell over on the way is no news
 		}
-		return nil, errors.Join(fmt.Errorf("creating kind clusters: %w", err), f.Close(down))
+		return nil, errors.Join(fmt.Errorf("creating kind clusters: %w", explain(err)), f.Close(down))
 	}
 	return f, nil
 }
 
 // create is the way from nothing to a fleet, step by step.
 func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
-	dir := filepath.Join(f.state, f.spec.ID)
+	dir := f.folder
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the folder of kubeconfigs: %w", err)
 	}
-	network := prefix(f.spec.ID)
-	if err := f.timed("create the network of the nodes", func() error {
-		_, err := Docker(ctx, "network", "create", "--label", labelFleet+"="+f.spec.ID, "--subnet", h.network.String(), "--gateway", gateway(h.network).String(), network)
+	var err error
+	if f.lock, err = lock(dir); err != nil {
 		return err
-	}); err != nil {
-		return fmt.Errorf("creating the network of the nodes: %w", err)
 	}
+	if err := f.timed("create the network of the nodes", func() error { return f.makeNetwork(ctx, &h) }); err != nil {
+		return err
+	}
+	if err := f.madeFrom(ctx, h); err != nil {
+		return err
+	}
+	network := prefix(f.spec.ID)
 	plans := make([]plan, len(f.spec.Clusters))
 	for i, name := range f.spec.Clusters {
 		var err error
@@ -181,7 +189,16 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		}
 		f.list = append(f.list, c)
 	}
-	return f.prepare(ctx, image)
+	if err := f.prepare(ctx, image); err != nil {
+		return err
+	}
+	if f.spec.Keep {
+		if err := f.timed("note what the clusters are", func() error { return f.note(ctx) }); err != nil {
+			return err
+		}
+	}
+	f.watch()
+	return nil
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.

@@ -1,7 +1,6 @@
 package kind
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -169,41 +168,6 @@ func (c *cluster) why(ctx context.Context, d *appsv1.Deployment) string {
 		}
 	}
 	return strings.Join(all, ", ")
-}
-
-func (c *cluster) whyPod(ctx context.Context, p *corev1.Pod) string {
-	if p.DeletionTimestamp != nil {
-		return "is still ending"
-	}
-	var parts []string
-	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-		if w := s.State.Waiting; w != nil {
-			parts = append(parts, strings.TrimSpace(fmt.Sprintf("container %s waits: %s %s", s.Name, w.Reason, w.Message)))
-		}
-		if t := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated); t != nil {
-			parts = append(parts, fmt.Sprintf("container %s ended with code %d (%s)", s.Name, t.ExitCode, t.Reason))
-		}
-	}
-	for _, k := range p.Status.Conditions {
-		if k.Type == corev1.PodScheduled && k.Status == corev1.ConditionFalse {
-			parts = append(parts, "cannot be scheduled: "+k.Message)
-		}
-	}
-	if message := c.lastWarning(ctx, p); message != "" {
-		parts = append(parts, message)
-	}
-	c.f.mu.Lock()
-	known := c.pods[p.UID]
-	tail := ""
-	if known != nil {
-		tail = c.tail(known)
-	}
-	c.f.mu.Unlock()
-	if tail != "" {
-		lines := strings.Split(tail, "\n")
-		parts = append(parts, fmt.Sprintf("it wrote %q", lines[len(lines)-1]))
-	}
-	return strings.Join(parts, ", ")
 }
 
 // lastWarning is the newest warning event about a pod.

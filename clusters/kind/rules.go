@@ -70,6 +70,9 @@ func (c *cluster) queueRules() string {
 	return table("mangle", b.String())
 }
 
+// dropComment is what the comments on the rules of partitions begin with.
+const dropComment = "meshproof-"
+
 // dropRules drops what comes from these addresses, or stops that.
 func dropRules(from []string, id string, made bool) string {
 	how := "-D PREROUTING"

@@ -32,19 +32,30 @@ With a bundle, runs need no network. It can be copied to another host.`,
 			return fmt.Errorf("there is no command %q (see %s --help)", "bundle "+args[0], cmd.CommandPath())
 		},
 	}
-	cmd.PersistentFlags().StringVar(&dir, "dir", "", "the bundle's `folder` (default $XDG_DATA_HOME/meshproof/bundle, or ~/.local/share/meshproof/bundle)")
-	where := func() (string, error) {
-		if dir != "" {
-			return dir, nil
-		}
-		d, err := bundle.DefaultDir()
-		if err != nil {
-			return "", withCode(exitError, err)
-		}
-		return d, nil
-	}
+	bundleFlag(cmd.PersistentFlags(), "dir", &dir)
+	where := func() (string, error) { return bundleDir(dir) }
 	cmd.AddCommand(newBundleBuild(where), newBundlePull(where), newBundleAdd(where), newBundleList(where), newBundleVerify(where))
 	return cmd
+}
+
+// bundleFlag adds the flag that names the folder of the bundle.
+func bundleFlag(fl interface {
+	StringVar(p *string, name, value, usage string)
+}, name string, dir *string,
+) {
+	fl.StringVar(dir, name, "", "the bundle's `folder` (default $XDG_DATA_HOME/meshproof/bundle, or ~/.local/share/meshproof/bundle)")
+}
+
+// bundleDir is the folder that was named, or the default.
+func bundleDir(named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	dir, err := bundle.DefaultDir()
+	if err != nil {
+		return "", withCode(exitError, err)
+	}
+	return dir, nil
 }
 
 func newBundleBuild(where func() (string, error)) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -12,11 +13,14 @@ import (
 )
 
 func newClean() *cobra.Command {
-	return &cobra.Command{
+	var kept bool
+	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Undo what runs left that were killed",
 		Long: `Undo, newest first, every change that the journals of runs that were killed name, and forget
-these journals. Runs that are alive are left alone. Reports and evidence are kept.`,
+these journals. Runs that are alive are left alone. Reports and evidence are kept.
+
+Clusters that a run was told to keep are listed, and removed with --kept.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := journal.Dir()
@@ -48,12 +52,47 @@ these journals. Runs that are alive are left alone. Reports and evidence are kep
 			if err := errors.Join(errs...); err != nil {
 				return withCode(exitError, err)
 			}
-			if cleaned == 0 {
+			n, err := cleanKept(cmd.Context(), out, kept)
+			if err != nil {
+				return withCode(exitError, err)
+			}
+			if cleaned+n == 0 {
 				fmt.Fprintln(out, "nothing to clean")
 			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&kept, "kept", false, "remove clusters that runs were told to keep, too")
+	return cmd
+}
+
+// cleanKept lists the clusters that were kept, or removes those that no run uses and says how many fleets these were.
+func cleanKept(ctx context.Context, out io.Writer, remove bool) (removed int, err error) {
+	state, err := kindState()
+	if err != nil {
+		return 0, err
+	}
+	kept, err := kind.Kept(state)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, k := range kept {
+		switch {
+		case k.InUse:
+			fmt.Fprintf(out, "%s: a run uses it, left alone\n", k)
+		case !remove:
+			fmt.Fprintf(out, "%s: left alone, meshproof clean --kept removes it\n", k)
+		default:
+			if err := kind.CleanKept(ctx, state, k.ID); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			removed++
+			fmt.Fprintf(out, "%s: removed\n", k)
+		}
+	}
+	return removed, errors.Join(errs...)
 }
 
 // undo undoes the changes of a dead run. What the embedded driver made lived in the run's process and went with it, and

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -21,7 +23,7 @@ import (
 const doctorScenario = "checkout-spike"
 
 func newDoctor() *cobra.Command {
-	var output string
+	var output, dir string
 	cmd := &cobra.Command{
 		Use:   "doctor [FILE|NAME…]",
 		Short: "Examine whether this host can run scenarios on real clusters, and what to do where not",
@@ -53,7 +55,7 @@ Exit code 4 where something keeps a run from beginning.`,
 			}
 			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr(), stopping{"stopping", "left at once"})
 			defer stop()
-			findings, err := examine(ctx, needs)
+			findings, err := examine(ctx, needs, dir, true)
 			if err != nil {
 				return err
 			}
@@ -71,17 +73,22 @@ Exit code 4 where something keeps a run from beginning.`,
 		ValidArgsFunction: completeScenarios,
 	}
 	cmd.Flags().StringVar(&output, "output", "text", "text, or json: a list of findings on stdout and nothing else")
+	bundleFlag(cmd.Flags(), "bundle", &dir)
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
 
-// examine looks at this host.
-func examine(ctx context.Context, needs doctor.Needs) ([]doctor.Finding, error) {
-	dir, err := bundle.DefaultDir()
+// examine looks at this host. Every part of the bundle is read where whole is asked for; else only what a run needs of it.
+func examine(ctx context.Context, needs doctor.Needs, dir string, whole bool) ([]doctor.Finding, error) {
+	dir, err := bundleDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	journals, err := journal.Dir()
 	if err != nil {
 		return nil, withCode(exitError, err)
 	}
-	journals, err := journal.Dir()
+	state, err := kindState()
 	if err != nil {
 		return nil, withCode(exitError, err)
 	}
@@ -95,8 +102,8 @@ func examine(ctx context.Context, needs doctor.Needs) ([]doctor.Finding, error) 
 			if errors.Is(err, bundle.ErrNoBundle) {
 				return "", fmt.Errorf("%w in %s", doctor.ErrNoBundle, dir)
 			}
-			if err != nil {
-				return "", err
+			if err != nil || !whole {
+				return dir, err
 			}
 			if err := b.Verify(ctx); err != nil {
 				return "", err
@@ -104,8 +111,76 @@ func examine(ctx context.Context, needs doctor.Needs) ([]doctor.Finding, error) 
 			return fmt.Sprintf("%s: %d parts, every one as its digest says", dir, len(b.Parts())), nil
 		},
 		NodeImage: kind.FromBundle(dir),
+		Agent: func() error {
+			_, err := kind.Agent()
+			return err
+		},
+		Addresses: kind.Addresses,
+		Kept: func() ([]string, error) {
+			kept, err := kind.Kept(state)
+			var list []string
+			for _, k := range kept {
+				list = append(list, k.String())
+			}
+			return list, err
+		},
 	}
 	return h.Examine(ctx, needs), nil
+}
+
+// canRun examines whether real clusters for these scenarios can be made here. Its error has a line of cause and a line of
+// remedy for each problem.
+func canRun(ctx context.Context, list []*scenarios.Scenario, f runFlags) error {
+	var needs doctor.Needs
+	for i, s := range list {
+		n := doctor.NeedsOf(s)
+		if f.reuse {
+			var err error
+			if n.Standing, err = standing(s); err != nil {
+				return err
+			}
+		}
+		if i == 0 {
+			needs = n
+		} else {
+			needs = needs.Most(n)
+		}
+	}
+	findings, err := examine(ctx, needs, f.bundle, false)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var lines []string
+	for _, found := range findings {
+		if found.Status == doctor.Problem {
+			lines = append(lines, fmt.Sprintf("%s: %s\n  do: %s", found.Check, found.Found, found.Remedy))
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return withCode(exitError, errors.New(strings.Join(lines, "\n")))
+}
+
+// standing reports whether a scenario that reuses kept clusters finds any of its clusters' names. Whether they fit in all
+// else is found out later.
+func standing(s *scenarios.Scenario) (bool, error) {
+	state, err := kindState()
+	if err != nil {
+		return false, withCode(exitError, err)
+	}
+	kept, err := kind.Kept(state)
+	if err != nil {
+		return false, withCode(exitError, err)
+	}
+	var names []string
+	for _, c := range s.Spec.Topology.Clusters {
+		names = append(names, c.Name)
+	}
+	return slices.ContainsFunc(kept, func(k kind.KeptFleet) bool { return !k.InUse && slices.Equal(k.Clusters, names) }), nil
 }
 
 // freeBytes is the room that is left below a folder for whoever is not root.

@@ -3,19 +3,18 @@ package main
 import (
 	"path/filepath"
 
-	"github.com/meshproof/meshproof/clusters/bundle"
 	"github.com/meshproof/meshproof/clusters/kind"
 	"github.com/meshproof/meshproof/internal/journal"
 )
 
-// newKind makes the driver of real clusters in Docker, with nodes from the bundle.
-func newKind() (*kind.Provider, error) {
+// newKind makes the driver of real clusters in Docker, with nodes from the bundle in a folder: the default where none is
+// named.
+func newKind(dir string) (*kind.Provider, error) {
 	state, err := kindState()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := bundle.DefaultDir()
-	if err != nil {
+	if dir, err = bundleDir(dir); err != nil {
 		return nil, err
 	}
 	return kind.New(kind.Config{NodeImage: kind.FromBundle(dir), State: state}), nil

@@ -65,15 +65,15 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 	return root
 }
 
-// provider finds a driver by the name that --driver takes.
-func provider(driver string) (clusters.Provider, error) {
+// provider finds a driver by the name that --driver takes. bundleDir is that of real clusters: "" stands for the default.
+func provider(driver, bundleDir string) (clusters.Provider, error) {
 	switch driver {
 	case "embedded":
 		return embedded.New(map[string]proxy.Factory{
 			"istio": istio.Factory(), "linkerd": linkerd.Factory(), "layered": layered.Factory(),
 		}), nil
 	case kind.Driver:
-		return newKind()
+		return newKind(bundleDir)
 	case "existing":
 		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded or kind", driver)
 	}

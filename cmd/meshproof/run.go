@@ -13,10 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/kind"
 	"github.com/meshproof/meshproof/internal/journal"
 	"github.com/meshproof/meshproof/internal/runner"
 	"github.com/meshproof/meshproof/reports"
 	"github.com/meshproof/meshproof/scenarios"
+	"github.com/meshproof/meshproof/verify"
 )
 
 // runFlags are the flags of run.
@@ -28,7 +30,13 @@ type runFlags struct {
 	seed    int64
 	output  string
 	verbose bool
+	bundle  string
+	keep    bool
+	reuse   bool
 }
+
+// onlyKind are the flags that mean something on real clusters alone.
+var onlyKind = []string{"keep", "reuse", "bundle"}
 
 func newRun() *cobra.Command {
 	var f runFlags
@@ -49,6 +57,11 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 				if cmd.Flags().Changed("blocks") && f.blocks < 1 {
 					return fmt.Errorf("--blocks %d: must be between 1 and 1000", f.blocks)
 				}
+				for _, name := range onlyKind {
+					if f.driver == "embedded" && cmd.Flags().Changed(name) {
+						return fmt.Errorf("--%s is about real clusters, and those of driver embedded end with the run: use it with --driver kind", name)
+					}
+				}
 				return runAll(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), names, f, doc)
 			})
 		},
@@ -62,6 +75,9 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 	fl.Int64Var(&f.seed, "seed", 1, "seed of schedule, fault targets, requests and the models' draws")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "the run's log on stderr too")
+	fl.BoolVar(&f.keep, "keep", false, "leave the clusters of the last trial standing, reset, with their kubeconfigs (driver kind)")
+	fl.BoolVar(&f.reuse, "reuse", false, "take kept clusters that fit, after a check that nothing of them has drifted; with --keep from trial to trial (driver kind)")
+	bundleFlag(fl, "bundle", &f.bundle)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if asksJSON(os.Args[1:]) { // whoever asked for a document gets one, also about a flag beside it
 			f.output = "json"
@@ -84,6 +100,8 @@ type document struct {
 type runDone struct {
 	Dir    string          `json:"dir"`
 	Report *reports.Report `json:"report"`
+	Kept   *clusters.Kept  `json:"kept,omitempty"`
+	Notes  []string        `json:"notes,omitempty"`
 }
 
 // asksJSON reports whether a command line that could not be parsed asks for --output json.
@@ -118,7 +136,7 @@ func run(stdout io.Writer, f runFlags, work func(*document) error) error {
 }
 
 func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runFlags, doc *document) error {
-	p, err := provider(f.driver)
+	p, err := provider(f.driver, f.bundle)
 	if err != nil {
 		return err
 	}
@@ -127,9 +145,9 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 	if err != nil {
 		return err
 	}
-	if host, ok := p.(interface{ Preflight(context.Context) error }); ok {
-		if err := host.Preflight(ctx); err != nil {
-			return withCode(exitError, err)
+	if f.driver == kind.Driver {
+		if err := canRun(ctx, list, f); err != nil {
+			return err
 		}
 	}
 	dir, err := journal.Dir()
@@ -145,14 +163,14 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 	}
 	o := runner.Options{
 		Provider: p, Out: f.out, Journal: dir, Seed: f.seed, Version: version,
-		Command: append([]string{"meshproof"}, os.Args[1:]...),
+		Command: append([]string{"meshproof"}, os.Args[1:]...), Keep: f.keep, Reuse: f.reuse,
 	}
 	if f.verbose {
 		o.Log = stderr
 	}
 	code := exitPass
-	for _, s := range list {
-		o.Scenario = s
+	for i, s := range list {
+		o.Scenario, o.More = s, i < len(list)-1
 		view := newView(progress, s.Metadata.Name)
 		o.Observe = view.update
 		out, err := runner.Run(ctx, o)
@@ -163,8 +181,12 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 			}
 			return withCode(exitError, err)
 		}
-		doc.Runs = append(doc.Runs, runDone{out.Dir, out.Report})
+		doc.Runs = append(doc.Runs, runDone{out.Dir, out.Report, out.Kept, out.Notes})
 		printResult(show, out.Dir, s.Metadata.Name, out.Result)
+		printKept(show, out)
+		if f.output == "json" && out.Result.Verdict == verify.Error { // whoever looks at the screen sees why, too
+			fmt.Fprintf(stderr, "%s: %s\n", s.Metadata.Name, out.Result.Message)
+		}
 		code = worse(code, exitOf(out.Result))
 		if ctx.Err() != nil { // also where this run was whole by then: what was to come did not run
 			code = exitInterrupted

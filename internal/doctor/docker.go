@@ -3,7 +3,10 @@ package doctor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 
 	"github.com/meshproof/meshproof/scenarios"
@@ -20,7 +23,6 @@ type dockerInfo struct {
 
 // docker asks the engine who it is. The result is nil where none answers.
 func (h *Host) docker(ctx context.Context) (*dockerInfo, Finding) {
-	const remedy = "start Docker, and let your user reach it; on a bare Debian host, as root: hack/prepare-host.sh"
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	text, err := h.Docker(ctx, "info", "--format", "{{json .}}")
@@ -30,13 +32,27 @@ func (h *Host) docker(ctx context.Context) (*dockerInfo, Finding) {
 			err = fmt.Errorf("docker info says what cannot be read: %w", bad)
 		}
 	}
-	switch {
-	case len(info.ServerErrors) > 0:
-		return nil, Finding{"docker", Problem, oneLine(info.ServerErrors[0]), remedy}
-	case err != nil:
-		return nil, Finding{"docker", Problem, "no Docker engine answers: " + oneLine(err.Error()), remedy}
+	if len(info.ServerErrors) > 0 {
+		err = errors.New(info.ServerErrors[0])
+	}
+	if err != nil {
+		return nil, noDocker(err)
 	}
 	return info, Finding{"docker", OK, "Docker " + info.ServerVersion + " answers", ""}
+}
+
+// noDocker tells why no engine answers, and what mends just that.
+func noDocker(err error) Finding {
+	remedy := "start Docker; on a bare Debian host, as root: hack/prepare-host.sh"
+	switch cause := err.Error(); {
+	case errors.Is(err, exec.ErrNotFound):
+		remedy = "install Docker's command-line client; on a bare Debian host, as root: hack/prepare-host.sh"
+	case strings.Contains(cause, "permission denied"):
+		remedy = "let your user reach Docker: as root, usermod -aG docker USER, then log in again; or run meshproof as root"
+	case os.Getenv("DOCKER_HOST") != "":
+		remedy = "start the engine that DOCKER_HOST names (" + os.Getenv("DOCKER_HOST") + "), or unset DOCKER_HOST"
+	}
+	return Finding{"docker", Problem, "no Docker engine answers: " + short(oneLine(err.Error())), remedy}
 }
 
 func cgroups(info *dockerInfo) Finding {
@@ -69,6 +85,15 @@ func tries(n Needs) []try {
 		check: "privileged containers", args: []string{"true"}, means: "start", bad: Problem,
 		broken: "Docker cannot start one", remedy: "where the message is about capabilities, Docker needs a wrapper around runc; on a bare Debian host, as root: hack/prepare-host.sh",
 	}}
+	// Latency between clusters is made by it; netem, which many kernels lack, is not needed.
+	queue := try{
+		check: "kernel: latency", args: []string{"iptables", "-t", "mangle", "-A", "POSTROUTING", "-d", "192.0.2.1", "-j", "NFQUEUE", "--queue-num", "1"},
+		means: "packets can be queued for a process", bad: Problem,
+		broken: "the kernel has no packet queue, by which latency between clusters is made", remedy: "load the modules nfnetlink_queue and xt_NFQUEUE, or use a kernel that has them",
+	}
+	if n.Latency {
+		out = append(out, queue)
+	}
 	seen := map[scenarios.FaultKind]bool{}
 	for _, kind := range n.Faults {
 		if seen[kind] {
@@ -77,12 +102,9 @@ func tries(n Needs) []try {
 		seen[kind] = true
 		switch kind {
 		case scenarios.NetworkDelay:
-			out = append(out, try{
-				// Latency between clusters is made there too; netem, which many kernels lack, is not needed.
-				check: "kernel: " + string(kind), args: []string{"iptables", "-t", "mangle", "-A", "POSTROUTING", "-d", "192.0.2.1", "-j", "NFQUEUE", "--queue-num", "1"},
-				means: "packets can be queued for a process", bad: Problem,
-				broken: "the kernel has no packet queue, by which latency between clusters is made", remedy: "load the modules nfnetlink_queue and xt_NFQUEUE, or use a kernel that has them",
-			})
+			delay := queue
+			delay.check, delay.bad, delay.broken = "kernel: "+string(kind), Warning, "the kernel has no packet queue, so these faults are SKIPPED"
+			out = append(out, delay)
 		case scenarios.Partition:
 			out = append(out, try{
 				check: "kernel: " + string(kind), args: []string{"iptables", "-A", "FORWARD", "-s", "192.0.2.0/24", "-j", "DROP"},
@@ -95,18 +117,12 @@ func tries(n Needs) []try {
 }
 
 // containers tries what containers can do.
-func (h *Host) containers(ctx context.Context, info *dockerInfo, n Needs) []Finding {
+func (h *Host) containers(ctx context.Context, image string, n Needs) []Finding {
 	var out []Finding
-	image, err := "", error(nil)
-	if info != nil {
-		image, err = h.NodeImage(ctx)
-	}
 	for i, t := range tries(n) {
 		switch {
-		case info == nil:
-			out = append(out, untried(t.check))
-		case err != nil:
-			out = append(out, Finding{t.check, Unknown, "not tried, for want of the node image: " + oneLine(err.Error()), "see bundle"})
+		case image == "":
+			out = append(out, Finding{t.check, Unknown, "not tried, for want of the node image", "see node image"})
 		case i > 0 && out[0].Status != OK:
 			out = append(out, Finding{t.check, Unknown, "not tried: privileged containers do not start", "see privileged containers"})
 		default:

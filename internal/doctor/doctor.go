@@ -36,15 +36,22 @@ type Finding struct {
 
 // Needs is what runs will ask of the host.
 type Needs struct {
-	Clusters int // side by side
-	Nodes    int // of all clusters
-	Pods     int // in all clusters
+	Clusters int  // side by side
+	Nodes    int  // of all clusters
+	Standing bool // the clusters stand already
+	Pods     int  // in all clusters
+	Meshed   bool
+	Latency  bool // between clusters
 	Faults   []scenarios.FaultKind
 }
 
 // NeedsOf is what a scenario with its defaults filled in asks for.
 func NeedsOf(s *scenarios.Scenario) Needs {
 	n := Needs{Clusters: len(s.Spec.Topology.Clusters)}
+	n.Latency = n.Clusters > 1 && s.Spec.Topology.Network.Latency > 0
+	for _, m := range s.Spec.Meshes {
+		n.Meshed = n.Meshed || m.Name != scenarios.MeshNone
+	}
 	for _, c := range s.Spec.Topology.Clusters {
 		n.Nodes += c.Nodes
 	}
@@ -60,7 +67,8 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 // Most is what covers each of two needs.
 func (n Needs) Most(o Needs) Needs {
 	return Needs{
-		Clusters: max(n.Clusters, o.Clusters), Nodes: max(n.Nodes, o.Nodes), Pods: max(n.Pods, o.Pods), Faults: append(n.Faults, o.Faults...),
+		Clusters: max(n.Clusters, o.Clusters), Nodes: max(n.Nodes, o.Nodes), Standing: n.Standing && o.Standing, Pods: max(n.Pods, o.Pods),
+		Meshed: n.Meshed || o.Meshed, Latency: n.Latency || o.Latency, Faults: append(n.Faults, o.Faults...),
 	}
 }
 
@@ -79,15 +87,22 @@ type Host struct {
 	Bundle func(ctx context.Context) (found string, err error)
 	// NodeImage is the image that containers are tried with, as Docker knows it; it is that of the clusters' nodes.
 	NodeImage func(ctx context.Context) (ref string, err error)
+	// Agent says why the program that runs inside clusters is not there.
+	Agent func() error
+	// Addresses says why there are no ranges of addresses for so many clusters.
+	Addresses func(ctx context.Context, clusters int) error
+	// Kept says which clusters earlier runs were told to leave standing.
+	Kept func() ([]string, error)
 }
 
 // Examine looks at everything that the needs rest on, in the order in which a user would mend it.
 func (h *Host) Examine(ctx context.Context, n Needs) []Finding {
 	info, docker := h.docker(ctx)
 	out := []Finding{docker, h.bundle(ctx)}
-	out = append(out, h.memory(info, n), h.disk(info, n), h.inotify(n), cgroups(info))
-	out = append(out, h.containers(ctx, info, n)...)
-	return append(out, h.leftovers())
+	image, node := h.nodeImage(ctx, info, out[1])
+	out = append(out, node, h.agent(), h.memory(info, n), h.disk(info, n), h.inotify(n), h.addresses(ctx, info, n), cgroups(info))
+	out = append(out, h.containers(ctx, image, n)...)
+	return append(out, h.kept(), h.leftovers())
 }
 
 // Worst is the worst status among findings.
@@ -114,6 +129,56 @@ func (h *Host) bundle(ctx context.Context) Finding {
 		return Finding{"bundle", Problem, oneLine(err.Error()), "build what is wrong again: meshproof bundle build --only PART; meshproof bundle verify names every part"}
 	}
 	return Finding{"bundle", OK, found, ""}
+}
+
+// nodeImage brings the image of nodes into Docker. Its name is "" where that fails.
+func (h *Host) nodeImage(ctx context.Context, info *dockerInfo, bundle Finding) (string, Finding) {
+	switch {
+	case info == nil:
+		return "", untried("node image")
+	case bundle.Status == Problem:
+		return "", Finding{"node image", Unknown, "not examined: it comes from the bundle", "see bundle"}
+	}
+	ref, err := h.NodeImage(ctx)
+	if err != nil {
+		remedy := "build it again: meshproof bundle build --only node"
+		if noRoom(err) {
+			remedy = makeRoom
+		}
+		return "", Finding{"node image", Problem, short(oneLine(err.Error())), remedy}
+	}
+	return ref, Finding{"node image", OK, ref + " is in Docker", ""}
+}
+
+func (h *Host) agent() Finding {
+	if err := h.Agent(); err != nil {
+		return Finding{"agent", Problem, oneLine(err.Error()), "put meshproof-agent beside meshproof (make build does), or say in MESHPROOF_AGENT_BINARY where it is"}
+	}
+	return Finding{"agent", OK, "the program that runs inside clusters is there", ""}
+}
+
+func (h *Host) addresses(ctx context.Context, info *dockerInfo, n Needs) Finding {
+	if info == nil {
+		return untried("addresses")
+	}
+	if n.Standing {
+		return Finding{"addresses", OK, "the clusters that stand have them", ""}
+	}
+	if err := h.Addresses(ctx, n.Clusters); err != nil {
+		return Finding{"addresses", Problem, oneLine(err.Error()), "remove Docker networks and routes that nobody needs: docker network prune, ip route; meshproof clean --kept, where clusters are kept"}
+	}
+	return Finding{"addresses", OK, "there are ranges that neither routes nor Docker's networks use", ""}
+}
+
+func (h *Host) kept() Finding {
+	kept, err := h.Kept()
+	switch {
+	case err != nil:
+		return Finding{"kept clusters", Unknown, oneLine(err.Error()), "make the folder readable, or set XDG_STATE_HOME"}
+	case len(kept) == 0:
+		return Finding{"kept clusters", OK, "none", ""}
+	}
+	return Finding{"kept clusters", OK, strings.Join(kept, "; ") + " (meshproof run --reuse takes them, meshproof clean --kept removes them)", ""}
 }
 
 func (h *Host) leftovers() Finding {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,6 +39,9 @@ func host(t *testing.T) *Host {
 		Journals:  t.TempDir(),
 		Bundle:    func(context.Context) (string, error) { return "7 parts", nil },
 		NodeImage: func(context.Context) (string, error) { return "node:1", nil },
+		Agent:     func() error { return nil },
+		Addresses: func(context.Context, int) error { return nil },
+		Kept:      func() ([]string, error) { return nil, nil },
 	}
 }
 
@@ -51,7 +55,7 @@ func put(t *testing.T, file, text string) {
 	}
 }
 
-var needs = Needs{Clusters: 2, Nodes: 3, Pods: 12, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}}
+var needs = Needs{Clusters: 2, Nodes: 3, Pods: 12, Meshed: true, Latency: true, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}}
 
 func TestAHostOnWhichAllIsWellHasOneFindingForEachExamination(t *testing.T) {
 	var got []string
@@ -61,7 +65,7 @@ func TestAHostOnWhichAllIsWellHasOneFindingForEachExamination(t *testing.T) {
 		}
 		got = append(got, f.Check)
 	}
-	want := []string{"docker", "bundle", "memory", "disk", "inotify", "control groups", "privileged containers", "kernel: network-delay", "kernel: partition", "leftovers"}
+	want := []string{"docker", "bundle", "node image", "agent", "memory", "disk", "inotify", "addresses", "control groups", "privileged containers", "kernel: latency", "kernel: network-delay", "kernel: partition", "kept clusters", "leftovers"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
@@ -77,40 +81,64 @@ func TestEachThingThatIsWrongIsFoundAndSaysWhatToDo(t *testing.T) {
 			return docker(ctx, args...)
 		}
 	}
+	afterDocker := []string{"node image", "memory", "disk", "addresses", "control groups", "privileged containers", "kernel: latency", "kernel: network-delay", "kernel: partition"}
+	tried := []string{"privileged containers", "kernel: latency", "kernel: network-delay", "kernel: partition"}
 	for _, tt := range []struct {
 		name, check string
 		breaks      func(t *testing.T, h *Host)
 		want        Status
 		says        string
 		also        []string // other examinations that can then not be made
+		do          string
 	}{
-		{"no engine", "docker", func(_ *testing.T, h *Host) { failing(h, "info", "Cannot connect to the Docker daemon\nIs it running?") }, Problem, "Cannot connect to the Docker daemon Is it running?", []string{"memory", "disk", "control groups", "privileged containers", "kernel: network-delay", "kernel: partition"}},
+		{"no engine", "docker", func(_ *testing.T, h *Host) { failing(h, "info", "Cannot connect to the Docker daemon\nIs it running?") }, Problem, "Cannot connect to the Docker daemon Is it running?", afterDocker, "start Docker"},
+		{"no client", "docker", func(_ *testing.T, h *Host) {
+			h.Docker = func(context.Context, ...string) (string, error) {
+				return "", fmt.Errorf("docker: %w", exec.ErrNotFound)
+			}
+		}, Problem, "executable file not found", afterDocker, "install Docker's command-line client"},
 		{"an engine that is out of reach", "docker", func(_ *testing.T, h *Host) {
 			h.Docker = func(context.Context, ...string) (string, error) {
 				return `{"ServerErrors":["permission denied"]}`, nil
 			}
-		}, Problem, "permission denied", []string{"memory", "disk", "control groups", "privileged containers", "kernel: network-delay", "kernel: partition"}},
+		}, Problem, "permission denied", afterDocker, "usermod -aG docker"},
 		{"no bundle", "bundle", func(_ *testing.T, h *Host) {
 			h.Bundle = func(context.Context) (string, error) { return "", fmt.Errorf("%w in /b", ErrNoBundle) }
-		}, Problem, "there is no bundle in /b", nil},
+		}, Problem, "there is no bundle in /b", append([]string{"node image"}, tried...), "meshproof bundle build"},
 		{"a broken bundle", "bundle", func(_ *testing.T, h *Host) {
 			h.Bundle = func(context.Context) (string, error) { return "", errors.New("part node is cut short") }
-		}, Problem, "part node is cut short", nil},
-		{"little memory", "memory", func(t *testing.T, h *Host) { put(t, filepath.Join(h.Proc, "meminfo"), "MemAvailable: 1048576 kB\n") }, Problem, "1.0 GiB available; 2 clusters", nil},
-		{"little room", "disk", func(_ *testing.T, h *Host) { h.Free = func(string) (uint64, error) { return 1 << 30, nil } }, Problem, "1.0 GiB free in /data", nil},
-		{"Docker elsewhere", "disk", func(_ *testing.T, h *Host) { h.Free = func(string) (uint64, error) { return 0, os.ErrNotExist } }, Unknown, "cannot be looked at from here", nil},
+		}, Problem, "part node is cut short", append([]string{"node image"}, tried...), "--only PART"},
+		{"little memory", "memory", func(t *testing.T, h *Host) { put(t, filepath.Join(h.Proc, "meminfo"), "MemAvailable: 1048576 kB\n") }, Problem, "1.0 GiB available; 2 clusters with meshes, of 3 nodes", nil, "stop what else runs"},
+		{"little room", "disk", func(_ *testing.T, h *Host) { h.Free = func(string) (uint64, error) { return 1 << 30, nil } }, Problem, "1.0 GiB free in /data", nil, "make room"},
+		{"Docker elsewhere", "disk", func(_ *testing.T, h *Host) { h.Free = func(string) (uint64, error) { return 0, os.ErrNotExist } }, Unknown, "cannot be looked at from here", nil, "are free"},
 		{"low limits", "inotify", func(t *testing.T, h *Host) {
 			put(t, filepath.Join(h.Proc, "sys/fs/inotify/max_user_instances"), "128")
-		}, Problem, "fs.inotify.max_user_instances is 128", nil},
-		{"no privileged containers", "privileged containers", func(_ *testing.T, h *Host) { failing(h, "--entrypoint true", "unable to apply caps") }, Problem, "unable to apply caps", []string{"kernel: network-delay", "kernel: partition"}},
-		{"no packet queue", "kernel: network-delay", func(_ *testing.T, h *Host) { failing(h, "NFQUEUE", "No chain/target/match by that name.") }, Problem, "is made: No chain/target/match", nil},
-		{"no iptables", "kernel: partition", func(_ *testing.T, h *Host) { failing(h, "DROP", strings.Repeat("x", 1000)+" end") }, Warning, "xxx end", nil},
-		{"no node image", "privileged containers", func(_ *testing.T, h *Host) {
-			h.NodeImage = func(context.Context) (string, error) { return "", errors.New("not loaded") }
-		}, Unknown, "not loaded", []string{"kernel: network-delay", "kernel: partition"}},
+		}, Problem, "fs.inotify.max_user_instances is 128", nil, "sysctl -w"},
+		{"no agent", "agent", func(_ *testing.T, h *Host) { h.Agent = func() error { return errors.New("it can't be read") } }, Problem, "can't be read", nil, "make build"},
+		{"no addresses", "addresses", func(_ *testing.T, h *Host) {
+			h.Addresses = func(_ context.Context, n int) error { return fmt.Errorf("%d clusters want 5 free ranges", n) }
+		}, Problem, "2 clusters want 5", nil, "docker network prune"},
+		{"no privileged containers", "privileged containers", func(_ *testing.T, h *Host) { failing(h, "--entrypoint true", "unable to apply caps") }, Problem, "unable to apply caps", tried[1:], "wrapper around runc"},
+		{"no packet queue", "kernel: latency", func(_ *testing.T, h *Host) {
+			docker, once := h.Docker, false
+			h.Docker = func(ctx context.Context, args ...string) (string, error) {
+				if strings.Contains(strings.Join(args, " "), "NFQUEUE") && !once {
+					once = true
+					return "", errors.New("No chain/target/match by that name.")
+				}
+				return docker(ctx, args...)
+			}
+		}, Problem, "is made: No chain/target/match", nil, "nfnetlink_queue"},
+		{"no iptables", "kernel: partition", func(_ *testing.T, h *Host) { failing(h, "DROP", strings.Repeat("x", 1000)+" end") }, Warning, "xxx end", nil, "netfilter"},
+		{"no node image", "node image", func(_ *testing.T, h *Host) {
+			h.NodeImage = func(context.Context) (string, error) { return "", errors.New("wrong digest") }
+		}, Problem, "wrong digest", tried, "bundle build --only node"},
+		{"no room for the node image", "node image", func(_ *testing.T, h *Host) {
+			h.NodeImage = func(context.Context) (string, error) { return "", errors.New("write /x: no space left on device") }
+		}, Problem, "no space left", tried, "make room"},
 		{"a killed run", "leftovers", func(t *testing.T, h *Host) {
 			put(t, filepath.Join(h.Journals, "r-1.jsonl"), `{"seq":1,"op":"begin","what":"r","driver":"kind"}`+"\n")
-		}, Warning, "may have left something: r", nil},
+		}, Warning, "may have left something: r", nil, "meshproof clean"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := host(t)
@@ -120,7 +148,7 @@ func TestEachThingThatIsWrongIsFoundAndSaysWhatToDo(t *testing.T) {
 			for _, f := range fs {
 				switch {
 				case f.Check == tt.check:
-					if f.Status != tt.want || !strings.Contains(f.Found, tt.says) || f.Remedy == "" || strings.Contains(f.Found, "\n") || len(f.Found) > 500 {
+					if f.Status != tt.want || !strings.Contains(f.Found, tt.says) || !strings.Contains(f.Remedy, tt.do) || strings.Contains(f.Found, "\n") || len(f.Found) > 500 {
 						t.Errorf("%+v", f)
 					}
 				case f.Status == Unknown && f.Remedy != "":
@@ -154,6 +182,45 @@ func TestARunThatIsAliveLeftNothing(t *testing.T) {
 	}()
 	if fs := h.Examine(t.Context(), Needs{}); fs[len(fs)-1].Status != OK {
 		t.Errorf("%+v", fs[len(fs)-1])
+	}
+}
+
+func TestWhatAScenarioDoesNotHaveIsNoObstacle(t *testing.T) {
+	h := host(t)
+	docker := h.Docker
+	h.Docker = func(ctx context.Context, args ...string) (string, error) {
+		if strings.Contains(strings.Join(args, " "), "iptables") {
+			return "", errors.New("no iptables here")
+		}
+		return docker(ctx, args...)
+	}
+	for name, tt := range map[string]struct {
+		needs Needs
+		want  Status
+	}{
+		"neither latency nor faults":          {Needs{Clusters: 2, Nodes: 2}, OK},
+		"faults, which are SKIPPED":           {Needs{Clusters: 2, Faults: []scenarios.FaultKind{scenarios.NetworkDelay, scenarios.Partition}}, Warning},
+		"latency, without which it can't run": {Needs{Clusters: 2, Latency: true}, Problem},
+	} {
+		if got := Worst(h.Examine(t.Context(), tt.needs)); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestClustersThatStandAlreadyNeedNoMoreRoom(t *testing.T) {
+	h := host(t)
+	h.Free = func(string) (uint64, error) { return 4 << 30, nil }
+	h.Kept = func() ([]string, error) { return []string{"fleet abcdef"}, nil }
+	if got := Worst(h.Examine(t.Context(), Needs{Clusters: 2, Nodes: 2})); got != Problem {
+		t.Errorf("for new ones: %s", got)
+	}
+	fs := h.Examine(t.Context(), Needs{Clusters: 2, Nodes: 2, Standing: true})
+	if got := Worst(fs); got != OK {
+		t.Errorf("for those that stand: %s", got)
+	}
+	if kept := fs[len(fs)-2]; kept.Status != OK || !strings.Contains(kept.Found, "abcdef") || !strings.Contains(kept.Found, "clean --kept") {
+		t.Errorf("%+v", kept)
 	}
 }
 

@@ -22,16 +22,36 @@ const (
 	watchesOfNode   = 30000
 )
 
+// makeRoom is what to do where the disk is full.
+const makeRoom = "make room, for example with docker system prune"
+
+// noRoom reports whether something failed for want of disk. Docker says so in words alone.
+func noRoom(err error) bool { return strings.Contains(err.Error(), "no space left on device") }
+
+func (n Needs) standing() string {
+	if !n.Standing {
+		return ""
+	}
+	return " more than they have: they stand already"
+}
+
 func (h *Host) memory(info *dockerInfo, n Needs) Finding {
 	if info == nil {
 		return untried("memory")
 	}
-	need := uint64(n.Clusters)*(memoryOfCluster+memoryOfMesh) + uint64(max(n.Nodes-n.Clusters, 0))*memoryOfWorker + uint64(n.Pods)*memoryOfPod
-	have, what := info.MemTotal, "in all"
-	if free, err := h.available(); err == nil && free < have { // more than there is in all: Docker is elsewhere
-		have, what = free, "available"
+	each, what := uint64(memoryOfCluster), "clusters"
+	if n.Meshed {
+		each, what = each+memoryOfMesh, "clusters with meshes"
 	}
-	found := fmt.Sprintf("%s %s; %d clusters with meshes, of %d nodes, and %d pods take about %s", size(have), what, n.Clusters, n.Nodes, n.Pods, size(need))
+	need := uint64(n.Pods) * memoryOfPod
+	if !n.Standing {
+		need += uint64(n.Clusters)*each + uint64(max(n.Nodes-n.Clusters, 0))*memoryOfWorker
+	}
+	have, which := info.MemTotal, "in all"
+	if free, err := h.available(); err == nil && free < have { // more than there is in all: Docker is elsewhere
+		have, which = free, "available"
+	}
+	found := fmt.Sprintf("%s %s; %d %s, of %d nodes, and %d pods take about %s%s", size(have), which, n.Clusters, what, n.Nodes, n.Pods, size(need), n.standing())
 	if have < need {
 		return Finding{"memory", Problem, found, "stop what else runs, take fewer clusters or replicas, or give Docker more memory"}
 	}
@@ -57,14 +77,17 @@ func (h *Host) disk(info *dockerInfo, n Needs) Finding {
 	if info == nil {
 		return untried("disk")
 	}
-	need := uint64(n.Nodes)*diskOfNode + diskOfImages
+	need := uint64(diskOfImages)
+	if !n.Standing {
+		need += uint64(n.Nodes) * diskOfNode
+	}
 	have, err := h.Free(info.DockerRootDir)
 	if err != nil {
 		return Finding{"disk", Unknown, fmt.Sprintf("Docker keeps its data in %s, which cannot be looked at from here", info.DockerRootDir), "see there yourself that " + size(need) + " are free"}
 	}
-	found := fmt.Sprintf("%s free in %s; %d nodes take about %s", size(have), info.DockerRootDir, n.Nodes, size(need))
+	found := fmt.Sprintf("%s free in %s; %d nodes take about %s%s", size(have), info.DockerRootDir, n.Nodes, size(need), n.standing())
 	if have < need {
-		return Finding{"disk", Problem, found, "make room, for example with docker system prune"}
+		return Finding{"disk", Problem, found, makeRoom}
 	}
 	return Finding{"disk", OK, found, ""}
 }

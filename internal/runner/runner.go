@@ -32,6 +32,11 @@ type Options struct {
 	Command  []string // the command line, for the report
 	Log      io.Writer
 	Observe  func(Update) // called for every change worth showing, never concurrently
+	// Keep leaves the clusters of the last trial standing, with nothing of the scenario on them. Where other runs follow
+	// this one (More), only those of a run that was interrupted.
+	Keep, More bool
+	// Reuse takes kept clusters where some fit; with Keep, every trial leaves its clusters for the next one.
+	Reuse bool
 }
 
 // Outcome is what a run left.
@@ -39,6 +44,8 @@ type Outcome struct {
 	Dir    string
 	Report *reports.Report
 	Result *verify.Result
+	Kept   *clusters.Kept // what Options.Keep left; nil where nothing stands
+	Notes  []string       // what became of Keep and Reuse where it is not what was asked for, one sentence each
 }
 
 // ErrUsage is wrapped by errors about what was asked for: nothing was started.
@@ -88,6 +95,8 @@ type run struct {
 	writer  *evidence.Writer
 	journal *journal.Journal
 	board   *board
+	kept    *clusters.Kept // of the last trial
+	notes   []string
 
 	doing string    // the step of the trial that is under way
 	since time.Time // when it began
@@ -97,6 +106,9 @@ type run struct {
 // stopped and undone, and what there is by then is judged and reported as partial. An error says that there is no
 // outcome; it wraps ErrUsage or ErrEnvironment.
 func Run(ctx context.Context, o Options) (*Outcome, error) {
+	if _, ok := o.Provider.(clusters.Keeper); !ok && (o.Keep || o.Reuse) {
+		return nil, fmt.Errorf("%w: the clusters of driver %s end with the process: only those of driver kind can be kept and reused", ErrUsage, o.Provider.Driver())
+	}
 	if err := CheckTopology(o.Scenario, o.Provider); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
@@ -138,6 +150,7 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	if err != nil {
 		return nil, environment(err, dir)
 	}
+	out.Kept, out.Notes = r.kept, r.notes
 	return out, nil
 }
 
@@ -199,7 +212,8 @@ func (r *run) execute(ctx context.Context, m evidence.Manifest) (err error) {
 			if ctx.Err() != nil {
 				break
 			}
-			if err := r.trial(ctx, evidence.Trial{Block: b + 1, Mesh: mesh}); err != nil {
+			trials--
+			if err := r.trial(ctx, evidence.Trial{Block: b + 1, Mesh: mesh}, trials == 0); err != nil {
 				return err
 			}
 		}

@@ -2,8 +2,6 @@ package runner
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,12 +27,12 @@ const (
 
 // trial runs one mesh once. A failure of the environment is evidence, and ends the trial, not the run; what it returns
 // is a failure to write evidence.
-func (r *run) trial(ctx context.Context, t evidence.Trial) error {
+func (r *run) trial(ctx context.Context, t evidence.Trial, last bool) error {
 	r.log.Info("trial begins", "trial", t)
 	if err := r.event(t, evidence.EventTrialStart, ""); err != nil {
 		return err
 	}
-	err := r.steps(ctx, t)
+	err := r.steps(ctx, t, last)
 	r.stepDone()
 	switch {
 	case ctx.Err() != nil:
@@ -67,8 +65,8 @@ func (r *run) stepDone() {
 	r.doing = ""
 }
 
-// steps is what a trial does, in order. The clusters are gone when it returns.
-func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
+// steps is what a trial does, in order. The clusters are gone when it returns, or kept.
+func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error) {
 	r.step(t, "bringing up clusters")
 	s := r.Scenario
 	var entry scenarios.MeshEntry
@@ -77,12 +75,8 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 			entry = m
 		}
 	}
-	id, err := fleetID()
-	if err != nil {
-		return err
-	}
 	spec := topology(s)
-	spec.ID, spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log = id, t, t.Mesh, r.Seed, r.writer, r.log
+	spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log, spec.Keep = t, t.Mesh, r.Seed, r.writer, r.log, r.Keep
 	var users *users
 	if is := s.Spec.Identity.Issuer; is != nil {
 		if users, err = startUsers(is); err != nil {
@@ -90,6 +84,9 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		}
 		defer func() { err = errors.Join(err, users.close(ctx)) }()
 		spec.Hosts = users.hosts()
+	}
+	if spec.ID, err = r.fleetID(ctx, spec); err != nil {
+		return err
 	}
 	settle, err := r.journal.Intend("create clusters "+strings.Join(spec.Clusters, ", "), map[string]string{"fleet": spec.ID})
 	if err != nil {
@@ -104,12 +101,14 @@ func (r *run) steps(ctx context.Context, t evidence.Trial) (err error) {
 		return errors.Join(err, settle())
 	}
 	defer func() {
-		r.step(t, "removing clusters")
-		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
-		defer cancel()
-		if cerr := fleet.Close(down); cerr != nil {
-			err = errors.Join(err, fmt.Errorf("removing clusters: %w", cerr)) // not settled: left to clean
-			return
+		if !r.keep(ctx, t, fleet, last) {
+			r.step(t, "removing clusters")
+			down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
+			defer cancel()
+			if cerr := fleet.Close(down); cerr != nil {
+				err = errors.Join(err, fmt.Errorf("removing clusters: %w", cerr)) // not settled: left to clean
+				return
+			}
 		}
 		err = errors.Join(err, settle())
 	}()
@@ -148,15 +147,6 @@ func topology(s *scenarios.Scenario) clusters.Spec {
 		spec.Nodes[c.Name] = c.Nodes
 	}
 	return spec
-}
-
-// fleetID draws a name for a fleet that no other on the host has.
-func fleetID() (string, error) {
-	b := make([]byte, 5)
-	if _, err := rand.Read(b); err != nil {
-		return "", fmt.Errorf("drawing a name for the clusters: %w", err)
-	}
-	return hex.EncodeToString(b), nil
 }
 
 // apply brings the scenario's objects onto every cluster, and waits until they hold.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,6 +83,16 @@ type ended struct {
 	took   time.Duration
 }
 
+// summary is what the runs' own summaries say, for people.
+func (e ended) summary() string {
+	var all strings.Builder
+	for _, r := range e.doc.Runs {
+		b, err := os.ReadFile(filepath.Join(r.Dir, "summary.md"))
+		fmt.Fprintln(&all, string(b), err)
+	}
+	return all.String()
+}
+
 // run runs the scenario to its end.
 func (h *host) run(ctx context.Context, t *testing.T, flags ...string) ended {
 	t.Helper()
@@ -120,6 +131,10 @@ func (h *host) start(ctx context.Context, t *testing.T, flags ...string) *starte
 
 func (s *started) signal(t *testing.T, sig os.Signal) {
 	t.Helper()
+	if sig == os.Interrupt { // a terminal sends Ctrl-C to all that runs in it
+		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGINT)
+		return
+	}
 	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func TestKeptClustersAreReusedUnlessTheyHaveDrifted(t *testing.T) {
 		Assess("--keep leaves clusters that answer, reset, with private kubeconfigs", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			r := hostOf(ctx).run(ctx, t, "--keep")
 			if r.code != 0 || len(r.doc.Runs) != 1 || r.doc.Runs[0].Kept == nil {
-				t.Fatalf("exit code %d: %s, kept nothing\n%s", r.code, r.doc.Error, r.stderr)
+				t.Fatalf("exit code %d: %s, kept nothing\n%s\n%s", r.code, r.doc.Error, r.stderr, r.summary())
 			}
 			t.Logf("a run on new clusters took %s", r.took)
 			k := r.doc.Runs[0].Kept
@@ -80,7 +80,7 @@ func TestKeptClustersAreReusedUnlessTheyHaveDrifted(t *testing.T) {
 		Assess("--reuse passes on the same clusters", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			r := hostOf(ctx).run(ctx, t, "--reuse", "--keep")
 			if r.code != 0 || len(r.doc.Runs) != 1 || r.doc.Runs[0].Kept == nil || r.doc.Runs[0].Kept.ID != kept.id {
-				t.Fatalf("exit code %d: %s, want a PASS on fleet %s, kept again\n%s", r.code, r.doc.Error, kept.id, r.stderr)
+				t.Fatalf("exit code %d: %s, want a PASS on fleet %s, kept again\n%s\n%s", r.code, r.doc.Error, kept.id, r.stderr, r.summary())
 			}
 			t.Logf("a run on kept clusters took %s", r.took)
 			for i, c := range kept.clients {
