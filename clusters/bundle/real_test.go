@@ -56,7 +56,7 @@ func TestTheBundlesImagesRun(t *testing.T) {
 				load(whole, b, p)
 				loaded[c.part] = true
 			}
-			args := []string{"run", "--rm", "--network", "none"}
+			args := []string{"run", "--rm", "--network", "none", "--cap-add", "NET_ADMIN"} // ipset wants it even for its version
 			rest := c.args
 			if entry, ok := strings.CutPrefix(rest[0], "="); ok {
 				args, rest = append(args, "--entrypoint", entry), rest[1:]

@@ -33,18 +33,8 @@ func Clean(ctx context.Context, state, id string) error {
 	if !fleetID.MatchString(id) {
 		return fmt.Errorf("%q is no ID of a fleet", id)
 	}
-	nodes, err := nodesOf(ctx, id)
-	if err != nil {
-		return fmt.Errorf("looking for the nodes of fleet %s: %w", id, err)
-	}
-	if len(nodes) > 0 {
-		if _, err := Docker(ctx, append([]string{"rm", "--force", "--volumes"}, nodes...)...); err != nil {
-			// Another removal may be under way; what counts is what is left.
-			left, again := nodesOf(ctx, id)
-			if again != nil || len(left) > 0 {
-				return fmt.Errorf("removing the nodes of fleet %s: %w", id, err)
-			}
-		}
+	if err := removeNodes(ctx, id); err != nil {
+		return err
 	}
 	networks, err := Docker(ctx, "network", "ls", "--quiet", "--filter", "label="+labelFleet+"="+id)
 	if err != nil {
@@ -59,6 +49,29 @@ func Clean(ctx context.Context, state, id string) error {
 		return fmt.Errorf("removing the kubeconfigs of fleet %s: %w", id, err)
 	}
 	return nil
+}
+
+// removeNodes removes the containers of a fleet. Where another removal is under way, as after a run that was left at
+// once, it waits for the end of that one.
+func removeNodes(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, removeWithin)
+	defer cancel()
+	for {
+		nodes, err := nodesOf(ctx, id)
+		if err != nil {
+			return fmt.Errorf("looking for the nodes of fleet %s: %w", id, err)
+		}
+		if len(nodes) == 0 {
+			return nil
+		}
+		_, err = Docker(ctx, append([]string{"rm", "--force", "--volumes"}, nodes...)...)
+		if err != nil && !strings.Contains(err.Error(), "already in progress") && !strings.Contains(err.Error(), "No such container") {
+			return fmt.Errorf("removing the nodes of fleet %s: %w", id, err)
+		}
+		if err != nil {
+			sleep(ctx, removeEvery)
+		}
+	}
 }
 
 const (

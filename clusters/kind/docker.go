@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,6 +19,7 @@ func Docker(ctx context.Context, args ...string) (string, error) { return docker
 // dockerIn is Docker with something on stdin.
 func dockerIn(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.SysProcAttr = ownGroup()
 	cmd.WaitDelay = 5 * time.Second
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &errs
@@ -35,6 +37,10 @@ func dockerIn(ctx context.Context, stdin io.Reader, args ...string) (string, err
 	}
 	return out.String(), nil
 }
+
+// ownGroup keeps a command out of the terminal's group of processes: Ctrl-C there is for Meshproof, which ends its commands
+// when it needs them no more.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // onNode runs a command on a node.
 func onNode(ctx context.Context, node string, args ...string) (string, error) {

@@ -33,6 +33,7 @@ func (c *cluster) hold(ctx context.Context, n *node) error {
 	h := &holder{on: n, lines: make(chan string)}
 	// It ends when the driver does, in whatever way: docker exec then closes its stdin.
 	cmd := exec.CommandContext(c.f.ctx, "docker", "exec", "--interactive", n.name, agentOnNode, agent.DelayCommand)
+	cmd.SysProcAttr = ownGroup()
 	cmd.WaitDelay = time.Second
 	var said bytes.Buffer
 	cmd.Stderr = &said

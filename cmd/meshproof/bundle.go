@@ -103,10 +103,13 @@ inputs, and a build that was stopped goes on where it was.`,
 	return cmd
 }
 
-// failed is the error of a command on bundles: the environment's, unless the user stopped it.
+// failed is the error of a command on bundles: the environment's, unless the user stopped it, who has been told so.
 func failed(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		return withCode(exitInterrupted, nil)
 	}
 	return withCode(exitError, err)
 }

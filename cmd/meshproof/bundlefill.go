@@ -86,9 +86,10 @@ repository (CHART:VERSION). Images that are there already are not fetched again.
 			defer stop()
 			var errs []error
 			for _, it := range items {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: pulling\n", it.Ref)
 				p, fresh, err := pull.Pull(ctx, dir, it)
 				if ctx.Err() != nil {
-					return ctx.Err()
+					return failed(ctx.Err())
 				}
 				if err != nil { // the others may be had all the same
 					errs = append(errs, err)

@@ -132,6 +132,10 @@ func (h *host) start(ctx context.Context, t *testing.T, flags ...string) *starte
 
 func (s *started) signal(t *testing.T, sig os.Signal) {
 	t.Helper()
+	if sig == os.Interrupt { // a terminal sends Ctrl-C to all that runs in it
+		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGINT)
+		return
+	}
 	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
 	}

@@ -44,15 +44,26 @@ func chaosRootFS() rootFS {
 	}}
 }
 
-// chaosBuild builds the controllers, the daemon of each node, which needs C, and the generator of the resource
-// definitions: together, because without C the controllers would be a compilation of all that they share on its own.
+// chaosVars are the version that the programs say.
+func chaosVars() []string {
+	version := chaosModule + "/pkg/version."
+	return []string{version + "gitVersion=" + chaosVersion, version + "gitCommit=unknown"}
+}
+
+// chaosBuild builds the controllers, and the generator of their resource definitions: without C, for with it the
+// controllers would want a libc in their image.
 func chaosBuild() goBuild {
-	return goBuild{cgo: true, programs: []program{
+	return goBuild{vars: chaosVars(), programs: []program{
 		{chaosModule + "/cmd/chaos-controller-manager", "chaos-controller-manager"},
-		{chaosModule + "/cmd/chaos-daemon", "chaos-daemon"},
-		{chaosModule + "/cmd/chaos-daemon-helper", "cdh"},
 		{"sigs.k8s.io/controller-tools/cmd/controller-gen", controlGen},
-	}, vars: []string{chaosModule + "/pkg/version.gitVersion=" + chaosVersion, chaosModule + "/pkg/version.gitCommit=unknown"}}
+	}}
+}
+
+// chaosDaemonBuild builds what runs on each node. It needs C.
+func chaosDaemonBuild() goBuild {
+	return goBuild{vars: chaosVars(), cgo: true, programs: []program{
+		{chaosModule + "/cmd/chaos-daemon", "chaos-daemon"}, {chaosModule + "/cmd/chaos-daemon-helper", "cdh"},
+	}}
 }
 
 // makeChaosMesh puts both images and the chart into the bundle.
@@ -65,7 +76,7 @@ func makeChaosMesh(ctx context.Context, j job) error {
 		if err := w.folder("tmp", 0o1777); err != nil {
 			return err
 		}
-		return w.programs("usr/local/bin", j.from["chaos-mesh-programs"], "chaos-controller-manager")
+		return w.programs("usr/local/bin", j.from["chaos-mesh-controllers"], "chaos-controller-manager")
 	})
 	if err != nil {
 		return err
@@ -78,7 +89,7 @@ func makeChaosMesh(ctx context.Context, j job) error {
 		return err
 	}
 	daemon, err := writeLayer(filepath.Join(j.out, "daemon"), func(w *layerWriter) error {
-		if err := w.programs("usr/local/bin", j.from["chaos-mesh-programs"], "chaos-daemon", "cdh"); err != nil {
+		if err := w.programs("usr/local/bin", j.from["chaos-mesh-daemon"], "chaos-daemon", "cdh"); err != nil {
 			return err
 		}
 		return w.programs("usr/local/bin", j.from["chaos-helpers"], "pause", "nsexec")
@@ -103,7 +114,7 @@ func putChaosChart(ctx context.Context, j job, d description) error {
 	work := filepath.Join(j.tmp, "module") // where moduleDir has laid the description
 	crds := filepath.Join(j.out, "crds")
 	err = command{dir: work, env: goEnv, log: j.log}.run(ctx,
-		filepath.Join(j.from["chaos-mesh-programs"], controlGen), "crd:ignoreUnexportedFields=true,crdVersions=v1",
+		filepath.Join(j.from["chaos-mesh-controllers"], controlGen), "crd:ignoreUnexportedFields=true,crdVersions=v1",
 		"paths="+chaosModule+"/api/v1alpha1", "output:crd:artifacts:config="+crds)
 	if err != nil {
 		return err

@@ -29,6 +29,13 @@ func TestAToolEndsWithAProcessThatIsKilled(t *testing.T) {
 	for _, way := range ways {
 		t.Run(way, func(t *testing.T) {
 			marker := "MESHPROOF_TEST_MARKER=" + way + strconv.Itoa(os.Getpid())
+			t.Cleanup(func() { // what is not isolated leaves a child, which ends by itself, but not soon
+				for _, pid := range with(t, marker, "sh", "sleep") {
+					if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+						t.Error(err)
+					}
+				}
+			})
 			build := exec.Command(os.Args[0], "-test.run=^"+strings.SplitN(t.Name(), "/", 2)[0]+"$")
 			build.Env = append(os.Environ(), toolOfAKilledBuild+"="+way, marker)
 			out, err := build.StdoutPipe()
@@ -50,11 +57,6 @@ func TestAToolEndsWithAProcessThatIsKilled(t *testing.T) {
 			for deadline := time.Now().Add(20 * time.Second); len(with(t, marker, names...)) > 0; time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("after the build was killed its tool still runs: %v", with(t, marker, names...))
-				}
-			}
-			for _, pid := range with(t, marker, "sleep") { // not isolated: it ends by itself, but not soon
-				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-					t.Error(err)
 				}
 			}
 		})

@@ -106,22 +106,12 @@ var majorVersion = regexp.MustCompile(`^v[0-9]+$`)
 type goBuild struct {
 	programs []program
 	vars     []string // of the linker's -X, each "package.name=value"
-	// cgo says that some program needs C. Those that don't are static all the same.
-	cgo bool
-}
-
-// tags are Go's build tags. Where C is allowed, Go's own libraries must not use it, or every program would want a libc
-// beside it.
-func (b goBuild) tags() []string {
-	if b.cgo {
-		return []string{"netgo", "osusergo"}
-	}
-	return nil
+	cgo      bool
 }
 
 // inputs are all that the build depends on beside its description.
 func (b goBuild) inputs() []string {
-	return append([]string{fmt.Sprintf("%q %q %t", b.programs, b.vars, b.cgo)}, b.tags()...)
+	return []string{fmt.Sprintf("%q %q %t", b.programs, b.vars, b.cgo)}
 }
 
 // goEnv keeps what users set for their own builds from changing these.
@@ -143,10 +133,7 @@ func (d description) build(ctx context.Context, b goBuild, j job) error {
 		link += " -X " + v
 	}
 	bin := filepath.Join(j.tmp, "bin")
-	args := []string{
-		"build", "-trimpath", "-buildvcs=false", "-tags", strings.Join(b.tags(), ","), "-ldflags", link,
-		"-o", bin + string(filepath.Separator),
-	}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", link, "-o", bin + string(filepath.Separator)}
 	for _, p := range b.programs {
 		args = append(args, p.pkg)
 	}

@@ -168,7 +168,7 @@ func (r *runner) result(name, key string) string {
 // one makes one step, unless it is there. Of several processes one makes it and the others wait.
 func (r *runner) one(ctx context.Context, s step, key string, from map[string]string) (err error) {
 	result := r.result(s.name, key)
-	unlock, err := lock(ctx, result+".lock")
+	unlock, err := lock(ctx, result+".lock", func() { r.say("%s: waiting for another build, which makes it", s.name) })
 	if err != nil {
 		return err
 	}
@@ -241,8 +241,8 @@ func (r *runner) made(s step, key string) bool {
 	return true
 }
 
-// lock waits for a lock that goes with the process.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
+// lock waits for a lock that goes with the process; it calls waiting once where another holds it.
+func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making the cache: %w", err)
 	}
@@ -257,6 +257,10 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+		}
+		if waiting != nil {
+			waiting()
+			waiting = nil
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):

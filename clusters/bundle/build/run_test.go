@@ -238,6 +238,36 @@ func TestTwoBuildsAtOnceMakeEachStepOnce(t *testing.T) {
 	}
 }
 
+func TestABuildSaysThatItWaitsForAnother(t *testing.T) {
+	first, second := newWorkshop(t), newWorkshop(t)
+	second.cache, second.bundle = first.cache, first.bundle
+	making, waits := make(chan struct{}), make(chan struct{})
+	second.say = func(format string, args ...any) {
+		if line := fmt.Sprintf(format, args...); strings.Contains(line, "a: waiting for another build") {
+			close(waits) // once
+		}
+	}
+	s := first.file("a", "1")
+	inner := s.make
+	s.make = func(ctx context.Context, j job) error {
+		close(making)
+		<-waits
+		return inner(ctx, j)
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := first.run(context.Background(), []step{s}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-making
+	must(t, second.run(t.Context(), []step{s}))
+	group.Wait()
+	if got := first.madeSince(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("made %q, want it once", got)
+	}
+}
+
 func TestAKeyDependsOnAllInputsAndOnNothingElse(t *testing.T) {
 	base := func() []step {
 		return []step{

@@ -31,12 +31,13 @@ func catalogue(goVersion string) ([]step, error) {
 	c.assembly("istio-charts", "packaging Istio's charts", []string{"chart-base", "chart-istiod", "chart-gateway"}, makeIstioCharts,
 		nil, c.text("istio"), istioVersion)
 
-	c.programs("chaos-mesh-programs", "chaos-mesh", "compiling Chaos Mesh (long)", chaosBuild())
+	c.programs("chaos-mesh-controllers", "chaos-mesh", "compiling Chaos Mesh's controllers (long)", chaosBuild())
+	c.programs("chaos-mesh-daemon", "chaos-mesh", "compiling Chaos Mesh's daemon", chaosDaemonBuild())
 	c.programs("chaos-helpers", "chaos-helpers", "compiling what the daemon runs", goBuild{
 		programs: []program{{"./pause", "pause"}, {"./nsexec", "nsexec"}},
 	})
 	c.assembly("chaos-mesh", "assembling Chaos Mesh's images and chart", []string{"chaos-mesh", "chaos-daemon", "chart-chaos-mesh"},
-		makeChaosMesh, []string{"chaos-mesh-programs", "chaos-helpers", "debian-chaos"}, chaosVersion)
+		makeChaosMesh, []string{"chaos-mesh-controllers", "chaos-mesh-daemon", "chaos-helpers", "debian-chaos"}, chaosVersion)
 	return c.steps, c.err
 }
 
