@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"math"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,6 +132,32 @@ func TestACheckOverAllBlocksShowsOnTheCardInJUnitAndInTheSummary(t *testing.T) {
 	}
 	if s := string(summary(r)); !strings.Contains(s, "(istio, over all blocks)") {
 		t.Errorf("the summary does not say that it is over all blocks:\n%s", s)
+	}
+}
+
+func TestABuildThatIsNotTheMeshProjectsOwnIsNeverCalledByTheMeshsBareName(t *testing.T) {
+	rec := record(t, 2)
+	rec.Manifest.Flavors = map[string]string{"istio": "upstream Envoy"}
+	res := verify.Evaluate(rec)
+	r := Build(rec, res)
+	const name = "istio (upstream Envoy)"
+	if !slices.Contains(r.Meshes, name) || slices.Contains(r.Meshes, "istio") {
+		t.Errorf("meshes %q", r.Meshes)
+	}
+	bare := regexp.MustCompile(`"(mesh|order)":\s*\[?\s*"istio"`)
+	doc, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := bare.FindIndex(doc); at != nil {
+		t.Errorf("report.json says %q", doc[at[0]:min(at[1]+80, len(doc))])
+	}
+	if res.Verdict == verify.Pass || strings.HasPrefix(res.Message, "istio:") {
+		t.Errorf("the run's verdict: %s %s", res.Verdict, res.Message)
+	}
+	without := Build(record(t, 2), verify.Evaluate(record(t, 2)))
+	if len(without.Checks) != len(r.Checks) || len(without.Matrix) != len(r.Matrix) {
+		t.Error("the report has other checks for its name")
 	}
 }
 

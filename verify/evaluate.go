@@ -189,7 +189,7 @@ func (res *Result) conclude(rec *evidence.Record, s *scenarios.Scenario) {
 	decides, n, proved, _ := weigh(res.Checks)
 	switch {
 	case decides != nil && decides.Verdict != Pass:
-		where := decides.Trial.Mesh
+		where := rec.Manifest.MeshName(decides.Trial.Mesh)
 		switch {
 		case decides.Trial.Block == 0:
 			where += " over all blocks"
@@ -210,7 +210,7 @@ func (res *Result) conclude(rec *evidence.Record, s *scenarios.Scenario) {
 	// A mesh that was asked for and could not run leaves the question unanswered, however well the others did.
 	for _, t := range res.Trials {
 		if res.Verdict == Pass && t.Verdict == Skipped {
-			res.Verdict, res.Reason, res.Message = Invalid, "Skipped", fmt.Sprintf("mesh %s was skipped in block %d: %s", t.Mesh, t.Block, t.Message)
+			res.Verdict, res.Reason, res.Message = Invalid, "Skipped", fmt.Sprintf("mesh %s was skipped in block %d: %s", rec.Manifest.MeshName(t.Mesh), t.Block, t.Message)
 		}
 	}
 	switch missing := leftOut(s, rec.Manifest.Order); {
