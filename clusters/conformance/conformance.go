@@ -235,6 +235,9 @@ func cancelledCreate(t *testing.T, p clusters.Provider, mesh scenarios.MeshName)
 
 func refusedSpecs(t *testing.T, p clusters.Provider, mesh scenarios.MeshName) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	if b, err := p.Build("meshless"); err == nil {
+		t.Errorf("a build of a mesh that nobody knows: %+v", b)
+	}
 	for name, change := range map[string]func(*clusters.Spec){
 		"no clusters":               func(s *clusters.Spec) { s.Clusters = nil },
 		"two clusters of one name":  func(s *clusters.Spec) { s.Clusters = []string{"east", "east"} },
