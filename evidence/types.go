@@ -328,11 +328,13 @@ type Manifest struct {
 	Components    map[string]string `json:"components,omitempty"` // name: version
 	// Flavors are the builds of meshes that are not what their projects publish, by mesh: whatever is said of the cost of
 	// such a mesh is said of this build.
-	Flavors  map[string]string `json:"flavors,omitempty"`
-	Host     Host              `json:"host"`
-	Order    [][]string        `json:"order"`    // meshes of each block in the order in which they ran
-	Scenario json.RawMessage   `json:"scenario"` // as run, defaults filled in
-	Command  []string          `json:"command,omitempty"`
+	Flavors map[string]string `json:"flavors,omitempty"`
+	Host    Host              `json:"host"`
+	// MaySkip says that no mesh was asked for by name: one that cannot run here is skipped, and spoils no verdict.
+	MaySkip  bool            `json:"maySkip,omitempty"`
+	Order    [][]string      `json:"order"`    // meshes of each block in the order in which they ran
+	Scenario json.RawMessage `json:"scenario"` // as run, defaults filled in
+	Command  []string        `json:"command,omitempty"`
 }
 
 // MeshName is what a mesh is called wherever something is said of it: with the build that ran, unless that is what the

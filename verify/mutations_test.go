@@ -613,6 +613,28 @@ func TestAMeshThatCannotRunHereIsSkipped(t *testing.T) {
 	if res.Verdict != Invalid || res.Trials[0].Verdict != Skipped || len(res.Checks) != 1 || res.Checks[0].Message != "no images" {
 		t.Errorf("%s; trials %+v", res.Verdict, res.Trials)
 	}
+	rec.Manifest.MaySkip = true // which is no proof of anything
+	if res := Evaluate(rec); res.Verdict != Invalid || res.Reason != "NothingProved" {
+		t.Errorf("%s %s", res.Verdict, res.Reason)
+	}
+}
+
+func TestASkippedMeshSpoilsTheVerdictOnlyWhereItWasAskedForByName(t *testing.T) {
+	s := testScenario(scenarios.MeshIstio)
+	s.Spec.Blocks = 2
+	rec := goodBlocks(t, s, [][]string{{"istio"}, {"istio"}})
+	for _, e := range rec.Events {
+		if e.Kind == evidence.EventTrialEnd && e.Trial.Block == 2 {
+			e.Kind, e.Message = evidence.EventSkipped, "no images"
+		}
+	}
+	if res := Evaluate(rec); res.Verdict != Invalid || res.Reason != "Skipped" {
+		t.Errorf("asked for by name: %s %s", res.Verdict, res.Reason)
+	}
+	rec.Manifest.MaySkip = true
+	if res := Evaluate(rec); res.Verdict != Pass {
+		t.Errorf("not asked for by name: %s %s: %s", res.Verdict, res.Reason, res.Message)
+	}
 }
 
 func TestARecordWithoutAReadableScenarioIsInvalid(t *testing.T) {

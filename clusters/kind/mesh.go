@@ -62,7 +62,7 @@ func meshOf(name string) (mesh, error) {
 	case string(scenarios.MeshIstio):
 		return istio{}, nil
 	}
-	return nil, fmt.Errorf("the kind driver of this version runs clusters without a mesh or with Istio: use --mesh %s,%s, or --driver embedded for mesh %q", meshNone, scenarios.MeshIstio, name)
+	return nil, fmt.Errorf("%w: the kind driver of this version runs clusters without a mesh or with Istio, not with mesh %q: use --mesh %s,%s, or --driver embedded, which has a model of it", clusters.ErrNotPossible, name, meshNone, scenarios.MeshIstio)
 }
 
 // image is a container image of a bundle.

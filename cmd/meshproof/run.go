@@ -162,7 +162,7 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 		progress = stdout
 	}
 	o := runner.Options{
-		Provider: p, Out: f.out, Journal: dir, Seed: f.seed, Version: version,
+		Provider: p, Named: len(f.meshes) > 0, Out: f.out, Journal: dir, Seed: f.seed, Version: version,
 		Command: append([]string{"meshproof"}, os.Args[1:]...), Keep: f.keep, Reuse: f.reuse,
 	}
 	if f.verbose {

@@ -36,6 +36,9 @@ type Options struct {
 	// Keep leaves the clusters of the last trial standing, with nothing of the scenario on them. Where other runs follow
 	// this one (More), only those of a run that was interrupted.
 	Keep, More bool
+	// Named says that the scenario's meshes were asked for by name: one that cannot run here is refused. Otherwise its
+	// trials are skipped, unless all would be.
+	Named bool
 	// Reuse takes kept clusters where some fit; with Keep, every trial leaves its clusters for the next one.
 	Reuse bool
 }
@@ -69,10 +72,26 @@ func Check(s *scenarios.Scenario, e scenarios.MeshEntry, p clusters.Provider) er
 	return nil
 }
 
-// CheckTopology finds out, before anything is started, whether the driver can make the scenario's clusters and the network
-// between them, and keep them where that is asked for.
-func CheckTopology(s *scenarios.Scenario, p clusters.Provider, keep bool) error {
+// NotPossible names the scenario's meshes that the driver is known to have no means for, each with the reason. They are
+// skipped: their other errors are the driver's, too.
+func NotPossible(s *scenarios.Scenario, p clusters.Provider) map[string]string {
+	reasons := map[string]string{}
 	for _, e := range s.Spec.Meshes {
+		if err := Check(s, e, p); errors.Is(err, clusters.ErrNotPossible) {
+			reasons[string(e.Name)] = err.Error()
+		}
+	}
+	return reasons
+}
+
+// CheckTopology finds out, before anything is started, whether the driver can make the scenario's clusters and the network
+// between them, and keep them where that is asked for. Meshes that it has no means for are left out.
+func CheckTopology(s *scenarios.Scenario, p clusters.Provider, keep bool) error {
+	skip := NotPossible(s, p)
+	for _, e := range s.Spec.Meshes {
+		if skip[string(e.Name)] != "" {
+			continue
+		}
 		spec := topology(s)
 		spec.Mesh, spec.Keep = string(e.Name), keep
 		if err := p.CheckTopology(spec); err != nil {
@@ -103,6 +122,7 @@ func Install(e scenarios.MeshEntry, b clusters.Build, cluster string) (clusters.
 // run is one run under way.
 type run struct {
 	Options
+	skip    map[string]string         // why a mesh cannot run here, by mesh
 	builds  map[string]clusters.Build // by mesh
 	dir     string
 	id      string
@@ -127,13 +147,21 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	if err := CheckTopology(o.Scenario, o.Provider, o.Keep); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
+	skip := NotPossible(o.Scenario, o.Provider)
 	for _, e := range o.Scenario.Spec.Meshes {
+		_, skipped := skip[string(e.Name)]
+		if skipped && !o.Named && len(skip) < len(o.Scenario.Spec.Meshes) {
+			continue
+		}
 		if err := Check(o.Scenario, e, o.Provider); err != nil {
 			return nil, fmt.Errorf("%w: mesh %s: %w", ErrUsage, e.Name, err)
 		}
 	}
 	builds, flavors, components := map[string]clusters.Build{}, map[string]string{}, map[string]string{}
 	for _, e := range o.Scenario.Spec.Meshes {
+		if skip[string(e.Name)] != "" {
+			continue
+		}
 		b, err := o.Provider.Build(string(e.Name))
 		if err != nil {
 			return nil, fmt.Errorf("%w: mesh %s: %w", ErrEnvironment, e.Name, err)
@@ -164,9 +192,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 		RunID: id, Version: o.Version, GoVersion: runtime.Version(), Started: started.UTC(), Seed: o.Seed,
 		Driver: o.Provider.Driver(), Models: o.Provider.Models(), Modelled: len(o.Provider.Models()) > 0,
 		Host: host(), Order: order(names, o.Scenario.Spec.Blocks, o.Seed), Scenario: doc, Command: o.Command,
-		Flavors: flavors, Components: components,
+		Flavors: flavors, Components: components, MaySkip: !o.Named,
 	}
-	r := &run{Options: o, builds: builds, dir: dir, id: id, board: &board{observe: o.Observe}}
+	r := &run{Options: o, skip: skip, builds: builds, dir: dir, id: id, board: &board{observe: o.Observe}}
 	if err := r.execute(ctx, manifest); err != nil {
 		if r.writer == nil { // nothing was recorded: an empty folder would only puzzle
 			return nil, errors.Join(environment(err, ""), os.RemoveAll(dir))
@@ -230,18 +258,24 @@ func (r *run) execute(ctx context.Context, m evidence.Manifest) (err error) {
 	}
 
 	r.log.Info("run begins", "id", r.id, "seed", m.Seed, "driver", m.Driver, "order", m.Order)
-	trials := 0
+	left := 0 // trials with clusters that are yet to come
 	for _, row := range m.Order {
-		trials += len(row)
+		r.board.trials += len(row)
+		for _, mesh := range row {
+			if r.skip[mesh] == "" {
+				left++
+			}
+		}
 	}
-	r.board.trials = trials
 	for b, row := range m.Order {
 		for _, mesh := range row {
 			if ctx.Err() != nil {
 				break
 			}
-			trials--
-			if err := r.trial(ctx, evidence.Trial{Block: b + 1, Mesh: mesh}, trials == 0); err != nil {
+			if r.skip[mesh] == "" {
+				left--
+			}
+			if err := r.trial(ctx, evidence.Trial{Block: b + 1, Mesh: mesh}, left == 0); err != nil {
 				return err
 			}
 		}

@@ -32,6 +32,10 @@ func (r *run) trial(ctx context.Context, t evidence.Trial, last bool) error {
 	if err := r.event(t, evidence.EventTrialStart, ""); err != nil {
 		return err
 	}
+	if why := r.skip[t.Mesh]; why != "" {
+		r.log.Warn("trial skipped", "trial", t, "reason", why)
+		return errors.Join(r.event(t, evidence.EventSkipped, why), r.writer.EndTrial(t))
+	}
 	err := r.steps(ctx, t, last)
 	r.stepDone()
 	switch {
