@@ -92,6 +92,11 @@ func idOf(ctx context.Context, image string) (string, error) {
 
 // note remembers what the clusters are before anything is applied to them: as soon as two looks see the same.
 func (f *fleet) note(ctx context.Context) error {
+	for _, c := range f.list {
+		if err := c.until(ctx, c.lackingOwnEndpoints); err != nil {
+			return fmt.Errorf("waiting for kube-proxy in cluster %s: %w", c.name, err)
+		}
+	}
 	var was fingerprint
 	for {
 		is, err := f.state(ctx)

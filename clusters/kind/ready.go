@@ -207,16 +207,38 @@ func (c *cluster) lackingEndpoints(ctx context.Context) ([]string, error) {
 	if len(lacking) > 0 {
 		return lacking, nil
 	}
+	return c.inRules(ctx, func(node string, have map[string][]string) (lacking []string) {
+		for _, name := range slices.Sorted(maps.Keys(want)) {
+			if !slices.Equal(want[name], have[name]) {
+				lacking = append(lacking, fmt.Sprintf("kube-proxy of cluster %s sends %s on node %s to %q, want %q", c.name, name, node, have[name], want[name]))
+			}
+		}
+		return lacking
+	})
+}
+
+// lackingOwnEndpoints says where kube-proxy does not lead to the cluster's own Services yet. A cluster's own parts are
+// ready before that.
+func (c *cluster) lackingOwnEndpoints(ctx context.Context) ([]string, error) {
+	return c.inRules(ctx, func(node string, have map[string][]string) (lacking []string) {
+		for _, name := range []string{"default/kubernetes:https", clusterParts + "/kube-dns:dns", clusterParts + "/kube-dns:dns-tcp", clusterParts + "/kube-dns:metrics"} {
+			if len(have[name]) == 0 {
+				lacking = append(lacking, fmt.Sprintf("kube-proxy of cluster %s does not know %s on node %s", c.name, name, node))
+			}
+		}
+		return lacking
+	})
+}
+
+// inRules looks at kube-proxy's rules on every node of the cluster.
+func (c *cluster) inRules(ctx context.Context, look func(node string, have map[string][]string) []string) ([]string, error) {
 	found := make([][]string, len(c.nodes))
 	var g errgroup.Group
 	for i, n := range c.nodes {
 		g.Go(func() error {
 			rules, err := onNode(ctx, n.name, "iptables-save", "-t", "nat")
-			have := proxied(rules)
-			for _, name := range slices.Sorted(maps.Keys(want)) {
-				if !slices.Equal(want[name], have[name]) {
-					found[i] = append(found[i], fmt.Sprintf("kube-proxy of cluster %s sends %s on node %s to %q, want %q", c.name, name, n.name, have[name], want[name]))
-				}
+			if err == nil {
+				found[i] = look(n.name, proxied(rules))
 			}
 			return err
 		})
