@@ -53,6 +53,9 @@ func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) {
 		{"a closed fleet answers nothing and says nothing any more", closed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("-short: the parts below try the most important promises in two fleets, this one would make its own")
+			}
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 			e := newEnv(t, p, entry, spec(mesh, &sink{}))
 			defer e.close()
