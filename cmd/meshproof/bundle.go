@@ -114,19 +114,25 @@ func failed(err error) error {
 	return withCode(exitError, err)
 }
 
+// opened is the bundle that a command is about.
+func opened(where func() (string, error)) (*bundle.Bundle, error) {
+	dir, err := where()
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Open(dir)
+	return b, failed(err)
+}
+
 func newBundleList(where func() (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the parts of the bundle, with version, size and source",
 		Args:  takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := where()
+			b, err := opened(where)
 			if err != nil {
 				return err
-			}
-			b, err := bundle.Open(dir)
-			if err != nil {
-				return failed(err)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "PART\tKIND\tVERSION\tMiB\tSOURCE")
@@ -144,20 +150,16 @@ func newBundleVerify(where func() (string, error)) *cobra.Command {
 		Short: "Compare every file of the bundle with the manifest's size and SHA-256",
 		Args:  takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := where()
+			b, err := opened(where)
 			if err != nil {
 				return err
-			}
-			b, err := bundle.Open(dir)
-			if err != nil {
-				return failed(err)
 			}
 			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr(), stopBuild)
 			defer stop()
 			if err := b.Verify(ctx); err != nil {
 				return failed(err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: all %d parts are whole\n", dir, len(b.Parts()))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: all %d parts are whole\n", b.Dir(), len(b.Parts()))
 			return nil
 		},
 	}
