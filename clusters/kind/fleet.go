@@ -69,6 +69,7 @@ func newFleet(spec clusters.Spec, state string) *fleet {
 	}
 	f.log = f.log.With("fleet", spec.ID)
 	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.takeKlog()
 	return f
 }
 
@@ -82,27 +83,54 @@ func (f *fleet) trust() error {
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 
-// prepare connects the clusters, brings the agent's image onto every node, and waits until the clusters' own parts work,
-// all at once.
-func (f *fleet) prepare(ctx context.Context, image []byte) error {
+// prepare connects new clusters, brings the images of agent and mesh onto every node, and waits until the clusters' own
+// parts work, all at once: until the controllers work a cluster mostly waits.
+func (f *fleet) prepare(ctx context.Context, plans []plan, agent []byte, mat *material) error {
 	g, gctx := errgroup.WithContext(ctx)
+	for _, p := range plans {
+		g.Go(func() error {
+			load := func(ref string, open func() (io.ReadCloser, error)) error {
+				return f.timed("load image", func() error { return loadImage(gctx, p.name, ref, open) }, "cluster", p.name, "image", ref)
+			}
+			if err := load(workload.Image, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(agent)), nil }); err != nil {
+				return err
+			}
+			return mat.load(load)
+		})
+	}
 	g.Go(func() error {
-		return f.timed("connect the clusters", func() error { return f.connect(gctx) })
+		if err := f.reach(gctx, plans); err != nil {
+			return err
+		}
+		own, octx := errgroup.WithContext(gctx)
+		own.Go(func() error {
+			return f.timed("connect the clusters", func() error { return f.connect(octx) })
+		})
+		for _, c := range f.list {
+			own.Go(func() error {
+				return f.timed("wait for the cluster's own parts", func() error { return c.systemReady(octx) }, "cluster", c.name)
+			})
+		}
+		return own.Wait()
 	})
-	for _, c := range f.list {
-		g.Go(func() error {
-			return f.timed("load the agent's image", func() error {
-				return loadImage(prefix(f.spec.ID)+"-"+c.name, workload.Image, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(image)), nil })
-			}, "cluster", c.name)
-		})
-		g.Go(func() error {
-			return f.timed("wait for the cluster's own parts", func() error { return c.systemReady(gctx) }, "cluster", c.name)
+	return g.Wait()
+}
+
+// reach makes the clients of the clusters, and waits until these know their nodes.
+func (f *fleet) reach(ctx context.Context, plans []plan) error {
+	found := make([]*cluster, len(plans))
+	var g errgroup.Group
+	for i, name := range f.spec.Clusters {
+		g.Go(func() (err error) {
+			return f.timed("find the cluster's nodes", func() error {
+				found[i], err = newCluster(ctx, f, name, plans[i])
+				return err
+			}, "cluster", name)
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return nil
+	err := g.Wait()
+	f.list = slices.DeleteFunc(found, func(c *cluster) bool { return c == nil })
+	return err
 }
 
 // watch begins to watch the clusters' pods.
@@ -252,6 +280,7 @@ func (f *fleet) end(ctx context.Context) {
 		c.transport.CloseIdleConnections()
 	}
 	f.tasks.Wait()
+	leaveKlog()
 	for _, c := range f.list {
 		c.transport.CloseIdleConnections()
 	}
