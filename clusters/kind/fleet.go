@@ -249,7 +249,7 @@ func (f *fleet) Close(ctx context.Context) error {
 		return f.broken()
 	}
 	f.end(ctx)
-	if err := Clean(ctx, filepath.Dir(f.folder), f.spec.ID); err != nil {
+	if err := f.timed("remove nodes and network", func() error { return Clean(ctx, filepath.Dir(f.folder), f.spec.ID) }); err != nil {
 		return errLeft(f.spec.ID, err)
 	}
 	f.gone = true
@@ -265,9 +265,12 @@ func (f *fleet) end(ctx context.Context) {
 	if was {
 		return
 	}
-	for _, c := range f.list {
-		c.drain(ctx)
-	}
+	_ = f.timed("take what workloads and proxies still have to say", func() error {
+		return all(f.list, func(c *cluster) error {
+			c.drain(ctx)
+			return nil
+		})
+	})
 	f.mu.Lock()
 	for _, c := range f.list {
 		c.endPods("the clusters are removed")

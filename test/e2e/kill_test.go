@@ -28,9 +28,12 @@ func TestWhatAKilledRunLeftIsCleaned(t *testing.T) {
 			Assess("clean removes what it left and touches nothing else", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 				h := hostOf(ctx)
 				h.early = true
+				if h.file = small; i%2 == 1 {
+					h.file = scenario // what two clusters leave
+				}
 				s := h.start(ctx, t)
 				select {
-				case <-time.After(time.Duration(share * float64(whole))):
+				case <-time.After(time.Duration(share * float64(whole[h.file]))):
 				case <-s.done:
 					t.Log("it had ended before")
 				}
