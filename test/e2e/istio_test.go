@@ -69,7 +69,7 @@ func TestRealIstioIsProvedAndWhatIsWrongWithItIsFound(t *testing.T) {
 // report is what is read of report.json.
 type report struct {
 	Meshes []string
-	Checks []struct{ ID, Verdict string }
+	Checks []struct{ ID, Mesh, Verdict string }
 }
 
 func reportOf(t *testing.T, r ended) (out report) {
