@@ -93,7 +93,7 @@ func TestARunOnRealClustersAndAnotherOnTheSame(t *testing.T) {
 			if said := hostOf(ctx).clean(ctx, t); !strings.Contains(said, kept.id) || !strings.Contains(said, "--kept") {
 				t.Errorf("clean says nothing of them: %s", said)
 			}
-			if len(ofFleet(ctx, t, kept.id)) == 0 {
+			if len(inDocker(ctx, t, kept.id)) == 0 {
 				t.Fatal("they are gone")
 			}
 			return ctx

@@ -92,7 +92,7 @@ func TestASecondInterruptLeavesAtOnceAndCleanUndoesTheRest(t *testing.T) {
 			h := hostOf(ctx)
 			var volumes []string
 			for _, id := range h.journalled(t) {
-				if len(ofFleet(ctx, t, id)) == 0 {
+				if len(inDocker(ctx, t, id)) == 0 {
 					t.Error("the run left nothing: there is nothing to clean")
 				}
 				volumes = append(volumes, volumesOf(ctx, t, id)...)
