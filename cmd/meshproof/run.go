@@ -242,6 +242,9 @@ func narrow(s *scenarios.Scenario, f runFlags) error {
 		names = append(names, string(m.Name))
 	}
 	for _, m := range f.meshes {
+		if later := scenarios.ReservedMesh(m); later != "" {
+			return fmt.Errorf("--mesh %s is not in this version: %s: %s has %s", m, later, s.Metadata.Name, strings.Join(names, ", "))
+		}
 		if !slices.Contains(names, m) {
 			return fmt.Errorf("--mesh %s: %s has only %s (a mesh to compare stands under spec.meshes)", m, s.Metadata.Name, strings.Join(names, ", "))
 		}
