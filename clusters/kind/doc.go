@@ -34,9 +34,11 @@
 //	image.go     the agent's image
 //	hosts.go     names outside of the clusters
 //	mesh.go      what the driver must know of a mesh; installing it from a bundle
+//	furnish.go   the mesh of clusters that are kept: installed over itself, or removed
 //	helm.go      one chart
 //	ambient.go   Istio's ambient mode, found on a cluster
 //	istio.go     Istio: trust, clusters that read each other, pods' annotations
+//	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
 //
 // # How a request is witnessed

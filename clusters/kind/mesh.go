@@ -184,6 +184,9 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if err != nil {
 		return err
 	}
+	if err := f.settle(ctx); err != nil {
+		return err
+	}
 	return all(func(ctx context.Context, c *cluster) error { return c.Apply(ctx, f.spec.Install[c.name].Objects...) })
 }
 
@@ -213,6 +216,13 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		namespaces[r.Namespace] = true
 	}
 	c.mapper.Reset() // charts bring definitions
+	if c.f.made.Mesh == c.f.spec.Mesh && c.f.reused {
+		for _, ns := range slices.Sorted(maps.Keys(namespaces)) { // it knows the trust of an earlier trial
+			if err := c.restart(ctx, ns); err != nil {
+				return err
+			}
+		}
+	}
 	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
 		if err := c.until(ctx, func(ctx context.Context) ([]string, error) { return c.lackingDeployments(ctx, ns) }); err != nil {
 			return fmt.Errorf("waiting for the control plane of mesh %s in cluster %s: %w", c.f.spec.Mesh, c.name, err)
