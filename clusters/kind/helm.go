@@ -55,8 +55,14 @@ func (c *cluster) installChart(ctx context.Context, r clusters.Release, open fun
 	} else if !errors.Is(err, driver.ErrReleaseNotFound) {
 		return failed(err)
 	}
+	// A namespace that is there is the driver's: Helm would put a label on it, under the same field manager (the program's
+	// name), which the driver's next apply takes off again.
+	there, err := c.namespaces(ctx)
+	if err != nil {
+		return failed(err)
+	}
 	install := action.NewInstall(cfg)
-	install.ReleaseName, install.Namespace, install.CreateNamespace = r.Name, r.Namespace, true
+	install.ReleaseName, install.Namespace, install.CreateNamespace = r.Name, r.Namespace, !there[r.Namespace]
 	install.WaitStrategy, install.Timeout = kube.HookOnlyStrategy, helmTimeout
 	if _, err := install.RunWithContext(ctx, ch, r.Values); err != nil {
 		return failed(err)
