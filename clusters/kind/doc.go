@@ -34,6 +34,7 @@
 //	image.go     the agent's image
 //	hosts.go     names outside of the clusters
 //	mesh.go      what the driver must know of a mesh; installing it from a bundle
+//	versions.go  which of a bundle's versions a mesh is installed in
 //	furnish.go   the mesh of clusters that are kept: installed over itself, or removed
 //	helm.go      one chart
 //	ambient.go   Istio's ambient mode, found on a cluster
