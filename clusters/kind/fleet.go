@@ -25,25 +25,27 @@ import (
 
 // fleet is the clusters of one trial.
 type fleet struct {
-	spec    clusters.Spec
-	mesh    mesh // nil for none
-	log     *slog.Logger
-	folder  string // of the fleet's own files
-	lock    *os.File
-	made    keptFile    // what the clusters were made from
-	base    fingerprint // what they were before anything was applied; nil where they are not to be kept
-	reused  bool        // they were made for an earlier trial, with all that belongs to no trial
-	gateway netip.Addr  // of the nodes' network: this host
-	token   string
-	issuers map[string]*trust.Issuer
-	hosts   map[string]string // spec.Hosts as pods reach them
-	list    []*cluster
-	links   map[[2]string]*link
-	ctx     context.Context // ends with the fleet
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup // everything that runs by itself; added to under mu while not closed
-	sinkErr atomic.Pointer[error]
-	silent  atomic.Bool // nothing more is said in evidence
+	spec      clusters.Spec
+	mesh      mesh // nil for none
+	log       *slog.Logger
+	folder    string // of the fleet's own files
+	lock      *os.File
+	made      keptFile    // what the clusters were made from
+	bare      fingerprint // what they were before they got a mesh; nil where they are not to be kept
+	base      fingerprint // what they were before anything of a scenario was applied, with their mesh; nil as bare
+	reused    bool        // they were made for an earlier trial, with all that belongs to no trial
+	hasImages bool        // its nodes have the images of the mesh, apart from those of earlier trials
+	gateway   netip.Addr  // of the nodes' network: this host
+	token     string
+	issuers   map[string]*trust.Issuer
+	hosts     map[string]string // spec.Hosts as pods reach them
+	list      []*cluster
+	links     map[[2]string]*link
+	ctx       context.Context // ends with the fleet
+	cancel    context.CancelFunc
+	tasks     sync.WaitGroup // everything that runs by itself; added to under mu while not closed
+	sinkErr   atomic.Pointer[error]
+	silent    atomic.Bool // nothing more is said in evidence
 
 	noQueue error // why the kernel cannot hold packets back; nil where it can
 
@@ -89,11 +91,12 @@ func (f *fleet) prepare(ctx context.Context, plans []plan, agent []byte, mat *ma
 	g, gctx := errgroup.WithContext(ctx)
 	for _, p := range plans {
 		g.Go(func() error {
-			load := func(ref string, open func() (io.ReadCloser, error)) error {
-				return f.timed("load image", func() error { return loadImage(gctx, p.name, ref, open) }, "cluster", p.name, "image", ref)
-			}
+			load := f.loader(gctx, p.name)
 			if err := load(workload.Image, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(agent)), nil }); err != nil {
 				return err
+			}
+			if !f.hasImages {
+				return nil
 			}
 			return mat.load(load)
 		})
@@ -114,6 +117,13 @@ func (f *fleet) prepare(ctx context.Context, plans []plan, agent []byte, mat *ma
 		return own.Wait()
 	})
 	return g.Wait()
+}
+
+// loader loads images onto the nodes of a cluster, and says how long it took.
+func (f *fleet) loader(ctx context.Context, cluster string) func(ref string, open func() (io.ReadCloser, error)) error {
+	return func(ref string, open func() (io.ReadCloser, error)) error {
+		return f.timed("load image", func() error { return loadImage(ctx, cluster, ref, open) }, "cluster", cluster, "image", ref)
+	}
 }
 
 // reach makes the clients of the clusters, and waits until these know their nodes.

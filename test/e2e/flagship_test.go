@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -79,4 +81,22 @@ func TestTheFlagshipIsProvedWithoutAMeshAndOnIstio(t *testing.T) {
 			}
 			return ctx
 		}).Feature())
+}
+
+// report is what is read of report.json.
+type report struct {
+	Meshes []string
+	Checks []struct{ ID, Mesh, Verdict string }
+}
+
+func reportOf(t *testing.T, r ended) (out report) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(r.doc.Runs[0].Dir, "report.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
