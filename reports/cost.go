@@ -15,7 +15,7 @@ func costs(res *verify.Result) []Cost {
 	for _, c := range res.Costs {
 		x := Cost{
 			Block: c.Trial.Block, Mesh: clean(c.Trial.Mesh), Traffic: clean(c.Traffic), Phase: clean(c.Phase), Role: clean(c.Role),
-			Verdict: known(c.Verdict), Message: clean(c.Message), Containers: c.Containers, AtLeast: c.AtLeast,
+			Verdict: known(c.Verdict), Message: clean(c.Message), Containers: c.Containers, AtLeast: c.AtLeast, Within: evidence.Round(c.Within),
 		}
 		if c.Verdict == verify.Pass {
 			x.CPUSeconds, x.PerThousand = figureOf(c.CPUSeconds), figureOf(c.PerThousand)
@@ -108,6 +108,9 @@ func (c *Cost) cell() costCell {
 	cell := costCell{Verdict: c.Verdict, Why: c.Message, CPU: "–", Mean: "–", Peak: "–"}
 	if c.PerThousand != nil {
 		cell.CPU = chart.Number(*c.PerThousand)
+		if c.Within > 0 {
+			cell.CPU += " ± " + chart.Number(c.Within)
+		}
 		if c.AtLeast {
 			cell.CPU = "≥ " + cell.CPU
 		}

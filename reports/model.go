@@ -388,7 +388,9 @@ type Cost struct {
 	CPUSeconds *float64 `json:"cpuSeconds" jsonschema:"oneof_type=number;null"`
 	// Core-seconds for 1,000 requests of the load.
 	PerThousand *float64 `json:"perThousand" jsonschema:"oneof_type=number;null"`
-	// A container ended in the phase: it used that much at least.
+	// How far the true figure may lie from that, in either direction.
+	Within float64 `json:"within"`
+	// What some container used at last is not known, because it ended or was not looked at again: it is that much at least.
 	AtLeast bool `json:"atLeast"`
 	// Bytes of all working sets together, mean over the samples.
 	MemoryMean *int64 `json:"memoryMean" jsonschema:"oneof_type=integer;null"`

@@ -25,20 +25,29 @@ type Cost struct {
 	// load, whoever sent them; nil where it cannot be told.
 	CPUSeconds  *float64 `json:"cpuSeconds,omitempty"`
 	PerThousand *float64 `json:"perThousand,omitempty"`
-	// AtLeast says that a container ended in the phase, of which nobody knows what it used after its last sample.
+	// Within is how far the true figure may lie from PerThousand, in either direction.
+	Within float64 `json:"within,omitempty"`
+	// AtLeast says that what some container used at last is not known: it ended, or was not looked at again.
 	AtLeast    bool           `json:"atLeast,omitempty"`
 	MemoryMean int64          `json:"memoryMean,omitempty"` // bytes of all working sets together, mean over the samples
 	MemoryPeak int64          `json:"memoryPeak,omitempty"` // the highest of these
 	Used       []evidence.Ref `json:"used,omitempty"`
+
+	doubt float64 // core-seconds
 }
 
 const (
 	// maxBetween is how far the two figures of a container may lie apart between which what it had used at the edge of a
-	// phase is interpolated. Kubelets look less often at containers that do little: what is used between figures that
-	// are further apart is in doubt.
+	// phase is interpolated without a doubt. What was used between figures that are further apart may belong to either
+	// side of the edge.
 	maxBetween = 3 * time.Second
+	// maxIdle is how far that may be for a container that did nothing: kubelets look at one twice as late each time that
+	// they find it as it was, and after 15 s at the latest (cAdvisor's dynamic housekeeping).
+	maxIdle = 15 * time.Second
 	// maxDoubt is the share of what a role used in a phase that may be in doubt.
-	maxDoubt = 0.1
+	maxDoubt = 0.5
+	// allPhases stands for the load from its beginning to its end.
+	allPhases = "all phases"
 )
 
 // container is one start of one container.
@@ -75,7 +84,11 @@ func (x *trial) costs(modelled bool) []Cost {
 	var out []Cost
 	for i := range x.s.Spec.Traffic {
 		tr := &x.s.Spec.Traffic[i]
-		for _, st := range stagesOf(tr.Profile) {
+		stages := stagesOf(tr.Profile)
+		if n := len(stages); n > 1 {
+			stages = append(stages, stagePhase{name: allPhases, duration: stages[n-1].start + stages[n-1].duration})
+		}
+		for _, st := range stages {
 			from := zero.Add(st.start)
 			requests, why := x.requestsIn(st.start, st.start+st.duration)
 			for _, role := range evidence.Roles {
@@ -86,7 +99,7 @@ func (x *trial) costs(modelled bool) []Cost {
 				c.Trial, c.Traffic, c.Phase, c.Role = x.id, tr.Name, st.name, role
 				if c.Verdict == Pass && why == "" {
 					v := evidence.Round(*c.CPUSeconds / float64(requests) * 1000)
-					c.PerThousand = &v
+					c.PerThousand, c.Within = &v, evidence.Round(c.doubt/float64(requests)*1000)
 				} else if c.Verdict == Pass {
 					c.Message = "for 1,000 requests it cannot be told: " + why
 				}
@@ -152,8 +165,9 @@ func (x *trial) measure() *measured {
 	for _, n := range slices.Sorted(maps.Keys(bySample)) {
 		m.samples = append(m.samples, *bySample[n])
 	}
-	for _, list := range m.series {
+	for k, list := range m.series {
 		slices.SortStableFunc(list, func(a, b reading) int { return a.Taken.Compare(b.Taken) })
+		m.series[k] = slices.CompactFunc(list, func(a, b reading) bool { return a.Taken.Equal(b.Taken) }) // asked twice before it was looked at again
 	}
 	return m
 }
@@ -195,9 +209,10 @@ func (m *measured) cost(role string, from, to time.Time) Cost {
 		return c
 	}
 	if doubt > maxDoubt*total {
-		c.Message = fmt.Sprintf("%.2f of %.2f core-seconds were used between figures that are more than %s apart, of which it cannot be told whether they belong to the phase", doubt, total, maxBetween)
+		c.Message = fmt.Sprintf("%.2f core-seconds were used between figures more than %s apart, at the edges of the phase, which is too much to tell how much of them belongs to it", doubt, maxBetween)
 		return c
 	}
+	c.doubt = doubt
 	if c.Message = m.memory(&c, role, from, to); c.Message != "" {
 		return c
 	}
@@ -222,6 +237,8 @@ func (m *measured) at(k container, list []reading, t time.Time) level {
 	switch {
 	case i < 0 && m.endedBy(k, last.Taken.Add(maxBetween)):
 		return level{cpu: last.CPUSeconds, atLeast: true, used: []evidence.Ref{last.ref}}
+	case i < 0 && (t.Sub(last.Taken) <= maxBetween || idle(list) && t.Sub(last.Taken) <= maxIdle):
+		return level{cpu: last.CPUSeconds, atLeast: true, used: []evidence.Ref{last.ref}}
 	case i < 0:
 		return level{why: fmt.Sprintf("its last figure is %s older than the edge of the phase", t.Sub(last.Taken).Round(time.Millisecond))}
 	}
@@ -237,6 +254,12 @@ func (m *measured) at(k container, list []reading, t time.Time) level {
 	}
 	out.cpu = before.CPUSeconds + (after.CPUSeconds-before.CPUSeconds)*float64(t.Sub(before.Taken))/float64(between)
 	return out
+}
+
+// idle reports whether a container's last two figures are the same: nobody looks again for a while.
+func idle(list []reading) bool {
+	n := len(list)
+	return n > 1 && list[n-1].CPUSeconds == list[n-2].CPUSeconds
 }
 
 // endedBy reports whether a container is known to have ended by a moment: its pod did, or it was started anew.

@@ -123,7 +123,7 @@ func TestWhatIsNotKnownOfCostHasNoFigure(t *testing.T) {
 		{"a sample lost", func(rec *evidence.Record) { rec.Usages = slices.Delete(rec.Usages, 3, 4) }, Invalid, "not whole"},
 		{"a node that did not answer", func(rec *evidence.Record) {
 			middle(rec, func(u *evidence.Usage) { u.Containers, u.Error = nil, "the kubelet is away" })
-		}, Invalid, "more than 3s apart"},
+		}, Invalid, "too much to tell"},
 		{"figures that stand still in time", func(rec *evidence.Record) {
 			for _, u := range rec.Usages {
 				for i := range u.Containers {
@@ -132,7 +132,7 @@ func TestWhatIsNotKnownOfCostHasNoFigure(t *testing.T) {
 			}
 		}, Invalid, "older"},
 		{"a container that is left out", func(rec *evidence.Record) {
-			for _, u := range rec.Usages[3:] {
+			for _, u := range rec.Usages[1:] {
 				u.Containers = slices.DeleteFunc(slices.Clone(u.Containers), func(c evidence.ContainerUsage) bool { return c.Container == "istio-proxy" })
 			}
 		}, Invalid, "older than the edge of the phase"},
@@ -178,6 +178,37 @@ func TestAContainerThatEndsOrStartsInAPhaseCountsForWhatIsKnownOfIt(t *testing.T
 	if want := 0.1*0.6 + 0.4*0.8; c.Verdict != Pass || !c.AtLeast || c.Containers != 2 || math.Abs(*c.CPUSeconds-want) > 1e-3 {
 		t.Errorf("%+v, want %v: %s", c, want, fmt.Sprint(c.CPUSeconds))
 	}
+}
+
+func TestFiguresFarApartAndIdleContainersLeaveADoubtThatIsSaid(t *testing.T) {
+	list := append(slices.Clone(usedByAll), used{evidence.RoleSidecar, "idle", "istio-proxy", 0, 5, -always, always})
+	rec, _ := meteredRecord(t, list)
+	for _, u := range rec.Usages[3:6] { // of the workloads nothing is said from 1.6 s until 4.6 s after the start
+		u.Containers = slices.DeleteFunc(slices.Clone(u.Containers), func(c evidence.ContainerUsage) bool { return c.Pod == "shop-1" && c.Container == "workload" })
+	}
+	for _, u := range rec.Usages[2:] { // and of the idle one nothing any more
+		u.Containers = slices.DeleteFunc(slices.Clone(u.Containers), func(c evidence.ContainerUsage) bool { return c.Pod == "idle" })
+	}
+	c := calm(t, rec, evidence.RoleWorkload)
+	if want := 0.1 * 4 * 25; c.Verdict != Pass || math.Abs(*c.CPUSeconds-0.8) > 1e-3 || math.Abs(c.Within-want) > 0.1 {
+		t.Errorf("%+v: within %v, want %v", c, c.Within, want)
+	}
+	if c := calm(t, rec, evidence.RoleSidecar); c.Verdict != Pass || !c.AtLeast || c.Containers != 2 || math.Abs(*c.CPUSeconds-0.4) > 1e-3 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestCostOfTheWholeLoadIsBesideThatOfItsPhases(t *testing.T) {
+	rec, _ := meteredRecord(t, usedByAll)
+	for _, c := range Evaluate(rec).Costs {
+		if c.Phase == "all phases" && c.Role == evidence.RoleSidecar {
+			if c.Verdict != Pass || math.Abs(*c.CPUSeconds-1.2) > 1e-3 {
+				t.Errorf("%+v", c)
+			}
+			return
+		}
+	}
+	t.Error("there is none")
 }
 
 func TestCostDecidesNoVerdict(t *testing.T) {

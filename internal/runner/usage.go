@@ -16,7 +16,7 @@ const (
 	// usageEvery is how often it is recorded what containers use: as often as real clusters' kubelets look.
 	usageEvery = time.Second
 	// usageAfter is how much longer than the load: what was used up to its end is known from figures that are younger.
-	usageAfter = 2500 * time.Millisecond
+	usageAfter = 3 * time.Second
 )
 
 // meter records what the clusters' containers use, from before the load until after it.
