@@ -42,6 +42,7 @@ type Record struct {
 	Faults     []*Fault
 	Ticks      []*Tick
 	Phases     []*Phase
+	Usages     []*Usage
 	Events     []*Event
 }
 
@@ -84,7 +85,7 @@ func (r *Record) readStream(dir string, s Stream) error {
 		return fmt.Errorf("listing %s: %w", s, err)
 	}
 	sort.Strings(names)
-	if len(names) == 0 {
+	if len(names) == 0 && s != Usages {
 		r.problem("%s: the stream is missing", s)
 	}
 	line := 0
@@ -173,6 +174,8 @@ func (r *Record) add(s Stream, line int, b []byte) error {
 		return read(&r.Ticks, new(Tick), s, line, b)
 	case Phases:
 		return read(&r.Phases, new(Phase), s, line, b)
+	case Usages:
+		return read(&r.Usages, new(Usage), s, line, b)
 	case Events:
 		return read(&r.Events, new(Event), s, line, b)
 	}
@@ -199,6 +202,7 @@ func (r *Record) items(visit func(Stream, *Header)) {
 	each(r.Faults, visit)
 	each(r.Ticks, visit)
 	each(r.Phases, visit)
+	each(r.Usages, visit)
 	each(r.Events, visit)
 }
 

@@ -27,7 +27,7 @@ const (
 )
 
 // Streams lists every stream in the order in which a record is read.
-var Streams = []Stream{Requests, Probes, Handshakes, Accesses, Scrapes, Pods, Faults, Ticks, Phases, Events}
+var Streams = []Stream{Requests, Probes, Handshakes, Accesses, Scrapes, Pods, Faults, Ticks, Phases, Usages, Events}
 
 // Trial is one mesh in one block: the unit that starts with fresh clusters and is judged by itself.
 type Trial struct {

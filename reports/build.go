@@ -47,6 +47,7 @@ func Build(rec *evidence.Record, res *verify.Result) *Report {
 		Cells:       cells(res),
 		Tokens:      tokens(res),
 		Faults:      faultsOf(res),
+		Costs:       costs(res),
 		Provenance:  provenance(rec),
 	}
 	r.Counts = map[verify.Verdict]int{}
@@ -85,6 +86,9 @@ func name(r *Report, m *evidence.Manifest) {
 	}
 	for i := range r.Faults {
 		to(&r.Faults[i].Mesh)
+	}
+	for i := range r.Costs {
+		to(&r.Costs[i].Mesh)
 	}
 	for _, block := range r.Provenance.Order {
 		for i := range block {

@@ -95,6 +95,8 @@ func excerpt(rec *evidence.Record, ref evidence.Ref) json.RawMessage {
 		item = find(rec.Ticks, ref)
 	case evidence.Phases:
 		item = find(rec.Phases, ref)
+	case evidence.Usages:
+		item = find(rec.Usages, ref)
 	case evidence.Events:
 		item = find(rec.Events, ref)
 	}

@@ -66,6 +66,7 @@ type page struct {
 	Differ      int // rows of the matrix in which meshes differ
 	Latency     []latencyView
 	Time        []timeGroup
+	Cost        *costView
 	Policy      *policyView
 	Tokens      []tokenLine
 	TokenFilter filter
@@ -81,7 +82,7 @@ func newPage(r *Report) *page {
 	p := &page{
 		R: r, Word: r.word(r.Verdict), Meaning: meaning(r.Verdict), Tally: r.tally(),
 		Started:  r.Provenance.Started.Format("2 January 2006, 15:04:05 UTC"),
-		Overview: r.overview(), Matrix: r.matrixGroups(), Differ: differing(r.Matrix), Latency: r.latencyViews(), Time: r.timeGroups(),
+		Overview: r.overview(), Matrix: r.matrixGroups(), Differ: differing(r.Matrix), Latency: r.latencyViews(), Time: r.timeGroups(), Cost: r.costView(),
 		Policy: r.policyView(), Tokens: r.tokenLines(), Faults: r.faultViews(), Findings: r.findingGroups(), Passed: r.passedGroups(),
 		NumPass: r.Counts[verify.Pass], Blocks: r.Blocks > 1, Facts: r.facts(),
 	}

@@ -56,6 +56,8 @@ type Report struct {
 	Tokens []TokenCell `json:"tokens"`
 	// What became of each fault.
 	Faults []Fault `json:"faults"`
+	// What the meshes' containers used in each phase.
+	Costs []Cost `json:"costs"`
 	// Where the report comes from, and how to check it.
 	Provenance Provenance `json:"provenance"`
 }
@@ -362,6 +364,38 @@ type Fault struct {
 	Verdict verify.Verdict `json:"verdict"`
 	// Time until the steady state was back; -1 where it did not come back or cannot be told.
 	RecoveryMicros int64 `json:"recoveryMicros"`
+}
+
+// Cost is what the containers of one role used in one phase of one traffic of one trial. What is not known is null.
+type Cost struct {
+	// Number of the block, from 1.
+	Block int `json:"block"`
+	// Name of the mesh, with its build where that is not what the mesh's project publishes.
+	Mesh string `json:"mesh"`
+	// Name of the traffic; empty where nothing is known of the whole trial.
+	Traffic string `json:"traffic"`
+	// Name of the phase.
+	Phase string `json:"phase"`
+	// workloads, sidecars or control plane.
+	Role string `json:"role"`
+	// PASS: the figures are whole. INVALID: they are not. SKIPPED: there can be none.
+	Verdict verify.Verdict `json:"verdict" jsonschema:"enum=PASS,enum=INVALID,enum=SKIPPED"`
+	// Why there is no figure.
+	Message string `json:"message"`
+	// How many containers there were.
+	Containers int `json:"containers"`
+	// Core-seconds used.
+	CPUSeconds *float64 `json:"cpuSeconds" jsonschema:"oneof_type=number;null"`
+	// Core-seconds for 1,000 requests of the load.
+	PerThousand *float64 `json:"perThousand" jsonschema:"oneof_type=number;null"`
+	// How far the true figure may lie from that, in either direction.
+	Within float64 `json:"within"`
+	// What some container used at last is not known, because it ended or was not looked at again: it is that much at least.
+	AtLeast bool `json:"atLeast"`
+	// Bytes of all working sets together, mean over the samples.
+	MemoryMean *int64 `json:"memoryMean" jsonschema:"oneof_type=integer;null"`
+	// The highest of these.
+	MemoryPeak *int64 `json:"memoryPeak" jsonschema:"oneof_type=integer;null"`
 }
 
 // Provenance says where a report comes from.

@@ -32,6 +32,7 @@ func summary(r *Report) []byte {
 	fmt.Fprintf(&b, "%s in %s of %s. Seed %d.\n\n", r.tally(), count(len(r.Trials), "trial"), meshNames(r), r.Provenance.Seed)
 	summaryMatrix(&b, r)
 	summaryFindings(&b, r)
+	summaryCost(&b, r)
 	fmt.Fprintf(&b, "Full report: `report.html` of run `%s`. `meshproof verify` computes it again from the evidence beside it.\n", code(r.RunID))
 	return []byte(b.String())
 }

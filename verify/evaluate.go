@@ -89,6 +89,7 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 			}
 		}
 	}
+	res.Costs = append(res.Costs, x.costs(res.Modelled)...)
 	return x.finish(checks)
 }
 

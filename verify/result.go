@@ -35,6 +35,7 @@ type Result struct {
 	Tokens  []Cell            `json:"tokens"` // what came of each kind of token, from outside
 	Phases  []Phase           `json:"phases"`
 	Faults  []Fault           `json:"faults"`
+	Costs   []Cost            `json:"costs"`
 }
 
 // Trial is one mesh in one block, judged by its own checks.

@@ -45,6 +45,7 @@ type trial struct {
 	faults     map[string][]*evidence.Fault
 	ticks      map[string][]*evidence.Tick
 	phases     map[string][]*evidence.Phase
+	usages     []*evidence.Usage
 	events     map[string][]*evidence.Event // by kind
 	allScrapes []*evidence.Scrape
 	allPods    []*evidence.Pod
@@ -131,6 +132,9 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 	})
 	ordered(rec.Phases, func(i *evidence.Phase) *evidence.Header { return &i.Header }, all, func(x *trial, i *evidence.Phase) {
 		x.phases[i.Traffic] = append(x.phases[i.Traffic], i)
+	})
+	ordered(rec.Usages, func(i *evidence.Usage) *evidence.Header { return &i.Header }, all, func(x *trial, i *evidence.Usage) {
+		x.usages = append(x.usages, i)
 	})
 	ordered(rec.Events, func(i *evidence.Event) *evidence.Header { return &i.Header }, all, func(x *trial, i *evidence.Event) {
 		x.events[i.Kind] = append(x.events[i.Kind], i)

@@ -111,6 +111,7 @@ func (c *cluster) patches(objs []clusters.Object) ([]patch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", clusters.KindName(obj), nameOf(obj), err)
 		}
+		outspoken(u)
 		body, err := u.MarshalJSON()
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", clusters.KindName(obj), nameOf(obj), err)

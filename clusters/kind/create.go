@@ -60,7 +60,7 @@ func (p plan) config(h host) *v1alpha4.Cluster {
 	if h.cgroupV1 {
 		kubelet += "failCgroupV1: false\n"
 	}
-	patches := []string{kubelet, kubeadmInit}
+	patches := []string{kubelet, kubeadmInit, housekeeping("InitConfiguration"), housekeeping("JoinConfiguration")}
 	if len(nodes) > 1 {
 		patches = append(patches, untainted) // of a single node kind takes the taint away itself
 	}

@@ -15,6 +15,7 @@
 //	records.go   workloads' records, by their containers' logs
 //	access.go    proxies' access logs
 //	scrape.go    proxies' metric pages
+//	usage.go     what containers use, as kubelets say
 //	ready.go     what is not ready
 //	hopeless.go  what no waiting mends
 //	why.go       why a pod is not ready, and what to do

@@ -15,6 +15,12 @@ const patchesOnNode = "/kind/meshproof-patches"
 // start. (Kind leaves out the preflight checks.)
 const kubeadmInit = "kind: InitConfiguration\npatches: {directory: " + patchesOnNode + "}\nskipPhases: [preflight, kubelet-finalize]\n"
 
+// housekeeping has the kubelet look each second at what containers use: by itself it does so every 10 to 15 s, which is
+// longer than a phase of a load.
+func housekeeping(kind string) string {
+	return "kind: " + kind + "\nnodeRegistration:\n  kubeletExtraArgs: {housekeeping-interval: 1s}\n"
+}
+
 // kubeadmPatches let a cluster be ready sooner, by the file's name, which says to kubeadm what is patched.
 func kubeadmPatches() map[string]string {
 	return map[string]string{

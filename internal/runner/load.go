@@ -60,6 +60,7 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 	scraping, stopScraping := context.WithCancel(gctx)
 	scraped := make(chan error, 1)
 	go func() { scraped <- r.scrape(scraping, env) }()
+	g.Go(func() error { return r.meter(gctx, t, fleet, start) })
 	for _, a := range attacks {
 		a.Start = start
 		g.Go(func() error { return r.send(gctx, fleet, a) })

@@ -137,11 +137,12 @@ type Leaf struct {
 	URI      string        // SPIFFE ID, for a URI SAN; or
 	DNS      string        // a DNS SAN
 	Key      KeyKind       //
+	WithRoot bool          // the chain that is handed out with it ends in the root
 	Backdate time.Duration // how far NotBefore lies in the past
 	Lifetime time.Duration // from now to NotAfter
 }
 
-// Issue makes a key and its certificate, with the chain leaf, intermediate.
+// Issue makes a key and its certificate, with the chain leaf, intermediate and, where that is asked for, root.
 func (i *Issuer) Issue(l Leaf) (*tls.Certificate, error) {
 	if (l.URI == "") == (l.DNS == "") {
 		return nil, fmt.Errorf("issuing a workload's certificate: it needs one identity, a URI or a DNS name; asked for URI %q and DNS name %q", l.URI, l.DNS)
@@ -182,7 +183,11 @@ func (i *Issuer) Issue(l Leaf) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signing %s%s: %w", l.URI, l.DNS, err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{cert.Raw, i.cert.Raw}, PrivateKey: key, Leaf: cert}, nil
+	chain := [][]byte{cert.Raw, i.cert.Raw}
+	if l.WithRoot {
+		chain = append(chain, i.root.cert.Raw)
+	}
+	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: cert}, nil
 }
 
 func caTemplate(cn string, pathLen int, lifetime time.Duration) (*x509.Certificate, error) {

@@ -76,6 +76,10 @@ func TestALeafHasTheIdentityKeyAndLifetimeThatWereAskedFor(t *testing.T) {
 			r, ok := k.(*rsa.PublicKey)
 			return ok && r.N.BitLen() == 2048
 		}},
+		{"its root handed out with it", Leaf{URI: shopID, WithRoot: true, Lifetime: time.Hour}, func(k crypto.PublicKey) bool {
+			_, ok := k.(*ecdsa.PublicKey)
+			return ok
+		}},
 		{"a DNS name", Leaf{DNS: "shop.app.serviceaccount.identity.linkerd.cluster.local", Lifetime: time.Hour}, func(k crypto.PublicKey) bool {
 			_, ok := k.(*ecdsa.PublicKey)
 			return ok
@@ -106,7 +110,11 @@ func TestALeafHasTheIdentityKeyAndLifetimeThatWereAskedFor(t *testing.T) {
 			if c.Leaf.IsCA || c.Leaf.KeyUsage&x509.KeyUsageCertSign != 0 || c.Leaf.Subject.String() != "" {
 				t.Errorf("CA %v, key usage %v, subject %q", c.Leaf.IsCA, c.Leaf.KeyUsage, c.Leaf.Subject)
 			}
-			if len(c.Certificate) != 2 {
+			want := 2
+			if tt.leaf.WithRoot {
+				want = 3
+			}
+			if len(c.Certificate) != want {
 				t.Errorf("a chain of %d", len(c.Certificate))
 			}
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/internal/trust"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -94,7 +95,7 @@ func (r *report) deployment(d *appsv1.Deployment) {
 	const path = "spec.template"
 	t := d.Spec.Template
 	r.metadata(path+".metadata", t.Labels, t.Annotations)
-	if _, err := leafOf(t.Annotations, ""); err != nil {
+	if _, err := leafOf(t.Annotations, "", trust.ECDSAP256); err != nil {
 		r.Refuse(path+".metadata.annotations["+configKey+"]", "%v", err)
 	}
 	if t.Spec.HostNetwork {

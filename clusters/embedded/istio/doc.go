@@ -1,6 +1,6 @@
 // Package istio models Istio's sidecar and gateway, and the parts of istiod
-// that decide what they do, as Istio 1.31 with its default mesh configuration
-// behaves.
+// that decide what they do, as Istio 1.31 behaves with the mesh configuration
+// that Meshproof installs it with: Istio's defaults, and ECDSA keys.
 //
 // Real are the sockets, TLS handshakes, certificates, HTTP/1.1, retries,
 // balancing decisions, counters and access log lines; and the objects are

@@ -34,9 +34,10 @@ const (
 	envLifetime  = "SECRET_TTL"              // lifetime of a leaf
 )
 
-// leafOf says what leaf a pod gets: Istio's defaults, then what the annotation says.
-func leafOf(annotations map[string]string, uri string) (trust.Leaf, error) {
-	leaf := trust.Leaf{URI: uri, Key: trust.RSA2048, Backdate: leafBackdate, Lifetime: leafLifetime}
+// leafOf says what leaf a pod gets: a key of the kind that its proxy is told by the mesh's configuration, Istio's other
+// defaults, then what the annotation says. istiod hands out the chain with its root.
+func leafOf(annotations map[string]string, uri string, key trust.KeyKind) (trust.Leaf, error) {
+	leaf := trust.Leaf{URI: uri, Key: key, WithRoot: true, Backdate: leafBackdate, Lifetime: leafLifetime}
 	text, ok := annotations[configKey]
 	if !ok {
 		return leaf, nil
@@ -81,7 +82,13 @@ func setLeaf(leaf *trust.Leaf, name, value string) (bool, error) {
 type identity struct{ relay.Identity }
 
 func newIdentity(pod proxy.Pod, issuer *trust.Issuer) (*identity, error) {
-	leaf, err := leafOf(pod.Annotations, spiffeID(pod.Namespace, pod.ServiceAccount))
+	// Meshproof's mesh configuration (proxyMetadata) has injected proxies take ECDSA keys. Who runs a gateway of their own
+	// says so in its environment.
+	key := trust.ECDSAP256
+	if pod.Gateway != nil {
+		key = trust.RSA2048
+	}
+	leaf, err := leafOf(pod.Annotations, spiffeID(pod.Namespace, pod.ServiceAccount), key)
 	if err == nil && pod.Gateway != nil {
 		err = gatewayEnv(pod.Gateway, pod.Cluster, &leaf)
 	}

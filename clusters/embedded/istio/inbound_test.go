@@ -178,7 +178,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 func TestTheServedChainIsReadWithoutAClientCertificate(t *testing.T) {
 	m := newMesh(t, strictMesh)
-	shop := m.annotated("shop", "proxyMetadata: {}", nil) // Istio's default key: RSA
+	shop := m.annotated("shop", "proxyMetadata: {}", nil)
 	var chain []*x509.Certificate
 	c, err := tls.Dial("tcp", shop.Inbound(), &tls.Config{
 		InsecureSkipVerify: true,
@@ -187,11 +187,13 @@ func TestTheServedChainIsReadWithoutAClientCertificate(t *testing.T) {
 	if err == nil {
 		c.Close()
 	}
-	if len(chain) != 2 {
+	// As seen of real sidecars: the leaf, the intermediate and the root that istiod handed out, with the kind of key that
+	// Meshproof's mesh configuration asks for.
+	if len(chain) != 3 || chain[2].Subject.String() != chain[1].Issuer.String() || !chain[2].IsCA || chain[2].CheckSignatureFrom(chain[2]) != nil {
 		t.Fatalf("chain of %d: %v", len(chain), err)
 	}
 	l := chain[0]
-	if l.PublicKeyAlgorithm != x509.RSA || l.URIs[0].String() != "spiffe://cluster.local/ns/app/sa/shop" || len(l.URIs) != 1 {
+	if l.PublicKeyAlgorithm != x509.ECDSA || l.URIs[0].String() != "spiffe://cluster.local/ns/app/sa/shop" || len(l.URIs) != 1 {
 		t.Errorf("leaf: %v %v", l.PublicKeyAlgorithm, l.URIs)
 	}
 	if d := l.NotAfter.Sub(l.NotBefore); d != 24*time.Hour+2*time.Minute {
@@ -236,6 +238,7 @@ func TestPolicyAnswers403AndKeepsTheRequestFromTheWorkload(t *testing.T) {
 		want         int
 	}{
 		{cart, "GET", "/items/1", 200},
+		{cart, "GET", "/%69tems/1", 200},
 		{cart, "GET", "/items/../secret", 403},
 		{cart, "GET", "/items/%2e%2e/secret", 403},
 		{cart, "POST", "/items/1", 403},
@@ -251,7 +254,7 @@ func TestPolicyAnswers403AndKeepsTheRequestFromTheWorkload(t *testing.T) {
 			t.Errorf("%s: %s %s: %+v, %d requests at the workload", tt.from.Workload, tt.method, tt.path, a, len(shop.requests())-seen)
 		}
 	}
-	if a, d := shop.scrape(t, "envoy_http_rbac", "authz_enforce_result", "allowed"), shop.scrape(t, "envoy_http_rbac", "authz_enforce_result", "denied"); a != 1 || d != 5 {
+	if a, d := shop.scrape(t, "envoy_http_rbac", "authz_enforce_result", "allowed"), shop.scrape(t, "envoy_http_rbac", "authz_enforce_result", "denied"); a != 2 || d != 5 {
 		t.Errorf("rbac allowed %v, denied %v", a, d)
 	}
 }

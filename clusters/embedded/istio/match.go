@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"strconv"
 	"strings"
 
 	networkingapi "istio.io/api/networking/v1alpha3"
@@ -107,8 +108,9 @@ func hostNames(name, namespace, client string) []string {
 	return out
 }
 
-// normalizePath resolves "." and ".." segments, also where a dot is written %2e, and turns backslashes into slashes, as
-// Envoy's normalize_path does in Istio's default. It reports false for a path that leaves the root.
+// normalizePath writes unreserved characters that are percent-encoded as themselves (RFC 3986, section 6.2.2.2), resolves
+// "." and ".." segments, and turns backslashes into slashes, as Envoy's normalize_path does in Istio's default. An encoded
+// slash stays one. It reports false for a path that leaves the root.
 func normalizePath(uri string) (string, bool) {
 	path, rest := uri, ""
 	if i := strings.IndexAny(uri, "?#"); i >= 0 {
@@ -121,10 +123,10 @@ func normalizePath(uri string) (string, bool) {
 		return uri, true
 	}
 	var out []string
-	segments := strings.Split(strings.ReplaceAll(path, "\\", "/"), "/")[1:]
+	segments := strings.Split(strings.ReplaceAll(decodeUnreserved(path), "\\", "/"), "/")[1:]
 	for i, s := range segments {
 		last := i == len(segments)-1
-		switch strings.ReplaceAll(strings.ToLower(s), "%2e", ".") {
+		switch s {
 		case ".":
 		case "..":
 			if len(out) == 0 {
@@ -140,6 +142,26 @@ func normalizePath(uri string) (string, bool) {
 		}
 	}
 	return "/" + strings.Join(out, "/") + rest, true
+}
+
+// decodeUnreserved replaces %XX by the character where that is unreserved (RFC 3986, section 2.3).
+func decodeUnreserved(path string) string {
+	var out strings.Builder
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			if n, err := strconv.ParseUint(path[i+1:i+3], 16, 8); err == nil && unreserved(byte(n)) {
+				out.WriteByte(byte(n))
+				i += 2
+				continue
+			}
+		}
+		out.WriteByte(path[i])
+	}
+	return out.String()
+}
+
+func unreserved(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
 // withoutQuery is the part of a request's target that policies and routes compare.

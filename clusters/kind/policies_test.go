@@ -1,0 +1,540 @@
+package kind_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+	security "istio.io/client-go/pkg/apis/security/v1"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/embedded"
+	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/proxy"
+	"github.com/meshproof/meshproof/clusters/kind"
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/oidc"
+	"github.com/meshproof/meshproof/meshes"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+const (
+	// policySeed draws the cases. Another seed draws others: MESHPROOF_POLICY_SEED.
+	policySeed = 20261123
+	// policyTargets is how many services there are to try cases on at once.
+	policyTargets = 10
+	// portableShare is which part of the rounds is about portable policies.
+	portableShare = 5
+)
+
+// policyRounds draws rounds of cases, one case for each target.
+func policyRounds(seed uint64, rounds int) [][]policyCase {
+	g := newGenerator(seed)
+	out := make([][]policyCase, rounds)
+	for i := range out {
+		portable := i >= rounds-max(1, rounds/portableShare) // last, for nothing takes their objects away
+		for range policyTargets {
+			if portable {
+				out[i] = append(out[i], g.portableCase())
+			} else {
+				out[i] = append(out[i], g.policyCase())
+			}
+		}
+	}
+	return out
+}
+
+// models is the embedded driver with its model of Istio.
+func models() clusters.Provider {
+	return embedded.New(map[string]proxy.Factory{"istio": istio.Factory()})
+}
+
+func TestRandomPoliciesHaveTheSameOutcomeInTheModelAndOnRealIstio(t *testing.T) {
+	rounds := 2
+	if os.Getenv(kind.EnvKind) == "full" {
+		rounds = 20
+	}
+	seed := uint64(policySeed)
+	if s := os.Getenv("MESHPROOF_POLICY_SEED"); s != "" {
+		if _, err := fmt.Sscan(s, &seed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	provider := kind.RealProvider(t)
+	issuer, tokens := policyTokens(t)
+	real, model := newPolicyWorld(t, provider, issuer, tokens), newPolicyWorld(t, models(), issuer, tokens)
+	asked, late := 0, 0
+	outcomes := map[string]int{}
+	var disagree []disagreement
+	for i, cases := range policyRounds(seed, rounds) {
+		want, err := model.try(cases)
+		if err != nil {
+			t.Fatalf("round %d on the model: %v", i, err)
+		}
+		got, err := real.try(cases)
+		if err != nil {
+			t.Errorf("round %d on real Istio: %v", i, err)
+			continue
+		}
+		for k, c := range cases {
+			for n, ask := range c.Asks {
+				asked++
+				outcomes[got[k][n]]++
+				if want[k][n] == got[k][n] {
+					continue
+				}
+				// Not every difference is one of meaning: on a busy machine a request times out.
+				if again := real.settle(k, ask, want[k][n]); again == want[k][n] {
+					late++
+					t.Logf("round %d, target %d: %s on real Istio at first, later %s as in the model: %+v", i, k, got[k][n], again, ask)
+					continue
+				}
+				c.Asks = []policyAsk{ask}
+				disagree = append(disagree, disagreement{c, want[k][n], got[k][n]})
+				t.Errorf("seed %d, round %d, target %d: %s in the model, %s on real Istio: %+v", seed, i, k, want[k][n], got[k][n], ask)
+			}
+		}
+	}
+	for _, d := range disagree[:min(len(disagree), maxShrunk)] {
+		small, m, r := shrink(t, model, real, d.policyCase, d.model, d.real)
+		t.Errorf("%s in the model, %s on real Istio:\n%s", m, r, small)
+	}
+	t.Logf("seed %d: %d policies, %d requests, outcomes %v, %d settled late", seed, rounds*policyTargets, asked, outcomes, late)
+	if outcomes["200"] == 0 || outcomes["403"] == 0 || outcomes["401"] == 0 || outcomes["closed"] == 0 {
+		t.Errorf("some outcome never came, so nothing is known of it: %v", outcomes)
+	}
+	if late > asked/50 {
+		t.Errorf("%d of %d requests were answered otherwise at first: configuration does not hold when clusters are said to be ready", late, asked)
+	}
+}
+
+// disagreement is a case with the one request that was answered otherwise.
+type disagreement struct {
+	policyCase
+	model, real string
+}
+
+// maxShrunk is how many disagreements are made readable.
+const maxShrunk = 3
+
+func TestRandomPoliciesAreWithinTheModelAndMeetEachOutcome(t *testing.T) {
+	issuer, tokens := policyTokens(t)
+	w := newPolicyWorld(t, models(), issuer, tokens)
+	outcomes := map[string]int{}
+	rounds := policyRounds(policySeed, 20)
+	if testing.Short() {
+		rounds = slices.Concat(rounds[:2], rounds[18:])
+	}
+	for i, cases := range rounds {
+		got, err := w.try(cases)
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		for k, c := range cases {
+			for n, a := range c.Asks {
+				outcomes[got[k][n]]++
+				if len(c.Portable) == 0 || a.From == scenarios.OutsiderName {
+					continue
+				}
+				// What a portable policy means says package scenarios. Istio decides about normalized paths.
+				p := scenarios.Policy{Default: scenarios.DefaultDeny, Allow: c.Portable}
+				path, _, _ := strings.Cut(a.Path, "?")
+				want := "403"
+				if p.Allows(a.From, target, a.Method, path) {
+					want = "200"
+				}
+				if !strings.ContainsAny(a.Path, ".%") && got[k][n] != want {
+					t.Errorf("round %d, target %d: %+v is %s, and the portable policy says %s:\n%s", i, k, a, got[k][n], want, c)
+				}
+			}
+		}
+	}
+	for _, o := range []string{"200", "403", "401", "closed"} {
+		if outcomes[o] == 0 {
+			t.Errorf("no request was answered %s: %v", o, outcomes)
+		}
+	}
+	t.Log(outcomes)
+}
+
+func TestTheSameSeedDrawsTheSamePolicies(t *testing.T) {
+	if a, b := fmt.Sprint(policyRounds(7, 3)), fmt.Sprint(policyRounds(7, 3)); a != b {
+		t.Error("one seed draws two lists of cases")
+	}
+}
+
+// policyTokens starts an issuer, and makes one token of each kind that asks name.
+func policyTokens(t *testing.T) (*oidc.Issuer, map[string]string) {
+	t.Helper()
+	issuer, err := oidc.Start(scenarios.IssuerURL, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := issuer.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	tokens := map[string]string{}
+	for _, k := range []struct {
+		name, subject, role string
+		defect              oidc.Defect
+	}{
+		{"customer", "ann", "customer", oidc.Good},
+		{"staff", "bob", "staff", oidc.Good},
+		{"expired", "ann", "customer", oidc.Expired},
+		{"wrong-issuer", "ann", "customer", oidc.WrongIssuer},
+		{"wrong-audience", "ann", "customer", oidc.WrongAudience},
+		{"malformed", "ann", "customer", oidc.Malformed},
+		{"foreign-key", "ann", "customer", oidc.ForeignKey},
+	} {
+		if tokens[k.name], err = issuer.Mint(k.subject, map[string]string{"role": k.role}, time.Hour, k.defect); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return issuer, tokens
+}
+
+// policyWorld is one cluster with Istio, callers, and services to try cases on.
+type policyWorld struct {
+	ctx      context.Context
+	provider clusters.Provider
+	scenario *scenarios.Scenario
+	entry    scenarios.MeshEntry
+	mesh     meshes.Mesh
+	cluster  clusters.Cluster
+	tokens   map[string]string
+	records  *requestIDs
+}
+
+// requestIDs keeps which requests workloads recorded.
+type requestIDs struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+// Append implements evidence.Sink.
+func (r *requestIDs) Append(item evidence.Item) error {
+	if q, ok := item.(*evidence.Request); ok {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.seen[q.ID] = true
+	}
+	return nil
+}
+
+func (r *requestIDs) has(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen[id]
+}
+
+func targetName(i int) string { return fmt.Sprintf("t%d", i) }
+
+func policyScenario(t *testing.T) *scenarios.Scenario {
+	t.Helper()
+	var services strings.Builder
+	for i := range policyTargets {
+		fmt.Fprintf(&services, "      - {name: %s, namespace: %s}\n", targetName(i), targetName(i))
+	}
+	s, err := scenarios.Parse("policies.yaml", []byte(`
+apiVersion: meshproof/v1alpha1
+kind: Scenario
+metadata: {name: policies}
+spec:
+  meshes: [{name: istio}]
+  identity: {issuer: {audience: shop}}
+  topology:
+    clusters: [{name: east}]
+    services:
+      - {name: alpha, namespace: people}
+      - {name: beta, namespace: office}
+`+services.String()+`
+  policy: {default: allow}
+  expect: {mtls: {everywhere: true}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newPolicyWorld(t *testing.T, p clusters.Provider, issuer *oidc.Issuer, tokens map[string]string) *policyWorld {
+	t.Helper()
+	s := policyScenario(t)
+	w := &policyWorld{
+		ctx: t.Context(), provider: p, scenario: s, entry: s.Spec.Meshes[0], tokens: tokens, records: &requestIDs{seen: map[string]bool{}},
+	}
+	var err error
+	if w.mesh, err = meshes.ByName(scenarios.MeshIstio); err != nil {
+		t.Fatal(err)
+	}
+	build, err := p.Build("istio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet, err := p.Create(w.ctx, clusters.Spec{
+		ID: "poli" + strings.ReplaceAll(uuid.NewString(), "-", "")[:8], Trial: evidence.Trial{Block: 1, Mesh: "istio"}, Clusters: []string{"east"},
+		Mesh: "istio", Seed: 1, Sink: w.records, Hosts: map[string]string{scenarios.IssuerHost: issuer.Addr()},
+		Install: map[string]clusters.Installation{"east": w.mesh.Install(s, w.entry, build.Flavor, "east")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := fleet.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	w.cluster = fleet.Cluster("east")
+	objs, err := meshes.Render(w.mesh, w.entry, s, "east")
+	if err == nil {
+		err = w.apply(objs)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *policyWorld) apply(objs []clusters.Object) error {
+	ctx, cancel := context.WithTimeout(w.ctx, 3*time.Minute)
+	defer cancel()
+	if err := w.cluster.Apply(ctx, objs...); err != nil {
+		return err
+	}
+	return w.cluster.WaitReady(ctx)
+}
+
+// objectsOf renders one case for each target.
+func (w *policyWorld) objectsOf(cases []policyCase) ([]clusters.Object, error) {
+	var objs []clusters.Object
+	s := *w.scenario
+	s.Spec.Policy = scenarios.Policy{Default: scenarios.DefaultDeny}
+	for i, c := range cases {
+		own, err := c.objects(targetName(i))
+		if err != nil {
+			return nil, err
+		}
+		objs = append(objs, own...)
+		for _, r := range c.Portable {
+			r.To = targetName(i)
+			s.Spec.Policy.Allow = append(s.Spec.Policy.Allow, r)
+		}
+	}
+	if len(s.Spec.Policy.Allow) > 0 {
+		all, err := meshes.Render(w.mesh, w.entry, &s, "east")
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range all {
+			if _, ok := o.(*security.AuthorizationPolicy); ok && strings.HasPrefix(o.GetNamespace(), "t") {
+				objs = append(objs, o)
+			}
+		}
+	}
+	return objs, nil
+}
+
+// try applies one case to each target, and asks what they say. The outcome of an ask is what its client saw, and whether
+// the workload did.
+func (w *policyWorld) try(cases []policyCase) ([][]string, error) {
+	objs, err := w.objectsOf(cases)
+	if err == nil {
+		err = w.apply(objs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]string, len(cases))
+	var g errgroup.Group
+	g.SetLimit(6)
+	for i, c := range cases {
+		out[i] = make([]string, len(c.Asks))
+		for n, a := range c.Asks {
+			g.Go(func() error {
+				var err error
+				out[i][n], err = w.ask(i, a)
+				return err
+			})
+		}
+	}
+	return out, g.Wait()
+}
+
+// settle asks again for a while, until the outcome is the one that is wanted.
+func (w *policyWorld) settle(target int, a policyAsk, want string) (got string) {
+	for range 4 {
+		time.Sleep(time.Second)
+		var err error
+		if got, err = w.ask(target, a); err != nil || got == want {
+			return got
+		}
+	}
+	return got
+}
+
+func (w *policyWorld) ask(target int, a policyAsk) (string, error) {
+	pods, err := w.cluster.Pods(w.ctx)
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(pods, func(p clusters.Pod) bool { return p.Service == a.From })
+	if at < 0 {
+		return "", fmt.Errorf("no pod of %s", a.From)
+	}
+	to, ok := w.scenario.Workload(targetName(target))
+	if !ok {
+		return "", fmt.Errorf("no target %d", target)
+	}
+	id := "proof-" + uuid.NewString()
+	req := clusters.Request{Host: to.Host(), Method: a.Method, Path: a.Path, Header: http.Header{}, Fresh: true, Timeout: 10 * time.Second}
+	req.Header.Set(scenarios.HeaderID, id)
+	req.Header.Set(scenarios.HeaderWindow, "policies")
+	req.Header.Set(scenarios.HeaderCaller, a.From+"@east")
+	req.Header.Set(scenarios.HeaderProof, "1")
+	req.Header.Set(scenarios.HeaderConnection, "fresh")
+	if a.Team != "" {
+		req.Header.Set("X-Team", a.Team)
+	}
+	if a.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+w.tokens[a.Token])
+	}
+	res := w.cluster.Send(w.ctx, pods[at], req)
+	if res.Status == 0 {
+		word, _, _ := strings.Cut(res.Error, ":")
+		if word == "other" {
+			return "", fmt.Errorf("%+v: %s", a, res.Error)
+		}
+		return word, nil
+	}
+	if res.Status/100 != 2 && w.records.has(id) {
+		return fmt.Sprintf("%d, and the workload was reached", res.Status), nil
+	}
+	return fmt.Sprint(res.Status), nil
+}
+
+// shrink takes away whatever the two outcomes differ without, a batch of attempts on all targets at a time.
+func shrink(t *testing.T, model, real *policyWorld, c policyCase, m, r string) (policyCase, string, string) {
+	t.Helper()
+	for range 12 {
+		smaller := false
+		candidates := simpler(c)
+		for len(candidates) > 0 && !smaller {
+			batch := candidates[:min(policyTargets, len(candidates))]
+			candidates = candidates[len(batch):]
+			objs, err := model.objectsOf(batch)
+			if err == nil {
+				err = model.provider.Check("istio", objs)
+			}
+			if err != nil {
+				batch = validOf(model, batch)
+			}
+			a, err := model.try(batch)
+			if err != nil {
+				continue
+			}
+			b, err := real.try(batch)
+			if err != nil {
+				continue
+			}
+			for k := range batch {
+				if a[k][0] != b[k][0] && real.settle(k, batch[k].Asks[0], a[k][0]) != a[k][0] {
+					c, m, r, smaller = batch[k], a[k][0], b[k][0], true
+					break
+				}
+			}
+		}
+		if !smaller {
+			break
+		}
+	}
+	return c, m, r
+}
+
+// validOf leaves out what is no valid case any more.
+func validOf(w *policyWorld, batch []policyCase) []policyCase {
+	var out []policyCase
+	for _, c := range batch {
+		objs, err := w.objectsOf([]policyCase{c})
+		if err == nil && w.provider.Check("istio", objs) == nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// simpler lists what a case is without one field or one element of a list, the largest pieces first.
+func simpler(c policyCase) []policyCase {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return nil
+	}
+	var out []policyCase
+	for _, without := range removals(b) {
+		var s policyCase
+		// Nothing would replace the objects of a portable policy that is gone.
+		portable := len(s.Portable) == 0 == (len(c.Portable) == 0) && !slices.ContainsFunc(s.Portable, func(r scenarios.Rule) bool { return r.From == "" || r.To == "" })
+		if json.Unmarshal(without, &s) == nil && portable && len(s.Asks) == 1 && s.Asks[0].From != "" && s.Asks[0].Method != "" && s.Asks[0].Path != "" {
+			out = append(out, s)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b policyCase) int { return len(a.String()) - len(b.String()) })
+	return out
+}
+
+// removals lists a JSON document without each of its fields and elements.
+func removals(doc []byte) [][]byte {
+	var out [][]byte
+	var walk func(v any, with func(any) any)
+	var root any
+	if json.Unmarshal(doc, &root) != nil {
+		return nil
+	}
+	emit := func(v any) {
+		if b, err := json.Marshal(v); err == nil {
+			out = append(out, b)
+		}
+	}
+	walk = func(v any, with func(any) any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, e := range v {
+				rest := map[string]any{}
+				for o, f := range v {
+					if o != k {
+						rest[o] = f
+					}
+				}
+				emit(with(rest))
+				walk(e, func(n any) any {
+					all := map[string]any{k: n}
+					for o, f := range rest {
+						all[o] = f
+					}
+					return with(all)
+				})
+			}
+		case []any:
+			for i, e := range v {
+				emit(with(append(slices.Clone(v[:i]), v[i+1:]...)))
+				walk(e, func(n any) any {
+					all := slices.Clone(v)
+					all[i] = n
+					return with(all)
+				})
+			}
+		}
+	}
+	walk(root, func(v any) any { return v })
+	return out
+}
