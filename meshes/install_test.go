@@ -16,9 +16,18 @@ import (
 )
 
 func TestIstioIsInstalledWithTheseValues(t *testing.T) {
-	for name, flavor := range map[string]string{"istio-values-stock": "", "istio-values-upstream-envoy": clusters.FlavorUpstreamEnvoy} {
+	apart := &scenarios.Scenario{}
+	apart.Spec.Topology.Network.Kind = scenarios.NetworkSeparate
+	for name, made := range map[string]struct {
+		flavor string
+		s      *scenarios.Scenario
+	}{
+		"istio-values-stock":          {"", &scenarios.Scenario{}},
+		"istio-values-upstream-envoy": {clusters.FlavorUpstreamEnvoy, &scenarios.Scenario{}},
+		"istio-values-separate":       {"", apart},
+	} {
 		t.Run(name, func(t *testing.T) {
-			in := istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, flavor, "east")
+			in := istio{}.Install(made.s, scenarios.MeshEntry{}, made.flavor, "east")
 			var got strings.Builder
 			for _, r := range in.Releases {
 				text, err := yaml.Marshal(r.Values)
@@ -67,6 +76,20 @@ func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
 	for _, m := range All() {
 		if in := m.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"); m.Name() != "istio" && len(in.Releases)+len(in.Objects) != 0 {
 			t.Errorf("%s is installed from %v", m.Name(), in)
+		}
+	}
+}
+
+func TestIstiosNamespaceNamesItsNetworkWhereNetworksAreSeparate(t *testing.T) {
+	for kind, want := range map[scenarios.NetworkKind]string{scenarios.NetworkFlat: "", scenarios.NetworkSeparate: "west"} {
+		s := topology()
+		s.Spec.Topology.Network.Kind = kind
+		objs, err := istio{}.Objects(s, scenarios.MeshEntry{}, "west")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := objs[0].GetLabels()["topology.istio.io/network"]; objs[0].GetName() != istioNamespace || got != want {
+			t.Errorf("%s: the network of %s is %q, want %q", kind, objs[0].GetName(), got, want)
 		}
 	}
 }

@@ -39,6 +39,7 @@
 //	helm.go      one chart
 //	ambient.go   Istio's ambient mode, found on a cluster
 //	istio.go     Istio: trust, clusters that read each other, pods' annotations
+//	istio_eastwest.go Istio between separate networks: the gateway that leads mutual TLS through
 //	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
 //
