@@ -62,8 +62,7 @@
 // its own, and kube-proxy balances over all of them. A cluster is ready when
 // kube-proxy's rules hold just these addresses, on every node.
 //
-// Istio's control planes read the other clusters themselves (multi-primary, on
-// a flat network) and pass over these slices, which are marked as imported:
+// Istio's control planes read the other clusters themselves (multi-primary) and pass over these slices, which are marked as imported:
 // through them an endpoint would have no identity. They stay for whoever has no
 // sidecar: in plaintext, too, every pod of every cluster must be asked.
 //

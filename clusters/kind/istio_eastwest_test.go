@@ -28,7 +28,7 @@ func TestTheEastWestGatewayIsReachedAtTheNodesOfItsCluster(t *testing.T) {
 }
 
 func TestSeparateNetworksAreRefusedForMeshesWithoutGateways(t *testing.T) {
-	for mesh, possible := range map[string]bool{"none": true, "istio": true, "linkerd": false, "layered": false} {
+	for mesh, possible := range map[string]bool{"none": true, "istio": false, "linkerd": false, "layered": false} {
 		err := New(Config{}).CheckTopology(clusters.Spec{Mesh: mesh, Separate: true})
 		if (err == nil) != possible || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
 			t.Errorf("%s: %v", mesh, err)
