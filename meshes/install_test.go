@@ -79,17 +79,3 @@ func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
 		}
 	}
 }
-
-func TestIstiosNamespaceNamesItsNetworkWhereNetworksAreSeparate(t *testing.T) {
-	for kind, want := range map[scenarios.NetworkKind]string{scenarios.NetworkFlat: "", scenarios.NetworkSeparate: "west"} {
-		s := topology()
-		s.Spec.Topology.Network.Kind = kind
-		objs, err := istio{}.Objects(s, scenarios.MeshEntry{}, "west")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := objs[0].GetLabels()["topology.istio.io/network"]; objs[0].GetName() != istioNamespace || got != want {
-			t.Errorf("%s: the network of %s is %q, want %q", kind, objs[0].GetName(), got, want)
-		}
-	}
-}

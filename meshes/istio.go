@@ -43,7 +43,7 @@ func (istio) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster strin
 	}
 	settings := slices.Concat(istioAuthentication(), istioTokens(s), istioAuthorization(s), istioTraffic(s))
 	objs = beforeServices(objs, settings)
-	return slices.Insert(objs, 0, clusters.Object(workload.Namespace(istioNamespace, networkLabels(s, cluster)))), nil
+	return slices.Insert(objs, 0, clusters.Object(workload.Namespace(istioNamespace, nil))), nil
 }
 
 // istioAuthentication asks for mutual TLS everywhere, except that the ingress also takes plaintext: it is the one

@@ -112,14 +112,6 @@ func eastWest(network string) clusters.Release {
 	}
 }
 
-// networkLabels are what Istio's own namespace says of its cluster's network, where that is not everybody's.
-func networkLabels(s *scenarios.Scenario, cluster string) map[string]string {
-	if !separate(s) {
-		return nil
-	}
-	return map[string]string{"topology.istio.io/network": cluster}
-}
-
 // accessLog has every sidecar log what it receives. What it sends is logged where it arrives.
 func accessLog() clusters.Object {
 	t := &telemetry.Telemetry{

@@ -2,11 +2,13 @@ package kind
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	networkingapi "istio.io/api/networking/v1alpha3"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 const (
@@ -18,14 +20,24 @@ const (
 	eastWestPort = 15443
 	// networkLabel names the network of a cluster; each is one where networks are separate.
 	networkLabel = "topology.istio.io/network"
+	// networkManager is the field manager of that label.
+	networkManager = fieldManager + "-network"
 )
 
-// networkLabels are what Istio's namespace has where networks are separate.
-func networkLabels(c *cluster) map[string]string {
+// nameNetwork says in Istio's namespace of which network the cluster is, where networks are separate. It changes that label
+// alone, so that whoever applies the namespace later leaves it.
+func (c *cluster) nameNetwork(ctx context.Context) error {
 	if !c.f.spec.Separate {
 		return nil
 	}
-	return map[string]string{networkLabel: c.name}
+	label, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]string{networkLabel: c.name}}})
+	if err == nil {
+		_, err = c.client.CoreV1().Namespaces().Patch(ctx, istioNamespace, types.MergePatchType, label, metav1.PatchOptions{FieldManager: networkManager})
+	}
+	if err != nil {
+		return fmt.Errorf("naming the network of cluster %s: %w", c.name, err)
+	}
+	return nil
 }
 
 // clusterValues let the cluster's nodes take what is for the gateway at its own port, so that the other clusters' control

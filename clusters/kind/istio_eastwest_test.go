@@ -18,17 +18,10 @@ func TestTheEastWestGatewayIsReachedAtTheNodesOfItsCluster(t *testing.T) {
 	if got := (istio{}).clusterValues(west, "istiod"); got != nil {
 		t.Errorf("values of another chart: %v", got)
 	}
-	if got := networkLabels(west)["topology.istio.io/network"]; got != "west" {
-		t.Errorf("the network of west is %q", got)
-	}
-	_, flat, _ := twoClusters(t, false, true)
-	if got := networkLabels(flat); got != nil {
-		t.Errorf("labels on a flat network: %v", got)
-	}
 }
 
 func TestSeparateNetworksAreRefusedForMeshesWithoutGateways(t *testing.T) {
-	for mesh, possible := range map[string]bool{"none": true, "istio": false, "linkerd": false, "layered": false} {
+	for mesh, possible := range map[string]bool{"none": true, "istio": true, "linkerd": false, "layered": false} {
 		err := New(Config{}).CheckTopology(clusters.Spec{Mesh: mesh, Separate: true})
 		if (err == nil) != possible || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
 			t.Errorf("%s: %v", mesh, err)
