@@ -16,9 +16,18 @@ import (
 )
 
 func TestIstioIsInstalledWithTheseValues(t *testing.T) {
-	for name, flavor := range map[string]string{"istio-values-stock": "", "istio-values-upstream-envoy": clusters.FlavorUpstreamEnvoy} {
+	apart := &scenarios.Scenario{}
+	apart.Spec.Topology.Network.Kind = scenarios.NetworkSeparate
+	for name, made := range map[string]struct {
+		flavor string
+		s      *scenarios.Scenario
+	}{
+		"istio-values-stock":          {"", &scenarios.Scenario{}},
+		"istio-values-upstream-envoy": {clusters.FlavorUpstreamEnvoy, &scenarios.Scenario{}},
+		"istio-values-separate":       {"", apart},
+	} {
 		t.Run(name, func(t *testing.T) {
-			in := istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, flavor, "east")
+			in := istio{}.Install(made.s, scenarios.MeshEntry{}, made.flavor, "east")
 			var got strings.Builder
 			for _, r := range in.Releases {
 				text, err := yaml.Marshal(r.Values)

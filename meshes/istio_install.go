@@ -44,8 +44,9 @@ var proofStats = []any{
 	`http\.admin\.downstream_rq_completed`,
 }
 
-// Install implements Mesh: primary control planes on one flat network that trust one root, one in each cluster.
-func (istio) Install(_ *scenarios.Scenario, _ scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
+// Install implements Mesh: primary control planes that trust one root, one in each cluster. Where networks are separate, each
+// cluster is a network of Istio's, with an east-west gateway.
+func (istio) Install(s *scenarios.Scenario, _ scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
 	istiod := values{
 		"global": values{
 			"meshID":       "meshproof",
@@ -76,12 +77,38 @@ func (istio) Install(_ *scenarios.Scenario, _ scenarios.MeshEntry, flavor, clust
 		istiod["telemetry"] = values{"enabled": false}
 		istiod["env"] = values{"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
 	}
-	return clusters.Installation{
+	in := clusters.Installation{
 		Releases: []clusters.Release{
 			{Name: "istio-base", Namespace: istioNamespace, Chart: "base", Values: values{"defaultRevision": "default"}},
 			{Name: "istiod", Namespace: istioNamespace, Chart: "istiod", Values: istiod},
 		},
 		Objects: []clusters.Object{accessLog()},
+	}
+	if separate(s) {
+		istiod["global"].(values)["network"] = cluster
+		in.Releases = append(in.Releases, eastWest(cluster))
+	}
+	return in
+}
+
+// separate reports whether pods reach other clusters by gateways alone.
+func separate(s *scenarios.Scenario) bool {
+	return s.Spec.Topology.Network.Kind == scenarios.NetworkSeparate
+}
+
+// eastWest is the gateway by which sidecars of other clusters reach the cluster's: it leads their mutual TLS through by its
+// SNI, without ending it (AUTO_PASSTHROUGH). At which address is the driver's matter.
+func eastWest(network string) clusters.Release {
+	return clusters.Release{
+		Name: "istio-eastwestgateway", Namespace: istioNamespace, Chart: "gateway",
+		Values: values{
+			"networkGateway": network,
+			"autoscaling":    values{"enabled": false},
+			"service":        values{"type": "ClusterIP"},
+			"resources":      values{"requests": values{"cpu": "10m", "memory": "64Mi"}},
+			// Without it, images that were brought onto nodes are asked for at a registry.
+			"imagePullPolicy": "IfNotPresent",
+		},
 	}
 }
 

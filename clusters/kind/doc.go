@@ -42,6 +42,7 @@
 //	helm.go      one chart
 //	ambient.go   Istio's ambient mode, found on a cluster
 //	istio.go     Istio: trust, clusters that read each other, pods' annotations
+//	istio_eastwest.go Istio between separate networks: the gateway that leads mutual TLS through
 //	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
 //
@@ -64,8 +65,7 @@
 // its own, and kube-proxy balances over all of them. A cluster is ready when
 // kube-proxy's rules hold just these addresses, on every node.
 //
-// Istio's control planes read the other clusters themselves (multi-primary, on
-// a flat network) and pass over these slices, which are marked as imported:
+// Istio's control planes read the other clusters themselves (multi-primary) and pass over these slices, which are marked as imported:
 // through them an endpoint would have no identity. They stay for whoever has no
 // sidecar: in plaintext, too, every pod of every cluster must be asked.
 //

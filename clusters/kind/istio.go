@@ -23,8 +23,8 @@ import (
 	"github.com/meshproof/meshproof/internal/workload"
 )
 
-// istio is Istio with sidecars: a primary control plane in each cluster, on one flat network, each reading the others'
-// Services and pods by a remote secret.
+// istio is Istio with sidecars: a primary control plane in each cluster, each reading the others' Services and pods by a
+// remote secret; on one flat network, or with an east-west gateway in each cluster.
 type istio struct{}
 
 const (
@@ -38,7 +38,7 @@ const (
 	builtHere = "docker.io/meshproof"
 )
 
-func (istio) charts() []string { return []string{"base", "istiod"} }
+func (istio) charts() []string { return []string{"base", "istiod", eastWestChart} }
 func (istio) images() []string { return []string{"pilot", "proxyv2"} }
 
 // flavor knows the images that bundles build by their repository: their proxy is the upstream Envoy.
@@ -121,6 +121,9 @@ func (istio) before(ctx context.Context, c *cluster) error {
 	if err := c.applyOwn(ctx, workload.Namespace(istioNamespace, nil)); err != nil {
 		return err
 	}
+	if err := c.nameNetwork(ctx); err != nil {
+		return err
+	}
 	return c.applyOwn(ctx, &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: istioNamespace, Name: "cacerts"},
@@ -142,6 +145,11 @@ func (i istio) join(ctx context.Context, c *cluster) error {
 		}
 		if err := c.applyOwn(ctx, secret); err != nil {
 			return fmt.Errorf("letting cluster %s read cluster %s: %w", c.name, o.name, err)
+		}
+	}
+	if c.f.spec.Separate {
+		if err := c.applyOwn(ctx, crossNetworkGateway()); err != nil {
+			return fmt.Errorf("opening cluster %s to the others: %w", c.name, err)
 		}
 	}
 	err := c.until(ctx, func(ctx context.Context) ([]string, error) { return i.notInjecting(ctx, c) })

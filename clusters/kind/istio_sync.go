@@ -37,9 +37,12 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	proxies := c.sidecars()
-	if len(proxies) == 0 {
+	if len(c.sidecars()) == 0 {
 		return nil, nil
+	}
+	gateways, err := c.eastWestGateways(ctx)
+	if err != nil {
+		return nil, err
 	}
 	if lacking, err := i.unknown(ctx, c, pod); err != nil || len(lacking) > 0 {
 		return lacking, err
@@ -73,7 +76,7 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return behind(c.name, c.sidecars(), before, now), nil
+		return behind(c.name, append(c.sidecars(), gateways...), before, now), nil
 	})
 }
 

@@ -28,6 +28,8 @@ type mesh interface {
 	flavor(images map[string]image) string
 	// imageValues are the values of a chart that name images.
 	imageValues(chart string, images map[string]image) map[string]any
+	// clusterValues are the values of a chart that follow from what the driver made of a cluster.
+	clusterValues(c *cluster, chart string) map[string]any
 	// takes reports whether clusters of the mesh have a definition of the object's kind.
 	takes(obj clusters.Object) bool
 	// object is an object of the mesh with what only the driver knows.
@@ -201,7 +203,12 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		if !ok {
 			return fmt.Errorf("mesh %s wants chart %s, which this driver does not look for", c.f.spec.Mesh, r.Chart)
 		}
-		r.Values = over(r.Values, c.f.mesh.imageValues(r.Chart, mat.images))
+		r.Values = over(over(r.Values, c.f.mesh.imageValues(r.Chart, mat.images)), c.f.mesh.clusterValues(c, r.Chart))
+		if namespaces[r.Namespace] { // what comes next may need what is there: a gateway its injector
+			if err := c.controlPlaneReady(ctx, r.Namespace); err != nil {
+				return err
+			}
+		}
 		if err := c.installChart(ctx, r, opener(mat.bundle.Path(part))); err != nil {
 			return err
 		}
@@ -216,9 +223,17 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		}
 	}
 	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
-		if err := c.until(ctx, func(ctx context.Context) ([]string, error) { return c.lackingDeployments(ctx, ns) }); err != nil {
-			return fmt.Errorf("waiting for the control plane of mesh %s in cluster %s: %w", c.f.spec.Mesh, c.name, err)
+		if err := c.controlPlaneReady(ctx, ns); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// controlPlaneReady waits until every Deployment of a mesh's namespace is whole.
+func (c *cluster) controlPlaneReady(ctx context.Context, ns string) error {
+	if err := c.until(ctx, func(ctx context.Context) ([]string, error) { return c.lackingDeployments(ctx, ns) }); err != nil {
+		return fmt.Errorf("waiting for the control plane of mesh %s in cluster %s: %w", c.f.spec.Mesh, c.name, err)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func bundleWith(t *testing.T, charts []string, refs ...string) string {
 }
 
 func TestAMeshIsBuiltFromWhatTheBundleHasAndNothingIsStartedWithoutIt(t *testing.T) {
-	all := []string{"base", "istiod"}
+	all := []string{"base", "istiod", "gateway"}
 	for _, tt := range []struct {
 		name   string
 		bundle string
@@ -58,7 +58,7 @@ func TestAMeshIsBuiltFromWhatTheBundleHasAndNothingIsStartedWithoutIt(t *testing
 			if (err == nil) != (tt.want == nil) || b.Flavor != tt.flavor {
 				t.Fatalf("Build = %+v, %v", b, err)
 			}
-			if err == nil && tt.mesh != meshNone && (b.Components["chart-istiod"] != "1.31.0" || len(b.Components) != 4) {
+			if err == nil && tt.mesh != meshNone && (b.Components["chart-istiod"] != "1.31.0" || len(b.Components) != 5) {
 				t.Errorf("components %v", b.Components)
 			}
 			for _, w := range tt.want {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/internal/workload"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // Driver is the driver's name on the command line and in journals.
@@ -60,8 +61,8 @@ func (p *Provider) Models() []string { return nil }
 
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
-	if spec.Separate && spec.Mesh != meshNone {
-		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s", clusters.ErrNotPossible, spec.Mesh, meshNone)
+	if spec.Separate && spec.Mesh != meshNone && spec.Mesh != string(scenarios.MeshIstio) {
+		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s,%s", clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)
 	}
 	return nil
 }

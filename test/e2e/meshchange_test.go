@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/e2e-framework/pkg/envconf"
+	"sigs.k8s.io/e2e-framework/pkg/features"
+)
+
+// unproved is the exit code of a run of mesh none alone: its gaps were demonstrated, and nothing was proved.
+const unproved = 3
+
+func TestAKeptClusterGetsAnotherMeshAndLosesItAgain(t *testing.T) {
+	var id string
+	var bare []string
+	run := func(ctx context.Context, t *testing.T, code int, flags ...string) (left []string) {
+		t.Helper()
+		h := hostOf(ctx)
+		h.file = "testdata/keep.yaml"
+		r := h.run(ctx, t, append(flags, "--keep")...)
+		if r.code != code || len(r.doc.Runs) != 1 || r.doc.Runs[0].Kept == nil {
+			t.Fatalf("exit code %d, want %d and clusters kept: %s\n%s\n%s", r.code, code, r.doc.Error, r.stderr, r.summary())
+		}
+		k := r.doc.Runs[0].Kept
+		t.Logf("%q took %s", flags, r.took)
+		if id == "" {
+			id = k.ID
+		} else if k.ID != id {
+			t.Errorf("kept fleet %s, want %s again", k.ID, id)
+		}
+		return objectsOf(ctx, t, k.Kubeconfigs[0])
+	}
+	test(t, features.New("run --keep with one mesh, then --reuse with another").
+		Assess("a cluster without a mesh is kept", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			bare = run(ctx, t, unproved, "--mesh", "none")
+			return ctx
+		}).
+		Assess("it gets a mesh, which stays on it, and nothing else", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			left := run(ctx, t, 0, "--mesh", "istio", "--reuse")
+			if !slices.Contains(left, "Deployment istio-system/istiod") {
+				t.Errorf("istiod was not kept: %q", left)
+			}
+			for _, o := range left {
+				kind, name, _ := strings.Cut(o, " ")
+				space, _, spaced := strings.Cut(name, "/")
+				ours := slices.Contains(bare, o) || space == "istio-system" || kind == "Namespace" && name == "istio-system" ||
+					strings.Contains(name, "istio") && (!spaced || kind == "ConfigMap") // what the charts make of the whole cluster, and the roots
+				if !ours {
+					t.Errorf("%s is left on it", o)
+				}
+			}
+			return ctx
+		}).
+		Assess("it loses the mesh again, and is what it was", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			left := run(ctx, t, unproved, "--mesh", "none", "--reuse")
+			if d := cmp.Diff(bare, left); d != "" {
+				t.Errorf("objects (-before the mesh +after it):\n%s", d)
+			}
+			return ctx
+		}).
+		Assess("clean --kept removes it", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			hostOf(ctx).clean(ctx, t, "--kept")
+			return ctx // that nothing is left is seen at the end of every feature
+		}).Feature())
+}
+
+// objectsOf names all objects of a cluster, as kubectl would, but those that come and go by themselves.
+func objectsOf(ctx context.Context, t *testing.T, kubeconfig string) []string {
+	t.Helper()
+	fatal := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	fatal(err)
+	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
+	fatal(err)
+	client, err := dynamic.NewForConfig(cfg)
+	fatal(err)
+	lists, err := disco.ServerPreferredResources()
+	fatal(err)
+	var names []string
+	for _, l := range lists {
+		gv, err := schema.ParseGroupVersion(l.GroupVersion)
+		fatal(err)
+		for _, r := range l.APIResources {
+			if !slices.Contains(r.Verbs, "list") || slices.Contains([]string{"Event", "Lease", "Endpoints", "EndpointSlice", "Pod", "ReplicaSet", "ControllerRevision", "CertificateSigningRequest", "ComponentStatus", "IPAddress"}, r.Kind) {
+				continue
+			}
+			items, err := client.Resource(gv.WithResource(r.Name)).List(ctx, metav1.ListOptions{})
+			fatal(err)
+			for i := range items.Items {
+				names = append(names, items.Items[i].GetKind()+" "+strings.TrimPrefix(items.Items[i].GetNamespace()+"/"+items.Items[i].GetName(), "/"))
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
