@@ -38,6 +38,19 @@ func (s *Scenario) Default() {
 		if t := s.Spec.Faults[i].Target; t != nil {
 			orElse(&t.Cluster, first[t.Service])
 		}
+		s.Spec.Faults[i].setDefaults()
+	}
+}
+
+func (f *Fault) setDefaults() {
+	switch f.Kind {
+	case PodKill, NetworkDelay, Partition:
+		orElse(&f.By, ByMeshproof)
+	case CPUStress:
+		orElse(&f.Workers, 1)
+		orElse(&f.By, ByChaosMesh)
+	case NetworkLoss, NetworkBandwidth, MemoryStress, ClockSkew, DNSError:
+		orElse(&f.By, ByChaosMesh)
 	}
 }
 
