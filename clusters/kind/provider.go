@@ -206,7 +206,15 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		}
 	}
 	f.watch()
-	return f.install(ctx, p)
+	return f.installAll(ctx, p)
+}
+
+// installAll installs the mesh and what carries faults out, side by side.
+func (f *fleet) installAll(ctx context.Context, p *Provider) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return f.install(gctx, p) })
+	g.Go(func() error { return f.installTools(gctx, p) })
+	return g.Wait()
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.
