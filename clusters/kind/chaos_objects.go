@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/internal/workload"
@@ -131,6 +132,12 @@ var chaosKinds = map[string]string{
 
 // experiment makes an object ready for the API server.
 func (c *cluster) experiment(obj runtime.Object, resource, fault string, records int) (*experiment, error) {
+	to := c.dynamic.Resource(chaosapi.SchemeGroupVersion.WithResource(resource)).Namespace(c.f.chaos.namespace)
+	return c.experimentIn(to, obj, resource, fault, records)
+}
+
+// experimentIn is experiment for a given resource of the API server.
+func (c *cluster) experimentIn(to dynamic.ResourceInterface, obj runtime.Object, resource, fault string, records int) (*experiment, error) {
 	raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 	if err != nil {
 		return nil, fmt.Errorf("encoding fault %s for Chaos Mesh: %w", fault, err)
@@ -141,8 +148,5 @@ func (c *cluster) experiment(obj runtime.Object, resource, fault string, records
 	u.SetNamespace(c.f.chaos.namespace)
 	u.SetName("meshproof-" + fault)
 	u.SetLabels(map[string]string{"app.kubernetes.io/managed-by": "meshproof"})
-	return &experiment{
-		cluster: c.name, obj: u, records: records,
-		resource: c.dynamic.Resource(chaosapi.SchemeGroupVersion.WithResource(resource)).Namespace(c.f.chaos.namespace),
-	}, nil
+	return &experiment{cluster: c.name, obj: u, records: records, resource: to}, nil
 }

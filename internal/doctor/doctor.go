@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ type Needs struct {
 	Pods     int  // in all clusters
 	Meshed   bool
 	Latency  bool // between clusters
-	Faults   []scenarios.FaultKind
+	Faults   []scenarios.Fault
 	Meshes   []string
 }
 
@@ -59,9 +60,7 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 	for _, w := range s.Workloads() {
 		n.Pods += len(w.Clusters) * w.Replicas
 	}
-	for _, f := range s.Spec.Faults {
-		n.Faults = append(n.Faults, f.Kind)
-	}
+	n.Faults = s.Spec.Faults
 	for _, m := range s.Spec.Meshes {
 		n.Meshes = append(n.Meshes, string(m.Name))
 	}
@@ -72,7 +71,7 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 func (n Needs) Most(o Needs) Needs {
 	return Needs{
 		Clusters: max(n.Clusters, o.Clusters), Nodes: max(n.Nodes, o.Nodes), Standing: n.Standing && o.Standing, Pods: max(n.Pods, o.Pods),
-		Meshed: n.Meshed || o.Meshed, Latency: n.Latency || o.Latency, Faults: append(n.Faults, o.Faults...),
+		Meshed: n.Meshed || o.Meshed, Latency: n.Latency || o.Latency, Faults: slices.Concat(n.Faults, o.Faults),
 		Meshes: append(n.Meshes, o.Meshes...),
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/faults"
 	"github.com/meshproof/meshproof/internal/journal"
 	"github.com/meshproof/meshproof/meshes"
 	"github.com/meshproof/meshproof/reports"
@@ -118,6 +119,9 @@ func Install(e scenarios.MeshEntry, b clusters.Build, cluster string) (clusters.
 	}
 	return m.Install(b.Flavor, cluster), nil
 }
+
+// Tools are what is installed in each cluster to carry the scenario's faults out.
+func Tools(s *scenarios.Scenario) []clusters.Release { return faults.Tools(s) }
 
 // run is one run under way.
 type run struct {
