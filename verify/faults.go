@@ -166,7 +166,7 @@ func (x *trial) linkEffect(st *faultState) {
 		what := fmt.Sprintf("%s connections: no answer to %d of %d probes", conn, count(during, false), len(during))
 		switch st.scenario.Kind {
 		case scenarios.NetworkLoss:
-			x.lossEffect(st, conn, was, during)
+			what = x.lossEffect(st, conn, was, during)
 		case scenarios.Partition:
 			if n := count(during, true); n > 0 {
 				t.invalid("NoEffect", refsOf(during...), "%d of %d probes on %s connections were answered through the partition", n, len(during), conn)

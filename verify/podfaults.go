@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // hitSlack is how much of what a fault should hit it may miss: on a busy machine a reading falls behind now and then.
@@ -22,7 +23,7 @@ func expectedHits(n int, share float64) int {
 // lossEffect wants as many round trips to have been without an answer, or to have waited for a packet to be sent again, as
 // the share of lost packets makes likely. A round trip is two packets at least: with a share p lost in each direction,
 // 1-(1-p)² of them are hit.
-func (x *trial) lossEffect(st *faultState, conn string, was time.Duration, during []*evidence.Fault) {
+func (x *trial) lossEffect(st *faultState, conn string, was time.Duration, during []*evidence.Fault) string {
 	p := st.scenario.Share
 	share := evidence.Round(1 - (1-p)*(1-p))
 	hit := 0
@@ -34,7 +35,7 @@ func (x *trial) lossEffect(st *faultState, conn string, was time.Duration, durin
 	if want := expectedHits(len(during), share); hit < want {
 		st.tally.invalid("NoEffect", refsOf(during...), "%d of %d round trips on %s connections were hit by the loss of %g of all packets, want at least %d", hit, len(during), conn, p, want)
 	}
-	st.Fault.Effect = join(st.Fault.Effect, fmt.Sprintf("%s connections: %d of %d round trips were hit", conn, hit, len(during)))
+	return fmt.Sprintf("%s connections: %d of %d round trips were hit", conn, hit, len(during))
 }
 
 // podsEffect wants each pod that was read to have been well before a fault in it, hit during, and well after.
@@ -50,24 +51,27 @@ func (x *trial) podsEffect(st *faultState) {
 		}
 		byPod[r.Probe.UID][r.Probe.Stage] = append(byPod[r.Probe.UID][r.Probe.Stage], r)
 	}
-	own := 0
+	names := map[string]string{}
 	for _, p := range x.allPods {
-		if p.At.Service == f.Target.Service && p.At.Cluster == f.Target.Cluster && byPod[p.At.UID] != nil {
-			own++
+		if p.At.Service == f.Target.Service && p.At.Cluster == f.Target.Cluster && byPod[p.At.UID] != nil && names[p.At.UID] == "" {
+			names[p.At.UID] = p.At.Pod
 			t.use(p.Ref())
-			break
 		}
 	}
-	if own == 0 {
+	if len(byPod) == 0 {
 		t.invalid("NoEffectProbe", nil, "no pod of %s in %s was read", f.Target.Service, f.Target.Cluster)
-		return
 	}
 	for _, uid := range sortedKeys(byPod) {
-		x.podEffect(st, uid, byPod[uid])
+		if names[uid] == "" {
+			t.invalid("NoEffectProbe", nil, "what was read is of a pod with UID %s, and %s in %s has no such", uid, f.Target.Service, f.Target.Cluster)
+			continue
+		}
+		x.podEffect(st, names[uid], byPod[uid])
 	}
 }
 
-func (x *trial) podEffect(st *faultState, uid string, samples map[string][]*evidence.Fault) {
+// podEffect is podsEffect for one pod.
+func (x *trial) podEffect(st *faultState, pod string, samples map[string][]*evidence.Fault) {
 	t, f := &st.tally, st.scenario
 	before, during, after := samples["before"], samples["during"], samples["after"]
 	for _, s := range []struct {
@@ -76,20 +80,20 @@ func (x *trial) podEffect(st *faultState, uid string, samples map[string][]*evid
 		need  int
 	}{{"before", before, minSamples}, {"during", during, minSamples}, {"after", after, 1}} {
 		if len(s.list) < s.need {
-			t.invalid("NoEffectProbe", refsOf(s.list...), "pod %s was read %d times %s the fault, want %d", uid, len(s.list), s.stage, s.need)
+			t.invalid("NoEffectProbe", refsOf(s.list...), "pod %s was read %d times %s the fault, want %d", pod, len(s.list), s.stage, s.need)
 			return
 		}
 		t.use(atLeast(s.need, s.list)...)
 	}
 	read, why := answered(before)
 	if why != "" {
-		t.invalid("NotWellBefore", refsOf(before...), "pod %s: %s before the fault", uid, why)
+		t.invalid("NotWellBefore", refsOf(before...), "pod %s: %s before the fault", pod, why)
 		return
 	}
 	was := value(read)
 	for _, s := range read {
 		if shows, _ := f.Shows(was, s.Probe.Value); shows {
-			t.invalid("NotWellBefore", refsOf(s), "pod %s was seen as under the fault before it began", uid)
+			t.invalid("NotWellBefore", refsOf(s), "pod %s was seen as under the fault before it began", pod)
 			return
 		}
 	}
@@ -100,9 +104,9 @@ func (x *trial) podEffect(st *faultState, uid string, samples map[string][]*evid
 		}
 	}
 	if want := expectedHits(len(during), 1); hit < want {
-		t.invalid("NoEffect", refsOf(during...), "pod %s was seen under the fault by %d of %d readings, want at least %d", uid, hit, len(during), want)
+		t.invalid("NoEffect", refsOf(during...), "pod %s was seen under the fault by %d of %d readings, want at least %d", pod, hit, len(during), want)
 	}
-	st.Fault.Effect = join(st.Fault.Effect, fmt.Sprintf("pod %s: %s", uid, f.Kind)+fmt.Sprintf(" read %d before and %d during", was, value(during)))
+	st.Fault.Effect = join(st.Fault.Effect, fmt.Sprintf("pod %s: read %s before and %s during", pod, reading(f.Kind, was), reading(f.Kind, value(during))))
 	var since *evidence.Fault
 	for _, s := range after {
 		_, gone := f.Shows(was, s.Probe.Value)
@@ -114,12 +118,29 @@ func (x *trial) podEffect(st *faultState, uid string, samples map[string][]*evid
 		}
 	}
 	if since == nil {
-		t.invalid("NotCleared", refsOf(after[len(after)-1]), "the fault was reverted, and pod %s was still under it when the probe ended", uid)
+		t.invalid("NotCleared", refsOf(after[len(after)-1]), "the fault was reverted, and pod %s was still under it when the probe ended", pod)
 		return
 	}
 	if end := since.T; end.After(st.clear) {
 		st.clear = end
 	}
+}
+
+// reading writes what was read from a pod for people.
+func reading(kind scenarios.FaultKind, v int64) string {
+	switch kind {
+	case scenarios.NetworkBandwidth:
+		return fmt.Sprintf("%.3g Mbit/s", float64(v)/1e6)
+	case scenarios.CPUStress:
+		return fmt.Sprintf("%.3g processors", float64(v)/1000)
+	case scenarios.MemoryStress:
+		return fmt.Sprintf("%d MiB", v>>20)
+	case scenarios.ClockSkew:
+		return micro(v).Round(time.Millisecond).String() + " ahead"
+	case scenarios.DNSError:
+		return map[bool]string{true: "a name that resolved", false: "a name that did not resolve"}[v == 1]
+	}
+	return fmt.Sprint(v)
 }
 
 // value is the median of what was read.

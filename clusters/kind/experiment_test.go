@@ -41,7 +41,9 @@ func newFakeChaos() *fakeChaos {
 	}
 }
 
-func (f *fakeChaos) tell(kind watch.EventType) { f.changes <- watch.Event{Type: kind, Object: f.obj.DeepCopy()} }
+func (f *fakeChaos) tell(kind watch.EventType) {
+	f.changes <- watch.Event{Type: kind, Object: f.obj.DeepCopy()}
+}
 
 func (f *fakeChaos) Create(_ context.Context, obj *unstructured.Unstructured, _ metav1.CreateOptions, _ ...string) (*unstructured.Unstructured, error) {
 	if f.refuses != nil {
@@ -133,13 +135,13 @@ func TestAnExperimentIsInjectedWhenChaosMeshSaysSoOfAllThatItHits(t *testing.T) 
 		change func(*fakeChaos)
 		want   string
 	}{
-		"all is injected":       {func(*fakeChaos) {}, ""},
-		"late, but in time":     {func(f *fakeChaos) { f.injects = injectWithin - time.Second }, ""},
-		"never":                 {func(f *fakeChaos) { f.injects = -1 }, `NetworkChaos meshproof-cut in cluster east was not injected within 15s: 0 of 2 are injected, its conditions are ["Selected"], it says: Error: Specified qdisc kind is unknown.`},
-		"it hits fewer":         {func(f *fakeChaos) { f.records = f.records[:1] }, "1 of 2 are injected"},
-		"it is refused":         {func(f *fakeChaos) { f.refuses = errors.New("Cannot update chaos spec") }, "NetworkChaos meshproof-cut in cluster east: Cannot update chaos spec"},
-		"somebody removes it":   {func(f *fakeChaos) { f.injects = -1; time.AfterFunc(time.Second, f.gone) }, "somebody removed it"},
-		"it was there at once":  {func(f *fakeChaos) { f.injects = 0 }, ""},
+		"all is injected":        {func(*fakeChaos) {}, ""},
+		"late, but in time":      {func(f *fakeChaos) { f.injects = injectWithin - time.Second }, ""},
+		"never":                  {func(f *fakeChaos) { f.injects = -1 }, `NetworkChaos meshproof-cut in cluster east was not injected within 15s: 0 of 2 are injected, its conditions are ["Selected"], it says: Error: Specified qdisc kind is unknown.`},
+		"it hits fewer":          {func(f *fakeChaos) { f.records = f.records[:1] }, "1 of 2 are injected"},
+		"it is refused":          {func(f *fakeChaos) { f.refuses = errors.New("Cannot update chaos spec") }, "NetworkChaos meshproof-cut in cluster east: Cannot update chaos spec"},
+		"somebody removes it":    {func(f *fakeChaos) { f.injects = -1; time.AfterFunc(time.Second, f.gone) }, "somebody removed it"},
+		"it was there at once":   {func(f *fakeChaos) { f.injects = 0 }, ""},
 		"it hits nothing at all": {func(f *fakeChaos) { f.records = nil }, "0 of 2 are injected"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,11 +167,11 @@ func TestAnExperimentThatHangsOnItsFinalizersIsForcedAwayAndThatIsSaid(t *testin
 		wantForced bool // the error says so
 		want       string
 	}{
-		"it recovers":           {func(*fakeChaos) {}, false, false, ""},
-		"late, but in time":     {func(f *fakeChaos) { f.recovers = recoverWithin - time.Second }, false, false, ""},
-		"it hangs":              {func(f *fakeChaos) { f.recovers = -1 }, true, true, "NetworkChaos meshproof-cut in cluster east hung on its finalizers for 8s: 2 of 2 are injected"},
-		"not even that helps":   {func(f *fakeChaos) { f.recovers, f.sticky = -1, true }, true, false, "whose finalizers hung"},
-		"it is gone already":    {func(f *fakeChaos) { f.obj = nil }, false, false, ""},
+		"it recovers":         {func(*fakeChaos) {}, false, false, ""},
+		"late, but in time":   {func(f *fakeChaos) { f.recovers = recoverWithin - time.Second }, false, false, ""},
+		"it hangs":            {func(f *fakeChaos) { f.recovers = -1 }, true, true, "NetworkChaos meshproof-cut in cluster east hung on its finalizers for 8s: 2 of 2 are injected"},
+		"not even that helps": {func(f *fakeChaos) { f.recovers, f.sticky = -1, true }, true, false, "whose finalizers hung"},
+		"it is gone already":  {func(f *fakeChaos) { f.obj = nil }, false, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
