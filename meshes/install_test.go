@@ -12,12 +12,13 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	embedded "github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 func TestIstioIsInstalledWithTheseValues(t *testing.T) {
 	for name, flavor := range map[string]string{"istio-values-stock": "", "istio-values-upstream-envoy": clusters.FlavorUpstreamEnvoy} {
 		t.Run(name, func(t *testing.T) {
-			in := istio{}.Install(flavor, "east")
+			in := istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, flavor, "east")
 			var got strings.Builder
 			for _, r := range in.Releases {
 				text, err := yaml.Marshal(r.Values)
@@ -49,14 +50,14 @@ func TestIstioIsInstalledWithTheseValues(t *testing.T) {
 }
 
 func TestAModelRefusesWhatOnlyRealProxiesLog(t *testing.T) {
-	err := embedded.Factory().Check(istio{}.Install("", "east").Objects)
+	err := embedded.Factory().Check(istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east").Objects)
 	if !errors.Is(err, clusters.ErrNotModelled) || !strings.Contains(err.Error(), "Telemetry") {
 		t.Errorf("an object that no model interprets: %v", err)
 	}
 }
 
 func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
-	a, b := istio{}.Install("", "east"), istio{}.Install("", "west")
+	a, b := istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"), istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "west")
 	name := func(in clusters.Installation) any {
 		return in.Releases[1].Values["global"].(values)["multiCluster"].(values)["clusterName"]
 	}
@@ -64,7 +65,7 @@ func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
 		t.Errorf("istiod's clusters are %v and %v", name(a), name(b))
 	}
 	for _, m := range All() {
-		if in := m.Install("", "east"); m.Name() != "istio" && len(in.Releases)+len(in.Objects) != 0 {
+		if in := m.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"); m.Name() != "istio" && len(in.Releases)+len(in.Objects) != 0 {
 			t.Errorf("%s is installed from %v", m.Name(), in)
 		}
 	}

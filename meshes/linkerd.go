@@ -35,7 +35,9 @@ func (linkerd) Name() scenarios.MeshName { return scenarios.MeshLinkerd }
 func (linkerd) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapEdgeClaims} }
 
 // Install implements Mesh. No driver with real data planes runs this mesh yet.
-func (linkerd) Install(string, string) clusters.Installation { return clusters.Installation{} }
+func (linkerd) Install(*scenarios.Scenario, scenarios.MeshEntry, string, string) clusters.Installation {
+	return clusters.Installation{}
+}
 
 // Objects implements Mesh.
 func (linkerd) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {

@@ -81,7 +81,7 @@ func renderInstall(out io.Writer, p clusters.Provider, s *scenarios.Scenario, e 
 	if err != nil {
 		return withCode(exitError, err)
 	}
-	in, err := runner.Install(e, b, cluster)
+	in, err := runner.Install(s, e, b, cluster)
 	if err != nil {
 		return err
 	}

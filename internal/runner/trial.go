@@ -84,7 +84,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error
 	spec.Faults, spec.Tools = s.Spec.Faults, Tools(s)
 	spec.Install = map[string]clusters.Installation{}
 	for _, c := range spec.Clusters {
-		in, err := Install(entry, r.builds[t.Mesh], c)
+		in, err := Install(s, entry, r.builds[t.Mesh], c)
 		if err != nil {
 			return err
 		}
