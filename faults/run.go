@@ -47,6 +47,8 @@ type Env struct {
 	Sink    evidence.Sink
 	Journal Journal
 	Trial   evidence.Trial
+	// Mesh makes the faults that are the mesh's own. It may be nil where there are none.
+	Mesh *Mesh
 	// OnChange is told when a fault becomes active and when it ceases to be. It may be nil, and is called from several
 	// goroutines.
 	OnChange func(name string, active bool)
@@ -87,9 +89,12 @@ type fault struct {
 	plan Planned
 	at   time.Time
 
-	by     string            // who carries it out
-	tool   clusters.Injector // nil where the driver itself does
-	forced error             // why only the effect probe can tell what became of it; nil where the tool said so
+	by    string            // who carries it out
+	tool  clusters.Injector // nil where the driver itself, or the mesh, does
+	limit time.Duration     // that reverting may take
+	// with and without are the mesh's object by which it makes the fault.
+	with, without clusters.Object
+	forced        error // why only the effect probe can tell what became of it; nil where the tool said so
 }
 
 // run takes the fault all its way. Where ctx ends it reverts what is active, and returns nil.
@@ -108,13 +113,23 @@ func (f *fault) run(ctx context.Context) error {
 		return f.onLink(ctx, networkLoss(f.plan))
 	case scenarios.NetworkBandwidth, scenarios.CPUStress, scenarios.MemoryStress, scenarios.ClockSkew, scenarios.DNSError:
 		return f.inPods(ctx)
+	case scenarios.MeshAbort, scenarios.MeshDelay:
+		return f.byMesh(ctx)
 	}
 	return f.failed(fmt.Errorf("this version has no fault of kind %q", f.plan.Kind))
 }
 
 // injector finds who carries the fault out, or says why it is known that nobody can.
 func (f *fault) injector() (why error) {
-	f.by = string(scenarios.ByMeshproof)
+	f.by, f.limit = string(scenarios.ByMeshproof), RevertLimit
+	if f.plan.Kind.ByMesh() {
+		if f.env.Mesh == nil {
+			return fmt.Errorf("%w: there is no mesh that could make it", clusters.ErrNotPossible)
+		}
+		f.by, f.limit = f.env.Trial.Mesh, ToolRevertLimit
+		f.with, f.without, why = f.env.Mesh.Faulty(f.plan.Fault)
+		return why
+	}
 	if f.plan.By != scenarios.ByChaosMesh {
 		return nil
 	}
@@ -130,7 +145,7 @@ func (f *fault) injector() (why error) {
 	if err != nil {
 		return err
 	}
-	f.by, f.tool = by, tool
+	f.by, f.tool, f.limit = by, tool, ToolRevertLimit
 	return nil
 }
 

@@ -19,7 +19,8 @@ type effect struct {
 	open    func(context.Context) ([]lane, error)
 	inject  func(context.Context) (revert func(context.Context) error, err error)
 	// gone reports whether a sample shows nothing of the fault, given those of before.
-	gone func(before []evidence.FaultSample, s evidence.FaultSample) bool
+	gone   func(before []evidence.FaultSample, s evidence.FaultSample) bool
+	inARow int // samples that must see nothing of the fault for it to be gone, one after the other; default clearInARow
 	// unmeasured is why nothing is injected where there is too little of a baseline.
 	unmeasured string
 }
@@ -105,11 +106,7 @@ func (f *fault) intend(what string, undo map[string]string) (func() error, error
 
 // revert undoes the fault, whether ctx has ended or not.
 func (f *fault) revert(ctx context.Context, revert func(context.Context) error, settle func() error) error {
-	limit := RevertLimit
-	if f.tool != nil {
-		limit = ToolRevertLimit
-	}
-	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.limit)
 	defer cancel()
 	said := f.step(evidence.FaultRevert) // the fault is reverted even where this cannot be recorded
 	err := revert(rctx)

@@ -107,16 +107,17 @@ func (w *watch) during(ctx context.Context, until time.Time) error {
 // after samples until nothing is seen of the fault any more, or ClearLimit is over. Where the fault's tool was made to
 // forget it, an effect that is still there is an error: nobody knows how to take it back.
 func (w *watch) after(ctx context.Context) error {
+	inARow := max(w.effect.inARow, clearInARow)
 	var mu sync.Mutex
 	left := map[group]bool{}
 	for _, g := range w.groups {
 		left[g] = true
 	}
 	err := w.run(ctx, stageAfter, time.Now().Add(ClearLimit), 50*time.Millisecond, func(l lane, s []evidence.FaultSample) bool {
-		if !l.first || len(s) < clearInARow {
+		if !l.first || len(s) < inARow {
 			return !l.first
 		}
-		for _, x := range s[len(s)-clearInARow:] {
+		for _, x := range s[len(s)-inARow:] {
 			if !w.effect.gone(w.baselineOf(l.of), x) {
 				return false
 			}

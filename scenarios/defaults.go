@@ -46,6 +46,11 @@ func (f *Fault) setDefaults() {
 	switch f.Kind {
 	case PodKill, NetworkDelay, Partition:
 		orElse(&f.By, ByMeshproof)
+	case MeshAbort:
+		orElse(&f.Status, 503)
+		orElse(&f.Share, 1)
+	case MeshDelay:
+		orElse(&f.Share, 1)
 	case CPUStress:
 		orElse(&f.Workers, 1)
 		orElse(&f.By, ByChaosMesh)

@@ -317,6 +317,8 @@ const (
 	MemoryStress     FaultKind = "memory-stress"
 	ClockSkew        FaultKind = "clock-skew"
 	DNSError         FaultKind = "dns-error"
+	MeshAbort        FaultKind = "mesh-abort"
+	MeshDelay        FaultKind = "mesh-delay"
 )
 
 // FaultTool is what carries a fault out.
@@ -336,20 +338,22 @@ type Fault struct {
 	// takes longer, in each direction; network-loss, a share of the packets is lost, in each direction; partition, no
 	// packet passes. In all pods of the target: network-bandwidth, what they send is limited to a rate; cpu-stress and
 	// memory-stress, processes beside the workload take processors or memory; clock-skew, their clocks are off;
-	// dns-error, no name resolves.
-	Kind FaultKind `json:"kind" jsonschema:"enum=pod-kill,enum=network-delay,enum=network-loss,enum=network-bandwidth,enum=partition,enum=cpu-stress,enum=memory-stress,enum=clock-skew,enum=dns-error"`
+	// dns-error, no name resolves. By the mesh's own proxies, on what callers in one cluster send to the target: mesh-abort, a
+	// share of the requests is answered with an error; mesh-delay, it is held back.
+	Kind FaultKind `json:"kind" jsonschema:"enum=pod-kill,enum=network-delay,enum=network-loss,enum=network-bandwidth,enum=partition,enum=cpu-stress,enum=memory-stress,enum=clock-skew,enum=dns-error,enum=mesh-abort,enum=mesh-delay"`
 	// Who carries it out in real clusters: meshproof, by means of its driver, or chaos-mesh, which is then installed in the
 	// clusters. The embedded driver has no Chaos Mesh: it makes pod-kill, network-delay and partition itself whatever
 	// stands here, and skips all other kinds. The report says who it was. Default meshproof for pod-kill, network-delay
-	// and partition; everything else can be made by chaos-mesh alone.
+	// and partition. Faults of the mesh have none; everything else can be made by chaos-mesh alone.
 	By FaultTool `json:"by,omitempty" jsonschema:"enum=meshproof,enum=chaos-mesh"`
 	// pod-kill: whose pod dies. Which one of them is drawn from the seed. Faults in pods: whose pods, all of them.
+	// Faults of the mesh: the service that is called, and the cluster of its callers.
 	Target *FaultTarget `json:"target,omitempty"`
 	// Faults between clusters: the two.
 	Between []string `json:"between,omitempty"`
-	// network-delay: how much longer a packet takes, in each direction.
+	// network-delay: how much longer a packet takes, in each direction. mesh-delay: how long a request is held back.
 	Delay Duration `json:"delay,omitempty"`
-	// network-loss: share of packets that is lost, above 0, at most 1.
+	// network-loss: share of packets that is lost, above 0, at most 1. Faults of the mesh: share of the requests, default 1.
 	Share float64 `json:"share,omitempty" jsonschema:"exclusiveMinimum=0,maximum=1"`
 	// network-bandwidth: most that a pod sends, in bits per second, 64000 to 1000000000.
 	BitsPerSecond int `json:"bitsPerSecond,omitempty" jsonschema:"minimum=64000,maximum=1000000000"`
@@ -359,6 +363,8 @@ type Fault struct {
 	MemoryMiB int `json:"memoryMiB,omitempty" jsonschema:"minimum=16,maximum=65536"`
 	// clock-skew: by how much the clocks are ahead, at least 5s.
 	Ahead Duration `json:"ahead,omitempty"`
+	// mesh-abort: HTTP status of the answer, 500 to 599. Default 503.
+	Status int `json:"status,omitempty" jsonschema:"minimum=500,maximum=599"`
 	// When, after the start of the load.
 	At Duration `json:"at"`
 	// For how long. A pod-kill has none.

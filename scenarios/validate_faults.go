@@ -19,10 +19,15 @@ var faultFields = map[FaultKind][]string{
 	MemoryStress:     {"target", "memoryMiB"},
 	ClockSkew:        {"target", "ahead"},
 	DNSError:         {"target"},
+	MeshAbort:        {"target", "share", "status"},
+	MeshDelay:        {"target", "share", "delay"},
 }
 
 // Between reports whether faults of the kind are between two clusters; others are in pods.
 func (k FaultKind) Between() bool { return slices.Contains(faultFields[k], "between") }
+
+// ByMesh reports whether faults of the kind are made by a mesh's own proxies.
+func (k FaultKind) ByMesh() bool { return k == MeshAbort || k == MeshDelay }
 
 // minAhead is the least that a clock may be off: less could be the host's own.
 const minAhead = Duration(5e9)
@@ -69,7 +74,7 @@ func (f *Fault) place() string {
 
 // faultFields refuses what this kind of fault has no use for, and asks for what it needs.
 func (v *validator) faultFields(path string, f *Fault, fields []string) {
-	for _, field := range []string{"target", "between", "delay", "share", "bitsPerSecond", "workers", "memoryMiB", "ahead"} {
+	for _, field := range []string{"target", "between", "delay", "share", "bitsPerSecond", "workers", "memoryMiB", "ahead", "status"} {
 		if !slices.Contains(fields, field) {
 			v.superfluous(path, field, string(f.Kind))
 		}
@@ -79,11 +84,15 @@ func (v *validator) faultFields(path string, f *Fault, fields []string) {
 	} else if f.For == 0 {
 		v.missing(path+".for", "say how long it lasts: 2s")
 	}
-	if f.By == ByMeshproof && f.Kind != PodKill && f.Kind != NetworkDelay && f.Kind != Partition {
+	if f.Kind.ByMesh() {
+		v.superfluous(path, "by", string(f.Kind))
+	} else if f.By == ByMeshproof && f.Kind != PodKill && f.Kind != NetworkDelay && f.Kind != Partition {
 		v.problem(path+".by", "meshproof has no means of its own for "+string(f.Kind), "write chaos-mesh, or leave it out")
 	}
 	has := func(field string) bool { return slices.Contains(fields, field) }
 	switch {
+	case f.Kind == MeshDelay && f.Delay == 0:
+		v.missing(path+".delay", "say how long a request is held back: 200ms")
 	case has("delay") && f.Delay == 0:
 		v.missing(path+".delay", "say how much longer a packet takes: 40ms")
 	case has("delay") && f.Delay > maxLatency:
@@ -119,13 +128,52 @@ func (v *validator) podFault(path string, f *Fault) bool {
 	if v.d.positions.has(at) {
 		ok = refers(v, at, "cluster", f.Target.Cluster, v.clusters, clustersPath)
 		s := v.services[f.Target.Service]
-		if ok && !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
+		if ok && !f.Kind.ByMesh() && !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
 			v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
 			ok = false
 		}
 	}
+	if f.Kind.ByMesh() {
+		return ok && v.calledIn(path+".target", f)
+	}
 	v.spares(path+".target", f)
 	return ok
+}
+
+// calledIn refuses a fault of the mesh where nobody calls the target.
+func (v *validator) calledIn(path string, f *Fault) bool {
+	if !v.d.known(servicesPath+"[].calls", servicesPath+"[].clusters[]", trafficPath+"[].to", trafficPath+"[].cluster") {
+		return false
+	}
+	if _, _, ok := v.s.CallOf(f); !ok {
+		v.problem(path, fmt.Sprintf("nobody in %s calls %s, so nobody's proxy could show the fault", f.Target.Cluster, f.Target.Service),
+			"name a service that another one there calls, or that traffic goes to")
+		return false
+	}
+	return true
+}
+
+// CallOf finds a caller of a mesh fault's target in the fault's cluster, and what it asks for: a service that calls it, or
+// else the ingress, with what traffic asks for.
+func (s *Scenario) CallOf(f *Fault) (from Workload, call Call, ok bool) {
+	for _, w := range s.Workloads() {
+		if w.Service == nil || !slices.Contains(w.Clusters, f.Target.Cluster) {
+			continue
+		}
+		for _, c := range w.Service.Calls {
+			if c.To == f.Target.Service {
+				return w, c, true
+			}
+		}
+	}
+	for _, t := range s.Spec.Traffic {
+		if t.Inside() || t.To != f.Target.Service || t.Cluster != f.Target.Cluster || len(t.Requests) == 0 {
+			continue
+		}
+		from, ok = s.Workload(IngressName)
+		return from, Call{To: t.To, Method: t.Requests[0].Method, Path: t.Requests[0].Path}, ok
+	}
+	return Workload{}, Call{}, false
 }
 
 // spares refuses a victim whose pods send load: what a generator measures ends with it, or is the fault's.

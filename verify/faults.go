@@ -57,7 +57,7 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 		t.invalid("NoLoad", refsOf(starts...), "there are %d records of the start of the load, want 1", len(starts))
 	}
 	inject, injected := x.step(t, f, evidence.FaultInject), x.step(t, f, evidence.FaultInjected)
-	byTool := f.By == scenarios.ByChaosMesh && injected != nil && injected.By != string(scenarios.ByMeshproof)
+	byTool := injected != nil && injected.By != "" && injected.By != string(scenarios.ByMeshproof)
 	revert, reverted := x.step(t, f, evidence.FaultRevert), x.step(t, f, evidence.FaultReverted)
 	if inject != nil && injected != nil && reverted != nil && (revert != nil || f.Kind == scenarios.PodKill) && !st.zero.IsZero() {
 		st.Fault.Began, st.Fault.Target, st.Fault.By = injected.T, injected.Target, injected.By

@@ -51,34 +51,39 @@ func (x *trial) podsEffect(st *faultState) {
 		}
 		byPod[r.Probe.UID][r.Probe.Stage] = append(byPod[r.Probe.UID][r.Probe.Stage], r)
 	}
-	names := map[string]string{}
+	names, of, share, unhit := map[string]string{}, f.Target.Service, 1.0, 1
+	if f.Kind.ByMesh() { // what a caller saw
+		from, _, _ := x.s.CallOf(f)
+		of, share, unhit = from.Name, f.Share, f.Unhit()
+	}
 	for _, p := range x.allPods {
-		if p.At.Service == f.Target.Service && p.At.Cluster == f.Target.Cluster && byPod[p.At.UID] != nil && names[p.At.UID] == "" {
+		if p.At.Service == of && p.At.Cluster == f.Target.Cluster && byPod[p.At.UID] != nil && names[p.At.UID] == "" {
 			names[p.At.UID] = p.At.Pod
 			t.use(p.Ref())
 		}
 	}
 	if len(byPod) == 0 {
-		t.invalid("NoEffectProbe", nil, "no pod of %s in %s was read", f.Target.Service, f.Target.Cluster)
+		t.invalid("NoEffectProbe", nil, "no pod of %s in %s was read", of, f.Target.Cluster)
 	}
 	for _, uid := range sortedKeys(byPod) {
 		if names[uid] == "" {
-			t.invalid("NoEffectProbe", nil, "what was read is of a pod with UID %s, and %s in %s has no such", uid, f.Target.Service, f.Target.Cluster)
+			t.invalid("NoEffectProbe", nil, "what was read is of a pod with UID %s, and %s in %s has no such", uid, of, f.Target.Cluster)
 			continue
 		}
-		x.podEffect(st, names[uid], byPod[uid])
+		x.podEffect(st, names[uid], byPod[uid], share, unhit)
 	}
 }
 
-// podEffect is podsEffect for one pod.
-func (x *trial) podEffect(st *faultState, pod string, samples map[string][]*evidence.Fault) {
+// podEffect is podsEffect for one pod, of whose readings the fault hits a share, and of which so many must show nothing of it
+// at the end.
+func (x *trial) podEffect(st *faultState, pod string, samples map[string][]*evidence.Fault, share float64, unhit int) {
 	t, f := &st.tally, st.scenario
 	before, during, after := samples["before"], samples["during"], samples["after"]
 	for _, s := range []struct {
 		stage string
 		list  []*evidence.Fault
 		need  int
-	}{{"before", before, minSamples}, {"during", during, minSamples}, {"after", after, 1}} {
+	}{{"before", before, minSamples}, {"during", during, minSamples}, {"after", after, unhit}} {
 		if len(s.list) < s.need {
 			t.invalid("NoEffectProbe", refsOf(s.list...), "pod %s was read %d times %s the fault, want %d", pod, len(s.list), s.stage, s.need)
 			return
@@ -103,21 +108,24 @@ func (x *trial) podEffect(st *faultState, pod string, samples map[string][]*evid
 			hit++
 		}
 	}
-	if want := expectedHits(len(during), 1); hit < want {
+	if want := expectedHits(len(during), share); hit < want {
 		t.invalid("NoEffect", refsOf(during...), "pod %s was seen under the fault by %d of %d readings, want at least %d", pod, hit, len(during), want)
 	}
-	st.Fault.Effect = join(st.Fault.Effect, fmt.Sprintf("pod %s: read %s before and %s during", pod, reading(f.Kind, was), reading(f.Kind, value(during))))
+	st.Fault.Effect = join(st.Fault.Effect, fmt.Sprintf("pod %s: read %s before and %s during; %d of %d readings show it", pod, reading(f.Kind, was), reading(f.Kind, value(during)), hit, len(during)))
 	var since *evidence.Fault
+	row := 0 // readings since
 	for _, s := range after {
 		_, gone := f.Shows(was, s.Probe.Value)
 		switch ok := s.Probe.OK && gone; {
 		case !ok:
-			since = nil
+			since, row = nil, 0
 		case since == nil:
-			since = s
+			since, row = s, 1
+		default:
+			row++
 		}
 	}
-	if since == nil {
+	if since == nil || row < unhit {
 		t.invalid("NotCleared", refsOf(after[len(after)-1]), "the fault was reverted, and pod %s was still under it when the probe ended", pod)
 		return
 	}
@@ -137,6 +145,10 @@ func reading(kind scenarios.FaultKind, v int64) string {
 		return fmt.Sprintf("%d MiB", v>>20)
 	case scenarios.ClockSkew:
 		return micro(v).Round(time.Millisecond).String() + " ahead"
+	case scenarios.MeshDelay:
+		return micro(v).Round(time.Millisecond).String()
+	case scenarios.MeshAbort:
+		return fmt.Sprintf("status %d", v)
 	case scenarios.DNSError:
 		return map[bool]string{true: "a name that resolved", false: "a name that did not resolve"}[v == 1]
 	}

@@ -109,6 +109,43 @@ func TestAFaultInPodsIsProvedByWhatWasReadFromEachOfThem(t *testing.T) {
 	}
 }
 
+func TestAFaultOfTheMeshIsProvedByTheShareOfACallersRequests(t *testing.T) {
+	aborts := scenarios.Fault{Kind: scenarios.MeshAbort, Status: 503, Share: 1, Target: &scenarios.FaultTarget{Service: "cart", Cluster: "east"}}
+	for name, c := range map[string]struct {
+		during, after int64
+		want          Verdict
+		reason        string
+	}{
+		"as it should be": {503, 200, Pass, ""},
+		"other errors":    {500, 200, Invalid, "NoEffect"},
+		"no effect":       {200, 200, Invalid, "NoEffect"},
+		"it stays":        {503, 503, Invalid, "NotCleared"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := aborts
+			f.Share = 1
+			rec := chaosRecord(t, f, func(s *evidence.FaultSample) {
+				s.Connection, s.OK, s.Error = "", true, ""
+				s.Value = map[string]int64{"before": 200, "during": c.during, "after": c.after}[s.Stage]
+			})
+			var last *evidence.FaultSample
+			for _, r := range rec.Faults {
+				if r.Name == "cut" {
+					r.By = "istio"
+					if r.Probe != nil {
+						r.Probe.UID = podOf(t, rec, "shop").UID
+						if r.Probe.Stage == "during" {
+							last = r.Probe
+						}
+					}
+				}
+			}
+			last.Stage, last.Value = "after", c.after // two are not enough
+			expectFault(t, Evaluate(rec), c.want, c.reason)
+		})
+	}
+}
+
 func unread(rec *evidence.Record, stage string) {
 	for _, r := range rec.Faults {
 		if r.Probe != nil && r.Name == "cut" && r.Probe.Stage == stage {

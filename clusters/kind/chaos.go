@@ -213,7 +213,8 @@ func chaosImageValues(images map[string]image) map[string]any {
 	values := map[string]any{}
 	for name, key := range map[string]string{chaosController: "controllerManager", chaosDaemon: "chaosDaemon", chaosDNS: "dnsServer"} {
 		img, ok := images[name]
-		if !ok {
+		if !ok { // the one that may be missing is the name server's: its faults are skipped then
+			values[key] = map[string]any{"create": false}
 			continue
 		}
 		registry, path, _ := strings.Cut(img.repository, "/")
