@@ -66,8 +66,8 @@ spec:
     - {name: full, kind: memory-stress, target: {service: cart}, memoryMiB: 64, at: 7s, for: 2s}
     - {name: early, kind: clock-skew, target: {service: cart}, ahead: 10m, at: 7s, for: 2s}
     - {name: nameless, kind: dns-error, target: {service: cart}, at: 7s, for: 2s}
-    - {name: aborts, kind: mesh-abort, target: {service: cart, cluster: east}, share: 0.75, status: 500, at: 7s, for: 2s}
-    - {name: holds, kind: mesh-delay, target: {service: cart, cluster: east}, delay: 100ms, at: 7s, for: 2s}
+    - {name: aborts, kind: mesh-abort, target: {cluster: east, service: cart}, share: 0.75, status: 500, at: 7s, for: 2s}
+    - {name: holds, kind: mesh-delay, target: {cluster: east, service: cart}, delay: 100ms, at: 7s, for: 2s}
   expect:
     mtls: {everywhere: true}
     policy: {matrix: complete}
@@ -333,7 +333,7 @@ func rules() []rule {
 		{"a fault of the mesh by somebody else", []string{"kind: mesh-abort,", "kind: mesh-abort, by: meshproof,"}, []string{"spec.faults[9].by: has no meaning for mesh-abort"}},
 		{"a delay of the mesh without delay", []string{"delay: 100ms, ", ""}, []string{"spec.faults[10].delay: is missing (say how long a request is held back: 200ms)"}},
 		{"a status that is no error", []string{"status: 500", "status: 200"}, []string{"spec.faults[9].status: "}},
-		{"a fault of the mesh where nobody calls", []string{"kind: mesh-abort, target: {service: cart, cluster: east}", "kind: mesh-abort, target: {service: cart, cluster: north}"}, []string{"spec.faults[9].target: nobody in north calls cart, so nobody's proxy could show the fault (name a service that another one there calls, or that traffic goes to)"}},
+		{"a fault of the mesh where nobody calls", []string{"kind: mesh-abort, target: {cluster: east, service: cart}", "kind: mesh-abort, target: {cluster: north, service: cart}"}, []string{"spec.faults[9].target: nobody in north calls cart, so nobody's proxy could show the fault (name a service that another one there calls, or that traffic goes to)"}},
 		{"two faults of one kind on one target", []string{"kind: dns-error, target", "kind: clock-skew, ahead: 1m, target"}, []string{"spec.faults[8].at: begins at 7s, while early on the same target lasts until 9s (two faults on one target can't be told apart; put one after the other)"}},
 		{"overlapping faults on one link", []string{"at: 6s, for: 1s", "at: 4500ms, for: 1s"}, []string{"spec.faults[2].at: begins at 4.5s, while slow on the same link lasts until 5s"}},
 		{"a fault within a longer one", []string{"at: 6s, for: 1s", "at: 3s, for: 4s"}, []string{"spec.faults[1].at: begins at 4s, while cut on the same link lasts until 7s"}},

@@ -145,6 +145,13 @@ func (v *validator) calledIn(path string, f *Fault) bool {
 	if !v.d.known(servicesPath+"[].calls", servicesPath+"[].clusters[]", trafficPath+"[].to", trafficPath+"[].cluster") {
 		return false
 	}
+	for _, svc := range v.services {
+		for _, c := range svc.Calls {
+			if _, ok := v.services[c.To]; !ok {
+				return false // it may be the target, misspelt: that is said elsewhere
+			}
+		}
+	}
 	if _, _, ok := v.s.CallOf(f); !ok {
 		v.problem(path, fmt.Sprintf("nobody in %s calls %s, so nobody's proxy could show the fault", f.Target.Cluster, f.Target.Service),
 			"name a service that another one there calls, or that traffic goes to")

@@ -60,6 +60,9 @@ func (p *Provider) CheckTopology(spec clusters.Spec) error {
 	if spec.Keep && spec.Mesh != meshNone {
 		return fmt.Errorf("keeping clusters: %w: this version takes no mesh off clusters, and keeps those without one: leave out --keep and --reuse, or use --mesh %s", clusters.ErrNotPossible, meshNone)
 	}
+	if spec.Keep && len(spec.Tools) > 0 {
+		return fmt.Errorf("keeping clusters: %w: this version takes Chaos Mesh off clusters only with these: leave out --keep and --reuse, or the faults by chaos-mesh", clusters.ErrNotPossible)
+	}
 	if spec.Separate && spec.Mesh != meshNone {
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s", clusters.ErrNotPossible, spec.Mesh, meshNone)
 	}

@@ -76,7 +76,6 @@ func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error
 	entry := r.entry(t)
 	spec := topology(s)
 	spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log, spec.Keep = t, t.Mesh, r.Seed, r.writer, r.log, r.Keep
-	spec.Faults, spec.Tools = s.Spec.Faults, Tools(s)
 	spec.Install = map[string]clusters.Installation{}
 	for _, c := range spec.Clusters {
 		in, err := Install(s, entry, r.builds[t.Mesh], c)
@@ -158,6 +157,7 @@ func (r *run) entry(t evidence.Trial) scenarios.MeshEntry {
 func topology(s *scenarios.Scenario) clusters.Spec {
 	t := &s.Spec.Topology
 	spec := clusters.Spec{
+		Faults: s.Spec.Faults, Tools: Tools(s),
 		Nodes: map[string]int{}, Separate: t.Network.Kind == scenarios.NetworkSeparate, Latency: t.Network.Latency.D(),
 	}
 	for _, c := range t.Clusters {
