@@ -55,7 +55,7 @@ func Tries(f scenarios.Fault) []Try {
 	case scenarios.CPUStress, scenarios.MemoryStress:
 		return []Try{{
 			Command: []string{"test", "-e", "/sys/fs/cgroup/cgroup.controllers"},
-			Means:   "control groups are of version 2", Lacks: "control groups are of version 1, of which Chaos Mesh's stress does not find those of a node in a container", Remedy: "use a host with control groups of version 2",
+			Means:   "control groups are of version 2", Lacks: "control groups are of version 1, and Chaos Mesh's stress does not find a container's where nodes are containers themselves", Remedy: "use a host with control groups of version 2",
 		}}
 	}
 	return nil

@@ -139,8 +139,10 @@ func (f *fault) injector() (why error) {
 		case scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition: // of which the driver has its own
 			return nil
 		}
+		f.by = string(f.plan.By)
 		return fmt.Errorf("%w: %s is made by Chaos Mesh, in real clusters: use --driver kind", clusters.ErrNotPossible, f.plan.Kind)
 	}
+	f.by = string(f.plan.By)
 	by, err := tool.Injector(f.plan.Fault)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/meshproof/meshproof/clusters"
-	"github.com/meshproof/meshproof/clusters/bundle"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -93,45 +91,16 @@ func (f *fleet) installTools(ctx context.Context, p *Provider) error {
 
 // chaosMaterial finds what Chaos Mesh is installed from in the bundle.
 func (p *Provider) chaosMaterial(faults []scenarios.Fault) (*material, error) {
-	images := []string{chaosController, chaosDaemon}
-	b, err := bundle.Open(p.cfg.Bundle)
+	mat, err := p.materialFrom("Chaos Mesh", []string{chaosController}, []string{chaosController, chaosDaemon})
 	if err != nil {
-		return nil, fmt.Errorf("Chaos Mesh is installed from a bundle: %w", err)
-	}
-	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
-	var errs []error
-	part, err := b.Part("chart-" + chaosController)
-	errs = append(errs, err)
-	mat.charts[chaosController] = part
-	for _, name := range images {
-		img, err := imageNamed(b, name)
-		errs = append(errs, err)
-		mat.images[name] = img
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("Chaos Mesh: %w", err)
+		return nil, err
 	}
 	if slices.ContainsFunc(faults, func(f scenarios.Fault) bool { return f.Kind == scenarios.DNSError }) {
-		if img, err := imageNamed(b, chaosDNS); err == nil {
+		if img, err := imageNamed(mat.bundle, chaosDNS); err == nil {
 			mat.images[chaosDNS] = img
 		}
 	}
 	return mat, nil
-}
-
-// check makes sure that all of it is whole.
-func (m *material) check(ctx context.Context) error {
-	for _, part := range m.charts {
-		if err := m.bundle.Check(ctx, part); err != nil {
-			return err
-		}
-	}
-	for _, img := range m.images {
-		if err := m.bundle.Check(ctx, img.part); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // tryFaults says why faults are not possible here, by their names: what the bundle's Chaos Mesh lacks, and what the kernel
@@ -174,11 +143,11 @@ func (f *fleet) tryFault(ctx context.Context, mat *material, fault scenarios.Fau
 	}
 	for _, try := range clusters.Tries(fault) {
 		on := f.list[0].control().name // all nodes have this host's kernel
-		if _, err := onNode(ctx, on, append([]string{"unshare", "--net", "--"}, try.Command...)...); err != nil {
+		if _, err := Docker(ctx, append([]string{"exec", on, "unshare", "--net", "--"}, try.Command...)...); err != nil {
 			if ctx.Err() != nil {
 				return "", ctx.Err()
 			}
-			return fmt.Sprintf("%s, as a try on node %s showed: %v", try.Lacks, on, err), nil
+			return fmt.Sprintf("%s, as a try on node %s showed: %s: %v", try.Lacks, on, strings.Join(try.Command, " "), err), nil
 		}
 	}
 	return "", nil
@@ -186,14 +155,8 @@ func (f *fleet) tryFault(ctx context.Context, mat *material, fault scenarios.Fau
 
 // installChaos installs Chaos Mesh in a cluster, and waits until it takes orders.
 func (c *cluster) installChaos(ctx context.Context, mat *material) error {
-	for _, name := range slices.Sorted(maps.Keys(mat.images)) {
-		img := mat.images[name]
-		err := c.f.timed("load image "+img.ref, func() error {
-			return loadImage(prefix(c.f.spec.ID)+"-"+c.name, img.ref, opener(mat.bundle.Path(img.part)))
-		}, "cluster", c.name)
-		if err != nil {
-			return err
-		}
+	if err := mat.load(c); err != nil {
+		return err
 	}
 	for _, r := range c.f.spec.Tools {
 		r.Values = over(r.Values, chaosImageValues(mat.images))

@@ -85,20 +85,26 @@ func (p *Provider) materialOf(name string) (*material, error) {
 	if err != nil || m == nil {
 		return nil, err
 	}
+	return p.materialFrom("mesh "+name, m.charts(), m.images())
+}
+
+// materialFrom finds charts, and images by the last elements of their names, in the bundle. The error names all that is
+// missing of what is made from them.
+func (p *Provider) materialFrom(what string, charts, images []string) (*material, error) {
 	b, err := bundle.Open(p.cfg.Bundle)
 	if err != nil {
-		return nil, fmt.Errorf("mesh %s is installed from a bundle: %w", name, err)
+		return nil, fmt.Errorf("%s is installed from a bundle: %w", what, err)
 	}
 	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
 	var errs []error
-	for _, want := range m.charts() {
+	for _, want := range charts {
 		part, err := b.Part("chart-" + want)
 		if err != nil {
 			errs = append(errs, err)
 		}
 		mat.charts[want] = part
 	}
-	for _, want := range m.images() {
+	for _, want := range images {
 		img, err := imageNamed(b, want)
 		if err != nil {
 			errs = append(errs, err)
@@ -106,9 +112,38 @@ func (p *Provider) materialOf(name string) (*material, error) {
 		mat.images[want] = img
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("mesh %s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return mat, nil
+}
+
+// check makes sure that all of it is whole.
+func (m *material) check(ctx context.Context) error {
+	for _, part := range m.charts {
+		if err := m.bundle.Check(ctx, part); err != nil {
+			return err
+		}
+	}
+	for _, img := range m.images {
+		if err := m.bundle.Check(ctx, img.part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load brings its images onto the nodes of a cluster.
+func (m *material) load(c *cluster) error {
+	for _, name := range slices.Sorted(maps.Keys(m.images)) {
+		img := m.images[name]
+		err := c.f.timed("load image "+img.ref, func() error {
+			return loadImage(prefix(c.f.spec.ID)+"-"+c.name, img.ref, opener(m.bundle.Path(img.part)))
+		}, "cluster", c.name)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // imageNamed finds an image by the last element of its name.
@@ -153,15 +188,8 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if err != nil {
 		return err
 	}
-	for _, part := range slices.Collect(maps.Values(mat.charts)) {
-		if err := mat.bundle.Check(ctx, part); err != nil {
-			return err
-		}
-	}
-	for _, img := range mat.images {
-		if err := mat.bundle.Check(ctx, img.part); err != nil {
-			return err
-		}
+	if err := mat.check(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, installWithin)
 	defer cancel()
@@ -189,13 +217,8 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 
 // installMesh makes one cluster's control plane.
 func (c *cluster) installMesh(ctx context.Context, mat *material) error {
-	for _, img := range mat.images {
-		err := c.f.timed("load image "+img.ref, func() error {
-			return loadImage(prefix(c.f.spec.ID)+"-"+c.name, img.ref, opener(mat.bundle.Path(img.part)))
-		}, "cluster", c.name)
-		if err != nil {
-			return err
-		}
+	if err := mat.load(c); err != nil {
+		return err
 	}
 	if err := c.f.mesh.before(ctx, c); err != nil {
 		return fmt.Errorf("preparing cluster %s for mesh %s: %w", c.name, c.f.spec.Mesh, err)
