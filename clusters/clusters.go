@@ -46,7 +46,7 @@ type Provider interface {
 	// Build says which build of a mesh the driver's clusters get. The error names what is missing of it.
 	Build(mesh string) (Build, error)
 	// CheckTopology says what of a Spec's clusters and of the network between them the driver cannot make, before
-	// anything is started. Of other fields of the Spec, Mesh, Keep and Tools play a part.
+	// anything is started. No other field of the Spec but Mesh and Keep plays a part.
 	CheckTopology(spec Spec) error
 	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left, or the error wraps ErrLeft.
 	Create(ctx context.Context, spec Spec) (Fleet, error)

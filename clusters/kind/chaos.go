@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/bundle"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -44,6 +44,49 @@ func (f *fleet) Injector(fault scenarios.Fault) (string, error) {
 	return f.chaos.by, nil
 }
 
+// equip gives the clusters their mesh and what carries faults out, side by side. What clusters are that are to be kept is
+// noted between the two: they are kept without tools.
+func (f *fleet) equip(ctx context.Context, p *Provider) error {
+	if f.spec.Keep {
+		if err := f.furnish(ctx, p); err != nil {
+			return err
+		}
+		return f.installTools(ctx, p)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return f.furnish(gctx, p) })
+	g.Go(func() error { return f.installTools(gctx, p) })
+	return g.Wait()
+}
+
+// removeTools takes off the clusters what carried faults out, first of all what hangs on its controllers. Whatever else was
+// not there when the clusters were noted goes along.
+func (f *fleet) removeTools(ctx context.Context) error {
+	if f.chaos.by == "" {
+		return nil
+	}
+	var releases []keptRelease
+	for _, r := range f.spec.Tools {
+		releases = append(releases, keptRelease{r.Namespace, r.Name})
+	}
+	return all(f.list, func(c *cluster) error {
+		for resource := range chaosKinds {
+			to := c.dynamic.Resource(chaosapi.SchemeGroupVersion.WithResource(resource)).Namespace(f.chaos.namespace)
+			list, err := to.List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return fmt.Errorf("looking for what Chaos Mesh has in cluster %s: %w", c.name, err)
+			}
+			for i := range list.Items {
+				e := &experiment{cluster: c.name, resource: to, obj: &list.Items[i]}
+				if err := e.remove(ctx); err != nil && !errors.Is(err, clusters.ErrForced) { // its pods go, too
+					return err
+				}
+			}
+		}
+		return c.removeMesh(ctx, releases, f.base)
+	})
+}
+
 // installTools finds out which of the scenario's faults Chaos Mesh can carry out here, and installs it where there are any.
 func (f *fleet) installTools(ctx context.Context, p *Provider) error {
 	var faults []scenarios.Fault
@@ -56,7 +99,7 @@ func (f *fleet) installTools(ctx context.Context, p *Provider) error {
 		return nil
 	}
 	f.chaos.namespace = f.spec.Tools[0].Namespace
-	mat, err := p.chaosMaterial(faults)
+	mat, err := p.chaosMaterial()
 	if err != nil {
 		f.chaos.not = map[string]error{}
 		for _, fault := range faults {
@@ -89,16 +132,26 @@ func (f *fleet) installTools(ctx context.Context, p *Provider) error {
 	return nil
 }
 
-// chaosMaterial finds what Chaos Mesh is installed from in the bundle.
-func (p *Provider) chaosMaterial(faults []scenarios.Fault) (*material, error) {
-	mat, err := p.materialFrom("Chaos Mesh", []string{chaosController}, []string{chaosController, chaosDaemon})
+// chaosMaterial finds what Chaos Mesh is installed from in the bundle. Its name server may be missing.
+func (p *Provider) chaosMaterial() (*material, error) {
+	b, err := bundle.Open(p.cfg.Bundle)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("Chaos Mesh is installed from a bundle: %w", err)
 	}
-	if slices.ContainsFunc(faults, func(f scenarios.Fault) bool { return f.Kind == scenarios.DNSError }) {
-		if img, err := imageNamed(mat.bundle, chaosDNS); err == nil {
-			mat.images[chaosDNS] = img
+	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
+	chart, err := b.Part("chart-" + chaosController)
+	errs := []error{err}
+	mat.charts[chaosController] = chart
+	for _, name := range []string{chaosController, chaosDaemon, chaosDNS} {
+		parts, err := imagesNamed(b, name)
+		if err == nil {
+			mat.images[name] = imageOf(parts[0], name)
+		} else if name != chaosDNS {
+			errs = append(errs, err)
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("Chaos Mesh: %w", err)
 	}
 	return mat, nil
 }

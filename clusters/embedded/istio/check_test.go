@@ -98,7 +98,7 @@ func TestCheckRefusesByObjectAndField(t *testing.T) {
 		{vs("{" + to + ", retries: {attempts: 1, retryOn: sometimes}}"), "VirtualService app/p", "spec.http[0].retries.retryOn"},
 		{vs("{" + to + ", fault: {abort: {httpStatus: 99}}}"), "VirtualService app/p", "spec.http[0].fault.abort.httpStatus"},
 		{vs("{" + to + ", fault: {abort: {httpStatus: 503, percentage: {value: 101}}}}"), "VirtualService app/p", "spec.http[0].fault.abort.percentage.value"},
-		{vs("{" + to + ", fault: {abort: {grpcStatus: UNAVAILABLE}}}"), "VirtualService app/p", "spec.http[0].fault.abort"},
+		{vs("{" + to + ", fault: {abort: {httpStatus: 503}, delay: {exponentialDelay: 1s}}}"), "VirtualService app/p", "spec.http[0].fault.delay.exponentialDelay"},
 		{vs("{" + to + ", fault: {delay: {fixedDelay: 0s}}}"), "VirtualService app/p", "spec.http[0].fault.delay.fixedDelay"},
 		{vs("{" + to + ", retries: {attempts: -1}}"), "VirtualService app/p", "spec.http[0].retries.attempts"},
 		{vs("{" + to + ", timeout: -1s}"), "VirtualService app/p", "spec.http[0].timeout"},
