@@ -58,13 +58,13 @@ func (r *report) fault(path string, f *networkingapi.HTTPFaultInjection) {
 	}
 	if a := f.GetAbort(); a != nil {
 		percentage(path+".abort", a.GetPercentage())
-		if s := a.GetHttpStatus(); s < 200 || s > 599 {
-			r.Refuse(path+".abort.httpStatus", "%d is no status; %s", s, byIstiod)
+		if h, ok := a.GetErrorType().(*networkingapi.HTTPFaultInjection_Abort_HttpStatus); ok && (h.HttpStatus < 200 || h.HttpStatus > 599) {
+			r.Refuse(path+".abort.httpStatus", "%d is no status; %s", h.HttpStatus, byIstiod)
 		}
 	}
 	if d := f.GetDelay(); d != nil {
 		percentage(path+".delay", d.GetPercentage())
-		if d.GetFixedDelay().AsDuration() < time.Millisecond {
+		if h, ok := d.GetHttpDelayType().(*networkingapi.HTTPFaultInjection_Delay_FixedDelay); ok && h.FixedDelay.AsDuration() < time.Millisecond {
 			r.Refuse(path+".delay.fixedDelay", "it is less than 1ms; %s", byIstiod)
 		}
 	}
