@@ -343,7 +343,7 @@ type Fault struct {
 	Kind FaultKind `json:"kind" jsonschema:"enum=pod-kill,enum=network-delay,enum=network-loss,enum=network-bandwidth,enum=partition,enum=cpu-stress,enum=memory-stress,enum=clock-skew,enum=dns-error,enum=mesh-abort,enum=mesh-delay"`
 	// Who carries it out in real clusters: meshproof, by means of its driver, or chaos-mesh, which is then installed in the
 	// clusters. The embedded driver has no Chaos Mesh: it makes pod-kill, network-delay and partition itself whatever
-	// stands here, and skips all other kinds. The report says who it was. Default meshproof for pod-kill, network-delay
+	// stands here, and skips all that is for Chaos Mesh alone. The report says who it was. Default meshproof for pod-kill, network-delay
 	// and partition. Faults of the mesh have none; everything else can be made by chaos-mesh alone.
 	By FaultTool `json:"by,omitempty" jsonschema:"enum=meshproof,enum=chaos-mesh"`
 	// pod-kill: whose pod dies. Which one of them is drawn from the seed. Faults in pods: whose pods, all of them.
