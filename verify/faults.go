@@ -88,7 +88,7 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 				x.podsEffect(st)
 			}
 			if byTool && f.Kind == scenarios.Partition {
-				x.escaped(st, injected, revert)
+				x.escaped(st, inject, revert)
 			}
 		}
 	}

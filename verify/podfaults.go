@@ -167,10 +167,10 @@ func value(list []*evidence.Fault) int64 {
 
 // escaped wants no pod to have come up in the clusters between which a tool cut the network: it cuts that of the pods that
 // are there when it is told to.
-func (x *trial) escaped(st *faultState, injected, revert *evidence.Fault) {
+func (x *trial) escaped(st *faultState, inject, revert *evidence.Fault) {
 	for _, e := range x.events[evidence.EventPodReady] {
-		if slices.Contains(st.scenario.Between, e.At.Cluster) && e.T.After(injected.T) && e.T.Before(revert.T) {
-			st.tally.invalid("PodEscaped", refsOf(e), "pod %s came up during the partition, and %s cuts only the pods that it found", podName(e.At), injected.By)
+		if slices.Contains(st.scenario.Between, e.At.Cluster) && e.T.After(inject.T) && e.T.Before(revert.T) {
+			st.tally.invalid("PodEscaped", refsOf(e), "pod %s came up during the partition, and %s cuts only the pods that it found", podName(e.At), inject.By)
 		}
 	}
 }
