@@ -60,9 +60,6 @@ func (p *Provider) Models() []string { return nil }
 
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
-	if spec.Keep && spec.Mesh != meshNone {
-		return fmt.Errorf("keeping clusters: %w: this version keeps those without a mesh: leave out --keep and --reuse, or use --mesh %s", clusters.ErrNotPossible, meshNone)
-	}
 	if spec.Separate && spec.Mesh != meshNone {
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s", clusters.ErrNotPossible, spec.Mesh, meshNone)
 	}
