@@ -128,7 +128,7 @@ func (f *fleet) installTools(ctx context.Context, p *Provider) error {
 	if err != nil {
 		return err
 	}
-	f.chaos.by = chaosController + " " + mat.images[chaosController].part.Version
+	f.chaos.by = mat.name()
 	return nil
 }
 
@@ -154,6 +154,20 @@ func (p *Provider) chaosMaterial() (*material, error) {
 		return nil, fmt.Errorf("Chaos Mesh: %w", err)
 	}
 	return mat, nil
+}
+
+// Chaos names the Chaos Mesh that clusters get for faults by it. The error says what the bundle lacks of it.
+func (p *Provider) Chaos() (string, error) {
+	mat, err := p.chaosMaterial()
+	if err != nil {
+		return "", err
+	}
+	return mat.name(), nil
+}
+
+// name is what evidence calls a Chaos Mesh.
+func (m *material) name() string {
+	return chaosController + " " + m.images[chaosController].part.Version
 }
 
 // tryFaults says why faults are not possible here, by their names: what the bundle's Chaos Mesh lacks, and what the kernel

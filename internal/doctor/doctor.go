@@ -91,6 +91,8 @@ type Host struct {
 	Bundle func(ctx context.Context) (found string, err error)
 	// Mesh says which build of a mesh clusters would get, or what keeps them from it.
 	Mesh func(mesh string) (found string, err error)
+	// Chaos says which Chaos Mesh clusters would get for faults by it, or what keeps them from it.
+	Chaos func() (found string, err error)
 	// NodeImage is the image that containers are tried with, as Docker knows it; it is that of the clusters' nodes.
 	NodeImage func(ctx context.Context) (ref string, err error)
 	// Agent says why the program that runs inside clusters is not there.
@@ -106,6 +108,7 @@ func (h *Host) Examine(ctx context.Context, n Needs) []Finding {
 	info, docker := h.docker(ctx)
 	out := []Finding{docker, h.bundle(ctx)}
 	out = append(out, h.meshes(n)...)
+	out = append(out, h.chaos(n)...)
 	image, node := h.nodeImage(ctx, info, out[1])
 	out = append(out, node, h.agent(), h.memory(info, n), h.disk(info, n), h.inotify(n), h.addresses(ctx, info, n), cgroups(info))
 	out = append(out, h.containers(ctx, image, n)...)
@@ -154,6 +157,19 @@ func (h *Host) meshes(n Needs) (out []Finding) {
 		out = append(out, f)
 	}
 	return out
+}
+
+// chaos looks for Chaos Mesh where faults are by it. What it cannot carry out is skipped, and keeps no run from beginning.
+func (h *Host) chaos(n Needs) []Finding {
+	const check = "chaos-mesh"
+	if !slices.ContainsFunc(n.Faults, func(f scenarios.Fault) bool { return f.By == scenarios.ByChaosMesh }) {
+		return nil
+	}
+	found, err := h.Chaos()
+	if err != nil {
+		return []Finding{{check, Warning, "its faults are SKIPPED: " + oneLine(err.Error()), "complete the bundle: meshproof bundle build"}}
+	}
+	return []Finding{{check, OK, found, ""}}
 }
 
 // nodeImage brings the image of nodes into Docker. Its name is "" where that fails.

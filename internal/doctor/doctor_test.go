@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -250,5 +251,26 @@ func TestNeedsAreThoseOfTheWorkloadsInEveryCluster(t *testing.T) {
 	most := n.Most(Needs{Clusters: 9, Nodes: 12, Pods: 1, Faults: []scenarios.Fault{{Kind: scenarios.Partition}}})
 	if most.Clusters != 9 || most.Nodes != 12 || most.Pods != pods || len(most.Faults) != len(n.Faults)+1 {
 		t.Errorf("%+v", most)
+	}
+}
+
+func TestChaosMeshIsLookedForWhereFaultsAreByIt(t *testing.T) {
+	by := []scenarios.Fault{{Kind: scenarios.Partition, By: scenarios.ByChaosMesh}}
+	for name, c := range map[string]struct {
+		faults []scenarios.Fault
+		err    error
+		want   []Finding
+	}{
+		"nobody asks for it": {[]scenarios.Fault{{Kind: scenarios.Partition, By: scenarios.ByMeshproof}}, errors.New("no bundle"), nil},
+		"it is there":        {by, nil, []Finding{{"chaos-mesh", OK, "chaos-mesh 2.9", ""}}},
+		"it is not":          {by, errors.New("no\nbundle"), []Finding{{"chaos-mesh", Warning, "its faults are SKIPPED: no bundle", "complete the bundle: meshproof bundle build"}}},
+	} {
+		h := &Host{Chaos: func() (string, error) { return "chaos-mesh 2.9", c.err }}
+		if got := h.chaos(Needs{Faults: c.faults}); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+	if got := tries(Needs{Faults: by}); len(got) != 3 || got[1].check != "kernel: partition by chaos-mesh" {
+		t.Errorf("tried: %+v", got)
 	}
 }
