@@ -222,7 +222,7 @@ func (f *fleet) tryFault(ctx context.Context, mat *material, fault scenarios.Fau
 
 // installChaos installs Chaos Mesh in a cluster, and waits until it takes orders.
 func (c *cluster) installChaos(ctx context.Context, mat *material) error {
-	if err := mat.load(c); err != nil {
+	if err := mat.load(c.f.loader(ctx, prefix(c.f.spec.ID)+"-"+c.name)); err != nil {
 		return err
 	}
 	for _, r := range c.f.spec.Tools {

@@ -169,8 +169,13 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 			return err
 		}
 	}
+	mat, err := p.materialOf(f.spec.Mesh)
+	if err != nil {
+		return err
+	}
 	var image []byte
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return mat.check(gctx) })
 	g.Go(func() (err error) {
 		image, err = agentImage(h.agent)
 		return err
@@ -190,14 +195,8 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	if err := f.relayHosts(ctx, f.gateway); err != nil {
 		return err
 	}
-	for i, name := range f.spec.Clusters {
-		c, err := newCluster(ctx, f, name, plans[i])
-		if err != nil {
-			return err
-		}
-		f.list = append(f.list, c)
-	}
-	if err := f.prepare(ctx, image); err != nil {
+	f.hasImages = !f.spec.Keep // clusters that are kept are noted without
+	if err := f.prepare(ctx, plans, image, mat); err != nil {
 		return err
 	}
 	if f.spec.Keep {
