@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/loadgen"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // ErrNotModelled is wrapped by errors about objects or fields that a driver with modelled data planes does not
@@ -95,6 +96,11 @@ type Spec struct {
 	Install map[string]Installation
 	Seed    int64 // for everything that the driver draws: pod names, balancing, workloads' own latency
 	Keep    bool  // the fleet may be kept when it ends (Keepable)
+	// Faults are the scenario's. A driver that has tools to carry some of them out gets these ready (Injector).
+	Faults []scenarios.Fault
+	// Tools are what such a tool is installed from in each cluster. Where none of the faults that it is for is possible, it
+	// is left out.
+	Tools []Release
 	// Sink takes what workloads, proxies and pods say. What a workload recorded arrives soon after the request was
 	// answered, and before Close returns.
 	Sink evidence.Sink

@@ -112,7 +112,7 @@ type Probe struct {
 	To         string `json:"to"` // service
 	Method     string `json:"method"`
 	Path       string `json:"path"`
-	Connection string `json:"connection"`      // "fresh" or "established"
+	Connection string `json:"connection"`      // "fresh" or "established"; "" for what is read from a pod
 	Status     int    `json:"status"`          // 0: no response
 	Error      string `json:"error,omitempty"` // "closed", "refused", "timeout" or "other: …" where there was no response
 	Server     string `json:"server,omitempty"`
@@ -204,6 +204,7 @@ type Fault struct {
 	Header
 	Name    string       `json:"name"`
 	Kind    string       `json:"kind"`
+	By      string       `json:"by,omitempty"` // who carries it out: "meshproof", or "chaos-mesh" with its version
 	Action  string       `json:"action"`
 	Target  string       `json:"target,omitempty"` // pod name, or "east|west"
 	UID     string       `json:"uid,omitempty"`
@@ -217,11 +218,12 @@ func (*Fault) StreamName() Stream { return Faults }
 // FaultSample is what an effect probe saw once.
 type FaultSample struct {
 	Stage      string `json:"stage"`           // "before", "during" or "after"
-	Connection string `json:"connection"`      // "fresh" or "established"
+	Connection string `json:"connection"`      // "fresh" or "established"; "" for what is read from a pod
 	OK         bool   `json:"ok"`              // an answer came (pod-kill: the pod with the target's UID answers)
 	Micros     int64  `json:"micros"`          // round trip, or time until it was given up
 	Error      string `json:"error,omitempty"` // why no answer
-	UID        string `json:"uid,omitempty"`   // pod-kill: UID of the pod that stands there
+	UID        string `json:"uid,omitempty"`   // pod-kill: UID of the pod that stands there; of the pod that was read
+	Value      int64  `json:"value,omitempty"` // what was read from a pod, in the unit of scenarios.Fault.Shows
 }
 
 // Tick is one slice of time of one traffic. Offered and Sent count by intended and by actual send time;

@@ -11,9 +11,12 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -237,6 +240,50 @@ type fakeCluster struct {
 	killFails error
 	listFails func() error
 	reason    string
+	faulty    bool // of its settings, the one with the fault holds
+	stuck     bool // whatever is applied
+	applies   func() error
+	asked     int
+}
+
+// faulty and well are the two settings of a mesh that makes a fault.
+var (
+	faulty = &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "faulty"}}
+	well   = &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "well"}}
+)
+
+func (c *fakeCluster) Apply(_ context.Context, objs ...clusters.Object) error {
+	if c.applies != nil {
+		if err := c.applies(); err != nil {
+			return err
+		}
+	}
+	c.world.say("apply " + objs[0].GetName())
+	c.world.mu.Lock()
+	defer c.world.mu.Unlock()
+	c.faulty = objs[0] == clusters.Object(faulty) && !c.stuck
+	return nil
+}
+
+func (c *fakeCluster) WaitReady(ctx context.Context) error {
+	sleep(ctx, time.Second)
+	return ctx.Err()
+}
+
+// Send is answered with 503 every second time while the fault holds.
+func (c *fakeCluster) Send(_ context.Context, from clusters.Pod, req clusters.Request) clusters.Response {
+	time.Sleep(5 * time.Millisecond)
+	c.world.mu.Lock()
+	defer c.world.mu.Unlock()
+	c.asked++
+	res := clusters.Response{Status: 200, Took: 5 * time.Millisecond}
+	if c.faulty && c.asked%2 == 0 {
+		res.Status = 503
+	}
+	if from.Service != "shop" || req.Header.Get(scenarios.HeaderCaller) != "shop@east" || req.Header.Get(scenarios.HeaderProof) != "" || req.Path != "/carts/1" {
+		res.Status = 400
+	}
+	return res
 }
 
 func (c *fakeCluster) add(name, service string, ready bool) string {

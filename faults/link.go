@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -36,68 +35,56 @@ func pauseOf(lasts time.Duration) time.Duration {
 
 // onLink takes a fault of the link between two clusters all its way.
 func (f *fault) onLink(ctx context.Context, k linkKind) error {
-	// On a slow link the baseline takes longer; a sample of an open connection that must first be dialled is three round
-	// trips.
-	lead := Lead + MinSamples*6*f.plan.Latency
-	if !sleepUntil(ctx, f.at.Add(-lead)) {
-		return nil
-	}
 	link, err := f.link()
 	if err != nil {
 		return f.failed(err)
 	}
-	w, err := f.watch(ctx, link, k)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
+	e := effect{
+		what: k.what + " between " + f.plan.target(),
+		undo: map[string]string{"a": f.plan.Between[0], "b": f.plan.Between[1], "delay": k.delay.String()},
+		// On a slow link the baseline takes longer; a sample of an open connection that must first be dialled is three
+		// round trips.
+		lead:    Lead + MinSamples*6*f.plan.Latency,
+		attempt: k.attempt,
+		open:    func(ctx context.Context) ([]lane, error) { return f.linkLanes(ctx, link, k) },
+		inject:  func(ctx context.Context) (func(context.Context) error, error) { return k.inject(ctx, link) },
+		gone: func(before []evidence.FaultSample, s evidence.FaultSample) bool {
+			// A half of the baseline is noise; a half of the delay is still its effect, which is twice the delay.
+			return s.OK && time.Duration(s.Micros)*time.Microsecond <= baseline(before)*3/2+k.delay/2
+		},
+		unmeasured: "the link could not be measured before",
+	}
+	if f.tool != nil {
+		e.inject = func(ctx context.Context) (func(context.Context) error, error) {
+			return f.tool.Inject(ctx, f.plan.Fault, nil)
 		}
-		return f.failed(fmt.Errorf("not injected, because its effect probe cannot be opened: %w", err))
 	}
-	defer w.close()
-	if err := w.before(ctx); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	if why := w.missing(stageBefore, true); why != nil {
-		return f.failed(fmt.Errorf("not injected, because the link could not be measured before: %w", why))
-	}
+	return f.through(ctx, e)
+}
 
-	settle, err := f.intend(k.what+" between "+f.plan.target(), map[string]string{
-		"a": f.plan.Between[0], "b": f.plan.Between[1], "delay": k.delay.String(),
-	})
-	if err != nil {
-		return err
-	}
-	if err := f.step(evidence.FaultInject); err != nil {
-		return errors.Join(err, settle()) // nothing was changed
-	}
-	revert, err := k.inject(ctx, link)
-	if errors.Is(err, clusters.ErrNotPossible) {
-		return errors.Join(f.record(evidence.Fault{Action: evidence.FaultSkipped, Message: err.Error()}), settle())
-	}
-	if err != nil {
-		// Whether anything was changed is not known: the journal's entry stays open, for clean to look at.
-		return f.failed(fmt.Errorf("injecting: %w", err))
-	}
-	f.changed(true)
-	failed := f.step(evidence.FaultInjected)
-	if failed == nil {
-		failed = w.during(ctx, time.Now().Add(f.plan.For))
-	}
-	if err := errors.Join(failed, f.revert(ctx, revert, settle)); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	if why := w.missing(stageDuring, false); why != nil {
-		if err := f.failed(fmt.Errorf("its effect cannot be told: %w; let it last longer than %s", why, f.plan.For)); err != nil {
-			return err
+// linkLanes opens the effect probe of a link. Each lane has a LinkProbe of its own.
+func (f *fault) linkLanes(ctx context.Context, link clusters.Link, k linkKind) (lanes []lane, err error) {
+	for range k.lanes(f.plan.For.D()) {
+		for _, c := range []string{fresh, established} {
+			p, err := link.Probe(ctx)
+			if err != nil {
+				closeLanes(lanes)
+				return nil, err
+			}
+			measure := p.Fresh
+			if c == established {
+				measure = p.Established
+			}
+			lanes = append(lanes, lane{
+				of: group{connection: c}, close: p.Close,
+				read: func(ctx context.Context) (time.Duration, int64, error) {
+					took, err := measure(ctx)
+					return took, 0, err
+				},
+			})
 		}
 	}
-	return w.after(ctx)
+	return lanes, nil
 }
 
 // link finds the link of the fault.
@@ -113,33 +100,4 @@ func (f *fault) link() (clusters.Link, error) {
 		return nil, fmt.Errorf("there is no link between clusters %q and %q", a, b)
 	}
 	return l, nil
-}
-
-// intend announces the fault to the journal. An error is one of Run, and is recorded too.
-func (f *fault) intend(what string, undo map[string]string) (func() error, error) {
-	undo["fault"], undo["kind"] = f.plan.Name, string(f.plan.Kind)
-	settle, err := f.env.Journal.Intend(fmt.Sprintf("fault %s: %s", f.plan.Name, what), undo)
-	if err != nil {
-		err = fmt.Errorf("not injected, because the journal could not be written: %w", err)
-		return nil, errors.Join(err, f.failed(err))
-	}
-	return func() error {
-		if err := settle(); err != nil {
-			return fmt.Errorf("settling the journal: %w", err)
-		}
-		return nil
-	}, nil
-}
-
-// revert undoes the fault, whether ctx has ended or not.
-func (f *fault) revert(ctx context.Context, revert func(context.Context) error, settle func() error) error {
-	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), RevertLimit)
-	defer cancel()
-	said := f.step(evidence.FaultRevert) // the fault is reverted even where this cannot be recorded
-	if err := revert(rctx); err != nil {
-		err = fmt.Errorf("reverting: %w", err)
-		return errors.Join(err, said, f.failed(err))
-	}
-	f.changed(false)
-	return errors.Join(said, f.step(evidence.FaultReverted), settle())
 }

@@ -15,10 +15,10 @@ import (
 )
 
 func slow(at, lasts, delay time.Duration) Planned {
-	return Planned{
-		Name: "slow", Kind: scenarios.NetworkDelay, At: at, For: lasts, Delay: delay,
-		Between: [2]string{"east", "west"}, Latency: time.Millisecond,
-	}
+	return Planned{Latency: time.Millisecond, Fault: scenarios.Fault{
+		Name: "slow", Kind: scenarios.NetworkDelay, By: scenarios.ByMeshproof, At: scenarios.Duration(at), For: scenarios.Duration(lasts),
+		Delay: scenarios.Duration(delay), Between: []string{"east", "west"},
+	}}
 }
 
 func cut(at, lasts time.Duration) Planned {
@@ -58,10 +58,10 @@ func TestAFaultOfALinkIsInjectedOnScheduleSeenAndReverted(t *testing.T) {
 					t.Fatalf("the fault failed: %s", m)
 				}
 				from, to := w.of(evidence.FaultInjected)[0].T, w.of(evidence.FaultRevert)[0].T
-				if got := from.Sub(start); got != p.At {
+				if got := from.Sub(start); got != p.At.D() {
 					t.Errorf("injected at %v, want %v", got, p.At)
 				}
-				if got := to.Sub(from); got != p.For {
+				if got := to.Sub(from); got != p.For.D() {
 					t.Errorf("it lasted %v, want %v", got, p.For)
 				}
 				for _, c := range []string{fresh, established} {
@@ -76,7 +76,7 @@ func TestAFaultOfALinkIsInjectedOnScheduleSeenAndReverted(t *testing.T) {
 					}
 					for _, s := range during {
 						if p.Kind == scenarios.Partition && (s.OK || s.Error != "timeout" || s.Micros < minAttempt.Microseconds()) ||
-							p.Kind == scenarios.NetworkDelay && (!s.OK || s.Micros < 2*p.Delay.Microseconds()) {
+							p.Kind == scenarios.NetworkDelay && (!s.OK || s.Micros < 2*p.Delay.D().Microseconds()) {
 							t.Errorf("%s: during: %+v", c, s)
 						}
 					}
@@ -278,7 +278,7 @@ func TestAJournalThatCannotBeWrittenStopsTheFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.journalFails = errors.New("read-only file system")
-		plan := []Planned{cut(time.Second, 2*time.Second), {Name: "dies", Kind: scenarios.PodKill, At: time.Second, Service: "cart", Cluster: "east", Replicas: 3}}
+		plan := []Planned{cut(time.Second, 2*time.Second), dies(time.Second)}
 		_, err := run(t, w, plan...)
 		if err == nil || !strings.Contains(err.Error(), "not injected, because the journal could not be written: read-only file system") {
 			t.Errorf("error %v", err)

@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/binary"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"github.com/meshproof/meshproof/scenarios"
@@ -10,20 +11,12 @@ import (
 
 // Planned is a fault with everything that the seed decides.
 type Planned struct {
-	Name string
-	Kind scenarios.FaultKind
-	At   time.Duration // after the start of the load
+	scenarios.Fault // with its defaults filled in
 
-	// Of pod-kill.
-	Service  string
-	Cluster  string
+	// Of faults in pods.
 	Replicas int // that the service has in the cluster
-	Ordinal  int // which of its pods dies, from 0 in the order of their creation
+	Ordinal  int // which of its pods a pod-kill ends, from 0 in the order of their creation
 
-	// Of network-delay and partition.
-	Between [2]string
-	Delay   time.Duration
-	For     time.Duration
 	Latency time.Duration // one way, between the clusters, without the fault
 }
 
@@ -32,18 +25,10 @@ type Planned struct {
 func Plan(s *scenarios.Scenario, seed int64) []Planned {
 	plan := make([]Planned, 0, len(s.Spec.Faults))
 	for _, f := range s.Spec.Faults {
-		p := Planned{
-			Name: f.Name, Kind: f.Kind, At: f.At.D(), For: f.For.D(), Delay: f.Delay.D(),
-			Latency: s.Spec.Topology.Network.Latency.D(),
-		}
-		copy(p.Between[:], f.Between)
+		p := Planned{Fault: f, Latency: s.Spec.Topology.Network.Latency.D()}
 		if f.Target != nil {
-			p.Service, p.Cluster = f.Target.Service, f.Target.Cluster
-			if w, ok := s.Workload(p.Service); ok {
+			if w, ok := s.Workload(f.Target.Service); ok {
 				p.Replicas = w.Replicas
-				if p.Cluster == "" && len(w.Clusters) > 0 {
-					p.Cluster = w.Clusters[0]
-				}
 			}
 			p.Replicas = max(p.Replicas, 1)
 			p.Ordinal = draw(seed, f.Name, p.Replicas)
@@ -55,10 +40,10 @@ func Plan(s *scenarios.Scenario, seed int64) []Planned {
 
 // target is how evidence names what the fault hits.
 func (p Planned) target() string {
-	if p.Kind == scenarios.PodKill {
-		return p.Service + "@" + p.Cluster
+	if p.Target != nil {
+		return p.Target.Service + "@" + p.Target.Cluster
 	}
-	return p.Between[0] + "|" + p.Between[1]
+	return strings.Join(p.Between, "|")
 }
 
 // draw picks one of n from seed and name: the 64-bit FNV-1a hash of both.

@@ -31,11 +31,8 @@ func TestAPlanHasWhatTheScenarioSays(t *testing.T) {
 		t.Errorf("pod %d of 20 dies", got[0].Ordinal)
 	}
 	l := 3 * time.Millisecond
-	want := []Planned{
-		{Name: "dies", Kind: "pod-kill", At: 100 * time.Millisecond, Service: "cart", Cluster: "west", Replicas: 20, Ordinal: got[0].Ordinal, Latency: l},
-		{Name: "slow", Kind: "network-delay", At: 200 * time.Millisecond, Between: [2]string{"east", "west"}, Delay: 40 * time.Millisecond, For: 2 * time.Second, Latency: l},
-		{Name: "cut", Kind: "partition", At: 300 * time.Millisecond, Between: [2]string{"west", "east"}, For: time.Second, Latency: l},
-	}
+	f := scenario().Spec.Faults
+	want := []Planned{{Fault: f[0], Latency: l, Replicas: 20, Ordinal: got[0].Ordinal}, {Fault: f[1], Latency: l}, {Fault: f[2], Latency: l}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

@@ -37,9 +37,9 @@ func (f *fault) podKill(ctx context.Context) error {
 	if !sleepUntil(ctx, f.at.Add(-Lead)) {
 		return nil
 	}
-	w := &podWatch{fault: f, cluster: f.env.Fleet.Cluster(f.plan.Cluster), old: map[string]bool{}, ready: f.plan.Replicas}
+	w := &podWatch{fault: f, cluster: f.env.Fleet.Cluster(f.plan.Target.Cluster), old: map[string]bool{}, ready: f.plan.Replicas}
 	if w.cluster == nil {
-		return f.failed(fmt.Errorf("there is no cluster %q", f.plan.Cluster))
+		return f.failed(fmt.Errorf("there is no cluster %q", f.plan.Target.Cluster))
 	}
 	last, err := w.before(ctx)
 	if err != nil || ctx.Err() != nil {
@@ -48,8 +48,8 @@ func (f *fault) podKill(ctx context.Context) error {
 	if !last.sample.OK {
 		return w.failed(fmt.Errorf("not injected: %s", last.sample.Error))
 	}
-	settle, err := f.intend(fmt.Sprintf("kill pod %s in cluster %s", w.target.Pod, f.plan.Cluster), map[string]string{
-		"cluster": f.plan.Cluster, "namespace": w.target.Namespace, "pod": w.target.Pod, "uid": w.target.UID,
+	settle, err := f.intend(fmt.Sprintf("kill pod %s in cluster %s", w.target.Pod, f.plan.Target.Cluster), map[string]string{
+		"cluster": f.plan.Target.Cluster, "namespace": w.target.Namespace, "pod": w.target.Pod, "uid": w.target.UID,
 	})
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (w *podWatch) kill(ctx context.Context) error {
 		return err
 	}
 	w.killed = true
-	if err := w.cluster.KillPod(ctx, w.target.UID, "pod-kill "+w.fault.plan.Name); err != nil {
+	if err := w.end(ctx); err != nil {
 		return w.failed(fmt.Errorf("killing pod %s: %w", w.target.Pod, err))
 	}
 	w.fault.changed(true)
@@ -92,6 +92,24 @@ func (w *podWatch) kill(ctx context.Context) error {
 				ReplaceLimit, l.sample.Error, l.ready, w.ready, w.fault.plan.target()))
 		}
 		sleep(ctx, podPause)
+	}
+	return nil
+}
+
+// end has the pod killed.
+func (w *podWatch) end(ctx context.Context) error {
+	f := w.fault
+	if f.tool == nil {
+		return w.cluster.KillPod(ctx, w.target.UID, "pod-kill "+f.plan.Name)
+	}
+	forget, err := f.tool.Inject(ctx, f.plan.Fault, []clusters.Pod{w.target})
+	if err != nil {
+		return err
+	}
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), ToolRevertLimit)
+	defer cancel()
+	if err := forget(undo); err != nil && !errors.Is(err, clusters.ErrForced) { // there is nothing left of the pod to take back
+		return err
 	}
 	return nil
 }
@@ -147,7 +165,7 @@ func (w *podWatch) look(ctx context.Context) look {
 	}
 	var own []clusters.Pod
 	for _, p := range pods {
-		if p.Service == w.fault.plan.Service {
+		if p.Service == w.fault.plan.Target.Service {
 			own = append(own, p)
 		}
 	}

@@ -13,7 +13,10 @@ import (
 )
 
 func dies(at time.Duration) Planned {
-	return Planned{Name: "dies", Kind: scenarios.PodKill, At: at, Service: "cart", Cluster: "east", Replicas: 3, Ordinal: 1}
+	return Planned{Replicas: 3, Ordinal: 1, Fault: scenarios.Fault{
+		Name: "dies", Kind: scenarios.PodKill, By: scenarios.ByMeshproof, At: scenarios.Duration(at),
+		Target: &scenarios.FaultTarget{Service: "cart", Cluster: "east"},
+	}}
 }
 
 func TestAKilledPodIsSeenGoneAndReplaced(t *testing.T) {
@@ -65,9 +68,9 @@ func TestAKilledPodIsSeenGoneAndReplaced(t *testing.T) {
 
 func TestAPodKillThatCameToNothingIsRecordedAsFailed(t *testing.T) {
 	absent := dies(time.Second)
-	absent.Service = "basket"
+	absent.Target = &scenarios.FaultTarget{Service: "basket", Cluster: "east"}
 	nowhere := dies(time.Second)
-	nowhere.Cluster = "north"
+	nowhere.Target = &scenarios.FaultTarget{Service: "cart", Cluster: "north"}
 	for name, tc := range map[string]struct {
 		plan   Planned
 		change func(*world)

@@ -23,6 +23,8 @@ const (
 	MinSamples = 5
 	// RevertLimit is the longest that undoing a fault may take, also after the run was stopped.
 	RevertLimit = 3 * time.Second
+	// ToolRevertLimit is the same where a tool in the clusters carries the fault out, and takes it back itself.
+	ToolRevertLimit = 15 * time.Second
 	// ClearLimit is how long an effect probe waits for the effect of a network fault to go once it is reverted.
 	ClearLimit = 10 * time.Second
 	// DeathLimit is how long a killed pod may still be listed.
@@ -45,6 +47,8 @@ type Env struct {
 	Sink    evidence.Sink
 	Journal Journal
 	Trial   evidence.Trial
+	// Mesh makes the faults that are the mesh's own. It may be nil where there are none.
+	Mesh *Mesh
 	// OnChange is told when a fault becomes active and when it ceases to be. It may be nil, and is called from several
 	// goroutines.
 	OnChange func(name string, active bool)
@@ -64,7 +68,7 @@ func Run(ctx context.Context, env Env, plan []Planned, start time.Time) error {
 	var wg sync.WaitGroup
 	for i, p := range plan {
 		wg.Go(func() {
-			f := &fault{env: env, plan: p, at: start.Add(p.At)}
+			f := &fault{env: env, plan: p, at: start.Add(p.At.D())}
 			if err := f.run(ctx); err != nil {
 				errs[i] = fmt.Errorf("fault %q: %w", p.Name, err)
 				// The others are reverted too: this trial proves nothing any more.
@@ -84,10 +88,20 @@ type fault struct {
 	env  Env
 	plan Planned
 	at   time.Time
+
+	by    string            // who carries it out
+	tool  clusters.Injector // nil where the driver itself, or the mesh, does
+	limit time.Duration     // that reverting may take
+	// with and without are the mesh's object by which it makes the fault.
+	with, without clusters.Object
+	forced        error // why only the effect probe can tell what became of it; nil where the tool said so
 }
 
 // run takes the fault all its way. Where ctx ends it reverts what is active, and returns nil.
 func (f *fault) run(ctx context.Context) error {
+	if why := f.injector(); why != nil {
+		return f.skipped(why)
+	}
 	switch f.plan.Kind {
 	case scenarios.PodKill:
 		return f.podKill(ctx)
@@ -95,14 +109,57 @@ func (f *fault) run(ctx context.Context) error {
 		return f.onLink(ctx, networkDelay(f.plan))
 	case scenarios.Partition:
 		return f.onLink(ctx, partition(f.plan))
+	case scenarios.NetworkLoss:
+		return f.onLink(ctx, networkLoss(f.plan))
+	case scenarios.NetworkBandwidth, scenarios.CPUStress, scenarios.MemoryStress, scenarios.ClockSkew, scenarios.DNSError:
+		return f.inPods(ctx)
+	case scenarios.MeshAbort, scenarios.MeshDelay:
+		return f.byMesh(ctx)
 	}
 	return f.failed(fmt.Errorf("this version has no fault of kind %q", f.plan.Kind))
+}
+
+// injector finds who carries the fault out, or says why it is known that nobody can.
+func (f *fault) injector() (why error) {
+	f.by, f.limit = string(scenarios.ByMeshproof), RevertLimit
+	if f.plan.Kind.ByMesh() {
+		if f.env.Mesh == nil {
+			return fmt.Errorf("%w: there is no mesh that could make it", clusters.ErrNotPossible)
+		}
+		f.by, f.limit = f.env.Trial.Mesh, ToolRevertLimit
+		f.with, f.without, why = f.env.Mesh.Faulty(f.plan.Fault)
+		return why
+	}
+	if f.plan.By != scenarios.ByChaosMesh {
+		return nil
+	}
+	tool, ok := f.env.Fleet.(clusters.Injector)
+	if !ok {
+		switch f.plan.Kind {
+		case scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition: // of which the driver has its own
+			return nil
+		}
+		f.by = string(f.plan.By)
+		return fmt.Errorf("%w: %s is made by Chaos Mesh, in real clusters: use --driver kind", clusters.ErrNotPossible, f.plan.Kind)
+	}
+	f.by = string(f.plan.By)
+	by, err := tool.Injector(f.plan.Fault)
+	if err != nil {
+		return err
+	}
+	f.by, f.tool, f.limit = by, tool, ToolRevertLimit
+	return nil
+}
+
+// skipped records why the fault is known to be impossible here.
+func (f *fault) skipped(why error) error {
+	return f.record(evidence.Fault{Action: evidence.FaultSkipped, Message: why.Error()})
 }
 
 // record writes a step of the fault, now.
 func (f *fault) record(r evidence.Fault) error {
 	r.Header = evidence.Header{Trial: f.env.Trial, Src: src, T: time.Now().UTC()}
-	r.Name, r.Kind = f.plan.Name, string(f.plan.Kind)
+	r.Name, r.Kind, r.By = f.plan.Name, string(f.plan.Kind), f.by
 	if r.Target == "" {
 		r.Target = f.plan.target()
 	}

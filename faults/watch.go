@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
 )
 
@@ -25,42 +24,58 @@ const (
 // clearInARow is how many samples one after the other must see nothing of the fault for it to be gone.
 const clearInARow = 3
 
-// watch is the effect probe of a fault of a link.
+// watch is the effect probe of a fault.
 type watch struct {
-	fault *fault
-	kind  linkKind
-	lanes []lane
+	fault  *fault
+	effect effect
+	lanes  []lane
+	groups []group // of the lanes, in their order
 
 	mu      sync.Mutex
-	samples map[string][]evidence.FaultSample // by stage + connection, for before and during
+	samples map[string]map[group][]evidence.FaultSample // by stage, for before and during
 }
 
-// lane makes samples of one connection, one after the other.
+// group is what lanes side by side sample together: one kind of connection, or one pod.
+type group struct{ connection, pod, uid string }
+
+func (g group) String() string {
+	if g.uid != "" {
+		return "of pod " + g.pod
+	}
+	return "on " + g.connection + " connections"
+}
+
+// lane makes samples of one group, one after the other.
 type lane struct {
-	connection string
-	probe      clusters.LinkProbe
-	first      bool // of its connection
+	of    group
+	read  func(context.Context) (took time.Duration, value int64, err error)
+	close func() error // nil where there is nothing to close
+	first bool         // of its group
 }
 
-// watch opens the effect probe of a link. Each lane has a LinkProbe of its own.
-func (f *fault) watch(ctx context.Context, link clusters.Link, k linkKind) (*watch, error) {
-	w := &watch{fault: f, kind: k, samples: map[string][]evidence.FaultSample{}}
-	for i := range k.lanes(f.plan.For) {
-		for _, c := range []string{fresh, established} {
-			p, err := link.Probe(ctx)
-			if err != nil {
-				w.close()
-				return nil, err
-			}
-			w.lanes = append(w.lanes, lane{connection: c, probe: p, first: i == 0})
+// watch opens the effect probe of a fault.
+func (f *fault) watch(ctx context.Context, e effect) (*watch, error) {
+	lanes, err := e.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &watch{fault: f, effect: e, lanes: lanes, samples: map[string]map[group][]evidence.FaultSample{stageBefore: {}, stageDuring: {}}}
+	for i, l := range lanes {
+		if !slices.Contains(w.groups, l.of) {
+			lanes[i].first = true
+			w.groups = append(w.groups, l.of)
 		}
 	}
 	return w, nil
 }
 
-func (w *watch) close() {
-	for _, l := range w.lanes {
-		_ = l.probe.Close() // it has said what it had to say
+func (w *watch) close() { closeLanes(w.lanes) }
+
+func closeLanes(lanes []lane) {
+	for _, l := range lanes {
+		if l.close != nil {
+			_ = l.close() // it has said what it had to say
+		}
 	}
 }
 
@@ -86,27 +101,44 @@ func (w *watch) before(ctx context.Context) error {
 // during samples the effect until the fault is to be reverted. What is under way then is dropped: it would have seen
 // both.
 func (w *watch) during(ctx context.Context, until time.Time) error {
-	return w.run(ctx, stageDuring, until, pauseOf(w.fault.plan.For), func(lane, []evidence.FaultSample) bool { return false })
+	return w.run(ctx, stageDuring, until, pauseOf(w.fault.plan.For.D()), func(lane, []evidence.FaultSample) bool { return false })
 }
 
-// after samples until nothing is seen of the fault any more, or ClearLimit is over.
+// after samples until nothing is seen of the fault any more, or ClearLimit is over. Where the fault's tool was made to
+// forget it, an effect that is still there is an error: nobody knows how to take it back.
 func (w *watch) after(ctx context.Context) error {
-	limits := map[string]time.Duration{}
-	for _, c := range []string{fresh, established} {
-		// A half of the baseline is noise; a half of the delay is still its effect, which is twice the delay.
-		limits[c] = w.baseline(c)*3/2 + w.kind.delay/2
+	inARow := max(w.effect.inARow, clearInARow)
+	var mu sync.Mutex
+	left := map[group]bool{}
+	for _, g := range w.groups {
+		left[g] = true
 	}
-	return w.run(ctx, stageAfter, time.Now().Add(ClearLimit), 50*time.Millisecond, func(l lane, s []evidence.FaultSample) bool {
-		if !l.first || len(s) < clearInARow {
+	err := w.run(ctx, stageAfter, time.Now().Add(ClearLimit), 50*time.Millisecond, func(l lane, s []evidence.FaultSample) bool {
+		if !l.first || len(s) < inARow {
 			return !l.first
 		}
-		for _, x := range s[len(s)-clearInARow:] {
-			if !x.OK || time.Duration(x.Micros)*time.Microsecond > limits[l.connection] {
+		for _, x := range s[len(s)-inARow:] {
+			if !w.effect.gone(w.baselineOf(l.of), x) {
 				return false
 			}
 		}
+		mu.Lock()
+		defer mu.Unlock()
+		delete(left, l.of)
 		return true
 	})
+	if err != nil || ctx.Err() != nil || w.fault.forced == nil || len(left) == 0 {
+		return err
+	}
+	err = fmt.Errorf("its effect is still there %s later: %w", ClearLimit, w.fault.forced)
+	return errors.Join(err, w.fault.failed(err))
+}
+
+// baselineOf are the samples of a group before the fault.
+func (w *watch) baselineOf(g group) []evidence.FaultSample {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.samples[stageBefore][g]
 }
 
 // run lets every lane make samples until a moment, or until it has enough; enough sees the lane's own samples of this
@@ -120,12 +152,12 @@ func (w *watch) run(ctx context.Context, stage string, until time.Time, pause ti
 		wg.Go(func() {
 			var seen []evidence.FaultSample
 			for ctx.Err() == nil && !enough(l, seen) {
-				s := l.sample(ctx, w.kind.attempt)
+				s := l.sample(ctx, w.effect.attempt)
 				if ctx.Err() != nil {
 					return
 				}
 				s.Stage = stage
-				w.keep(s)
+				w.keep(l.of, s)
 				seen = append(seen, s)
 				if errs[i] = w.fault.record(evidence.Fault{Action: evidence.FaultProbe, Probe: &s}); errs[i] != nil {
 					cancel()
@@ -139,17 +171,13 @@ func (w *watch) run(ctx context.Context, stage string, until time.Time, pause ti
 	return errors.Join(errs...)
 }
 
-// sample measures the link once.
+// sample reads once.
 func (l lane) sample(ctx context.Context, attempt time.Duration) evidence.FaultSample {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	measure := l.probe.Fresh
-	if l.connection == established {
-		measure = l.probe.Established
-	}
 	began := time.Now()
-	took, err := measure(ctx)
-	s := evidence.FaultSample{Connection: l.connection, OK: err == nil, Micros: took.Microseconds()}
+	took, value, err := l.read(ctx)
+	s := evidence.FaultSample{Connection: l.of.connection, UID: l.of.uid, OK: err == nil, Micros: took.Microseconds(), Value: value}
 	if err != nil {
 		s.Micros = time.Since(began).Microseconds()
 		s.Error = err.Error()
@@ -160,22 +188,22 @@ func (l lane) sample(ctx context.Context, attempt time.Duration) evidence.FaultS
 	return s
 }
 
-func (w *watch) keep(s evidence.FaultSample) {
+func (w *watch) keep(g group, s evidence.FaultSample) {
 	if s.Stage == stageAfter {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.samples[s.Stage+s.Connection] = append(w.samples[s.Stage+s.Connection], s)
+	w.samples[s.Stage][g] = append(w.samples[s.Stage][g], s)
 }
 
-// missing says which connection has too few samples of a stage; answered counts only those that got an answer.
+// missing says which group has too few samples of a stage; answered counts only those that got an answer.
 func (w *watch) missing(stage string, answered bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, c := range []string{fresh, established} {
+	for _, g := range w.groups {
 		n, last := 0, ""
-		for _, s := range w.samples[stage+c] {
+		for _, s := range w.samples[stage][g] {
 			if s.OK || !answered {
 				n++
 			}
@@ -184,25 +212,28 @@ func (w *watch) missing(stage string, answered bool) error {
 			}
 		}
 		if n < MinSamples {
-			return fmt.Errorf("%d of %d samples on %s connections%s", n, MinSamples, c, last)
+			return fmt.Errorf("%d of %d samples %s%s", n, MinSamples, g, last)
 		}
 	}
 	return nil
 }
 
-// baseline is the median round trip of a connection before the fault.
-func (w *watch) baseline(connection string) time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// baseline is the median round trip of samples before a fault.
+func baseline(before []evidence.FaultSample) time.Duration {
+	return time.Duration(median(before, func(s evidence.FaultSample) int64 { return s.Micros })) * time.Microsecond
+}
+
+// median is that of the samples that got an answer; 0 where there is none.
+func median(samples []evidence.FaultSample, of func(evidence.FaultSample) int64) int64 {
 	var all []int64
-	for _, s := range w.samples[stageBefore+connection] {
+	for _, s := range samples {
 		if s.OK {
-			all = append(all, s.Micros)
+			all = append(all, of(s))
 		}
 	}
 	if len(all) == 0 {
 		return 0
 	}
 	slices.Sort(all)
-	return time.Duration(all[len(all)/2]) * time.Microsecond
+	return all[len(all)/2]
 }

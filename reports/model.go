@@ -354,6 +354,8 @@ type Fault struct {
 	Kind string `json:"kind"`
 	// What it hit.
 	Target string `json:"target"`
+	// Who carried it out: meshproof, or chaos-mesh with its version.
+	By string `json:"by"`
 	// When it began.
 	StartMicros int64 `json:"startMicros"`
 	// When it was over: reverted, or the killed pod replaced.

@@ -154,6 +154,9 @@ func (r *Report) faultViews() []faultView {
 			i = len(out)
 			out = append(out, faultView{Name: f.Name, Kind: f.Kind})
 		}
+		if v := &out[i]; f.By != "" && !strings.Contains(v.Kind, " by ") { // in the first trial that knows
+			v.Kind += " by " + f.By
+		}
 		row := faultRow{Trial: r.trialName(f.Mesh, f.Block), Class: r.class(f.Mesh), Target: strings.ReplaceAll(f.Target, "|", " ↔ "), Effect: f.Effect, Verdict: f.Verdict, When: "–"}
 		if f.StartMicros >= 0 && f.Verdict != verify.Skipped {
 			row.When = atSeconds(f.StartMicros)

@@ -38,6 +38,24 @@ func (s *Scenario) Default() {
 		if t := s.Spec.Faults[i].Target; t != nil {
 			orElse(&t.Cluster, first[t.Service])
 		}
+		s.Spec.Faults[i].setDefaults()
+	}
+}
+
+func (f *Fault) setDefaults() {
+	switch f.Kind {
+	case PodKill, NetworkDelay, Partition:
+		orElse(&f.By, ByMeshproof)
+	case MeshAbort:
+		orElse(&f.Status, 503)
+		orElse(&f.Share, 1)
+	case MeshDelay:
+		orElse(&f.Share, 1)
+	case CPUStress:
+		orElse(&f.Workers, 1)
+		orElse(&f.By, ByChaosMesh)
+	case NetworkLoss, NetworkBandwidth, MemoryStress, ClockSkew, DNSError:
+		orElse(&f.By, ByChaosMesh)
 	}
 }
 

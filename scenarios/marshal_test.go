@@ -102,7 +102,7 @@ spec:
 			Profile:  Profile{Stages: []Stage{{Name: "stage-1", Rate: 1, For: 2e9}, {Name: "x", Rate: 1, For: 1e9}}},
 			Requests: []RequestKind{{Method: "GET", Path: "/", Weight: 1}},
 		}},
-		Faults: []Fault{{Name: "f", Kind: PodKill, Target: &FaultTarget{Service: "b", Cluster: "east"}, At: 1e9}},
+		Faults: []Fault{{Name: "f", Kind: PodKill, By: ByMeshproof, Target: &FaultTarget{Service: "b", Cluster: "east"}, At: 1e9}},
 		Expect: Expect{MTLS: &ExpectMTLS{Everywhere: true}},
 	}
 	if d := cmp.Diff(want, s.Spec); d != "" {

@@ -60,6 +60,14 @@ spec:
     - {name: dies, kind: pod-kill, target: {service: cart, cluster: east}, at: 0s}
     - {name: slow, kind: network-delay, between: [east, west], delay: 40ms, at: 4s, for: 1s}
     - {name: cut, kind: partition, between: [west, east], at: 6s, for: 1s}
+    - {name: lossy, kind: network-loss, by: chaos-mesh, between: [east, west], share: 0.25, at: 0s, for: 2s}
+    - {name: narrow, kind: network-bandwidth, target: {service: cart}, bitsPerSecond: 1000000, at: 7s, for: 2s}
+    - {name: busy, kind: cpu-stress, target: {service: cart}, workers: 2, at: 7s, for: 2s}
+    - {name: full, kind: memory-stress, target: {service: cart}, memoryMiB: 64, at: 7s, for: 2s}
+    - {name: early, kind: clock-skew, target: {service: cart}, ahead: 10m, at: 7s, for: 2s}
+    - {name: nameless, kind: dns-error, target: {service: cart}, at: 7s, for: 2s}
+    - {name: aborts, kind: mesh-abort, target: {cluster: east, service: cart}, share: 0.75, status: 500, at: 7s, for: 2s}
+    - {name: holds, kind: mesh-delay, target: {cluster: east, service: cart}, delay: 100ms, at: 7s, for: 2s}
   expect:
     mtls: {everywhere: true}
     policy: {matrix: complete}
@@ -312,6 +320,21 @@ func rules() []rule {
 		{"pod-kill in no cluster", []string{"{service: cart, cluster: east}", "{service: cart, cluster: south}"}, []string{`spec.faults[0].target.cluster: there is no cluster "south"`}},
 		{"pod-kill with between", []string{"kind: pod-kill,", "kind: pod-kill, between: [east, west],"}, []string{"spec.faults[0].between: has no meaning for pod-kill"}},
 		{"pod-kill with for", []string{"kind: pod-kill,", "kind: pod-kill, for: 1s,"}, []string{"spec.faults[0].for: has no meaning for pod-kill"}},
+		{"a fault that meshproof has no means for", []string{"kind: network-loss, by: chaos-mesh", "kind: network-loss, by: meshproof"}, []string{"spec.faults[3].by: meshproof has no means of its own for network-loss (write chaos-mesh, or leave it out)"}},
+		{"by somebody unknown", []string{"by: chaos-mesh", "by: chaosmesh"}, []string{`spec.faults[3].by: "chaosmesh" is not known (did you mean chaos-mesh?`}},
+		{"loss without share", []string{"share: 0.25, ", ""}, []string{"spec.faults[3].share: is missing"}},
+		{"loss of more than all", []string{"share: 0.25", "share: 1.25"}, []string{"spec.faults[3].share: "}},
+		{"bandwidth without rate", []string{"bitsPerSecond: 1000000, ", ""}, []string{"spec.faults[4].bitsPerSecond: is missing"}},
+		{"bandwidth between clusters", []string{"kind: network-bandwidth,", "kind: network-bandwidth, between: [west, east],"}, []string{"spec.faults[4].between: has no meaning for network-bandwidth"}},
+		{"memory-stress without memory", []string{"memoryMiB: 64, ", ""}, []string{"spec.faults[6].memoryMiB: is missing"}},
+		{"clocks ahead by nothing", []string{"ahead: 10m, ", ""}, []string{"spec.faults[7].ahead: is missing"}},
+		{"clocks ahead by too little", []string{"ahead: 10m", "ahead: 1s"}, []string{"spec.faults[7].ahead: 1s is too little to be told from a busy machine (at least 5s)"}},
+		{"dns-error without for", []string{"kind: dns-error, target: {service: cart}, at: 7s, for: 2s", "kind: dns-error, target: {service: cart}, at: 7s"}, []string{"spec.faults[8].for: is missing"}},
+		{"a fault of the mesh by somebody else", []string{"kind: mesh-abort,", "kind: mesh-abort, by: meshproof,"}, []string{"spec.faults[9].by: has no meaning for mesh-abort"}},
+		{"a delay of the mesh without delay", []string{"delay: 100ms, ", ""}, []string{"spec.faults[10].delay: is missing (say how long a request is held back: 200ms)"}},
+		{"a status that is no error", []string{"status: 500", "status: 200"}, []string{"spec.faults[9].status: "}},
+		{"a fault of the mesh where nobody calls", []string{"kind: mesh-abort, target: {cluster: east, service: cart}", "kind: mesh-abort, target: {cluster: north, service: cart}"}, []string{"spec.faults[9].target: nobody in north calls cart, so nobody's proxy could show the fault (name a service that another one there calls, or that traffic goes to)"}},
+		{"two faults of one kind on one target", []string{"kind: dns-error, target", "kind: clock-skew, ahead: 1m, target"}, []string{"spec.faults[8].at: begins at 7s, while early on the same target lasts until 9s (two faults on one target can't be told apart; put one after the other)"}},
 		{"overlapping faults on one link", []string{"at: 6s, for: 1s", "at: 4500ms, for: 1s"}, []string{"spec.faults[2].at: begins at 4.5s, while slow on the same link lasts until 5s"}},
 		{"a fault within a longer one", []string{"at: 6s, for: 1s", "at: 3s, for: 4s"}, []string{"spec.faults[1].at: begins at 4s, while cut on the same link lasts until 7s"}},
 		{"faults without traffic", []string{base[strings.Index(base, "  traffic:\n"):strings.Index(base, "  faults:\n")], "", base[strings.Index(base, "    latency: ["):strings.Index(base, "    recovery:")], ""}, []string{"spec.faults: there is no traffic"}},

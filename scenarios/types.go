@@ -308,31 +308,70 @@ type FaultKind string
 
 // The faults that this version injects.
 const (
-	PodKill      FaultKind = "pod-kill"
-	NetworkDelay FaultKind = "network-delay"
-	Partition    FaultKind = "partition"
+	PodKill          FaultKind = "pod-kill"
+	NetworkDelay     FaultKind = "network-delay"
+	NetworkLoss      FaultKind = "network-loss"
+	NetworkBandwidth FaultKind = "network-bandwidth"
+	Partition        FaultKind = "partition"
+	CPUStress        FaultKind = "cpu-stress"
+	MemoryStress     FaultKind = "memory-stress"
+	ClockSkew        FaultKind = "clock-skew"
+	DNSError         FaultKind = "dns-error"
+	MeshAbort        FaultKind = "mesh-abort"
+	MeshDelay        FaultKind = "mesh-delay"
+)
+
+// FaultTool is what carries a fault out.
+type FaultTool string
+
+// The tools.
+const (
+	ByMeshproof FaultTool = "meshproof"  // the driver's own means
+	ByChaosMesh FaultTool = "chaos-mesh" // Chaos Mesh, in real clusters
 )
 
 // Fault is one thing that breaks.
 type Fault struct {
 	// Name of the fault: a DNS label.
 	Name string `json:"name"`
-	// pod-kill: one pod of the target dies at once, and is replaced. network-delay: every packet between two clusters
-	// takes longer, in each direction. partition: no packet passes between two clusters.
-	Kind FaultKind `json:"kind" jsonschema:"enum=pod-kill,enum=network-delay,enum=partition"`
-	// pod-kill: whose pod dies. Which one of them is drawn from the seed.
+	// pod-kill: one pod of the target dies at once, and is replaced. Between two clusters: network-delay, every packet
+	// takes longer, in each direction; network-loss, a share of the packets is lost, in each direction; partition, no
+	// packet passes. In all pods of the target: network-bandwidth, what they send is limited to a rate; cpu-stress and
+	// memory-stress, processes beside the workload take processors or memory; clock-skew, their clocks are off;
+	// dns-error, no name resolves. By the mesh's own proxies, on what callers in one cluster send to the target: mesh-abort, a
+	// share of the requests is answered with an error; mesh-delay, it is held back.
+	Kind FaultKind `json:"kind" jsonschema:"enum=pod-kill,enum=network-delay,enum=network-loss,enum=network-bandwidth,enum=partition,enum=cpu-stress,enum=memory-stress,enum=clock-skew,enum=dns-error,enum=mesh-abort,enum=mesh-delay"`
+	// Who carries it out in real clusters: meshproof, by means of its driver, or chaos-mesh, which is then installed in the
+	// clusters. The embedded driver has no Chaos Mesh: it makes pod-kill, network-delay and partition itself whatever
+	// stands here, and skips all that is for Chaos Mesh alone. The report says who it was. Default meshproof for pod-kill, network-delay
+	// and partition. Faults of the mesh have none; everything else can be made by chaos-mesh alone.
+	By FaultTool `json:"by,omitempty" jsonschema:"enum=meshproof,enum=chaos-mesh"`
+	// pod-kill: whose pod dies. Which one of them is drawn from the seed. Faults in pods: whose pods, all of them.
+	// Faults of the mesh: the service that is called, and the cluster of its callers.
 	Target *FaultTarget `json:"target,omitempty"`
-	// network-delay and partition: the two clusters.
+	// Faults between clusters: the two.
 	Between []string `json:"between,omitempty"`
-	// network-delay: how much longer a packet takes, in each direction.
+	// network-delay: how much longer a packet takes, in each direction. mesh-delay: how long a request is held back.
 	Delay Duration `json:"delay,omitempty"`
+	// network-loss: share of packets that is lost, above 0, at most 1. Faults of the mesh: share of the requests, default 1.
+	Share float64 `json:"share,omitempty" jsonschema:"exclusiveMinimum=0,maximum=1"`
+	// network-bandwidth: most that a pod sends, in bits per second, 64000 to 1000000000.
+	BitsPerSecond int `json:"bitsPerSecond,omitempty" jsonschema:"minimum=64000,maximum=1000000000"`
+	// cpu-stress: processes that each keep a processor busy, in each pod, 1 to 64. Default 1.
+	Workers int `json:"workers,omitempty" jsonschema:"minimum=1,maximum=64"`
+	// memory-stress: what is taken in each pod, in MiB (2^20 bytes), 16 to 65536.
+	MemoryMiB int `json:"memoryMiB,omitempty" jsonschema:"minimum=16,maximum=65536"`
+	// clock-skew: by how much the clocks are ahead, at least 5s.
+	Ahead Duration `json:"ahead,omitempty"`
+	// mesh-abort: HTTP status of the answer, 500 to 599. Default 503.
+	Status int `json:"status,omitempty" jsonschema:"minimum=500,maximum=599"`
 	// When, after the start of the load.
 	At Duration `json:"at"`
-	// network-delay and partition: for how long.
+	// For how long. A pod-kill has none.
 	For Duration `json:"for,omitempty"`
 }
 
-// FaultTarget is the victim of a pod-kill.
+// FaultTarget is where a fault is.
 type FaultTarget struct {
 	// The service.
 	Service string `json:"service"`

@@ -8,6 +8,30 @@ import (
 
 const faultsPath = "spec.faults"
 
+// faultFields are the fields that a kind of fault has beside name, kind, by, at and for. Every other one is refused.
+var faultFields = map[FaultKind][]string{
+	PodKill:          {"target"},
+	NetworkDelay:     {"between", "delay"},
+	NetworkLoss:      {"between", "share"},
+	Partition:        {"between"},
+	NetworkBandwidth: {"target", "bitsPerSecond"},
+	CPUStress:        {"target", "workers"},
+	MemoryStress:     {"target", "memoryMiB"},
+	ClockSkew:        {"target", "ahead"},
+	DNSError:         {"target"},
+	MeshAbort:        {"target", "share", "status"},
+	MeshDelay:        {"target", "share", "delay"},
+}
+
+// Between reports whether faults of the kind are between two clusters; others are in pods.
+func (k FaultKind) Between() bool { return slices.Contains(faultFields[k], "between") }
+
+// ByMesh reports whether faults of the kind are made by a mesh's own proxies.
+func (k FaultKind) ByMesh() bool { return k == MeshAbort || k == MeshDelay }
+
+// minAhead is the least that a clock may be off: less could be the host's own.
+const minAhead = Duration(5e9)
+
 func (v *validator) breaks() {
 	if len(v.s.Spec.Faults) == 0 {
 		return
@@ -16,74 +40,172 @@ func (v *validator) breaks() {
 		v.problem(faultsPath, "there is no traffic, and faults are counted from its start", "add "+trafficPath+", or remove the faults")
 	}
 	names := make([]string, len(v.s.Spec.Faults))
-	links := map[[2]string][]int{}
+	places := map[string][]int{} // faults whose effects could not be told apart
 	for i := range v.s.Spec.Faults {
 		f := &v.s.Spec.Faults[i]
 		names[i] = f.Name
 		path := fmt.Sprintf("%s[%d]", faultsPath, i)
 		v.label(path+".name", f.Name)
-		switch f.Kind {
-		case PodKill:
-			v.podKill(path, f)
-		case NetworkDelay, Partition:
-			if v.linkFault(path, f) {
-				link := [2]string{min(f.Between[0], f.Between[1]), max(f.Between[0], f.Between[1])}
-				links[link] = append(links[link], i)
+		if fields, ok := faultFields[f.Kind]; ok {
+			v.faultFields(path, f, fields)
+			where := v.podFault
+			if f.Kind.Between() {
+				where = v.linkFault
+			}
+			if where(path, f) && f.Kind != PodKill {
+				places[f.place()] = append(places[f.place()], i)
 			}
 		}
 		v.faultTime(path, f)
 	}
 	v.unique(faultsPath, ".name", names)
-	for _, on := range links {
-		v.apart(on)
+	for _, place := range places {
+		v.apart(place)
 	}
 }
 
-func (v *validator) podKill(path string, f *Fault) {
+// place is what two faults at one time must not share.
+func (f *Fault) place() string {
+	if f.Kind.Between() {
+		return "link " + min(f.Between[0], f.Between[1]) + " " + max(f.Between[0], f.Between[1])
+	}
+	return string(f.Kind) + " " + f.Target.Service + " " + f.Target.Cluster
+}
+
+// faultFields refuses what this kind of fault has no use for, and asks for what it needs.
+func (v *validator) faultFields(path string, f *Fault, fields []string) {
+	for _, field := range []string{"target", "between", "delay", "share", "bitsPerSecond", "workers", "memoryMiB", "ahead", "status"} {
+		if !slices.Contains(fields, field) {
+			v.superfluous(path, field, string(f.Kind))
+		}
+	}
+	if f.Kind == PodKill {
+		v.superfluous(path, "for", string(f.Kind))
+	} else if f.For == 0 {
+		v.missing(path+".for", "say how long it lasts: 2s")
+	}
+	if f.Kind.ByMesh() {
+		v.superfluous(path, "by", string(f.Kind))
+	} else if f.By == ByMeshproof && f.Kind != PodKill && f.Kind != NetworkDelay && f.Kind != Partition {
+		v.problem(path+".by", "meshproof has no means of its own for "+string(f.Kind), "write chaos-mesh, or leave it out")
+	}
+	has := func(field string) bool { return slices.Contains(fields, field) }
+	switch {
+	case f.Kind == MeshDelay && f.Delay == 0:
+		v.missing(path+".delay", "say how long a request is held back: 200ms")
+	case has("delay") && f.Delay == 0:
+		v.missing(path+".delay", "say how much longer a packet takes: 40ms")
+	case has("delay") && f.Delay > maxLatency:
+		v.problem(path+".delay", f.Delay.String()+" is too long", "at most "+maxLatency.String())
+	case has("share") && f.Share == 0:
+		v.missing(path+".share", "say which share of the packets is lost: 0.2")
+	case has("bitsPerSecond") && f.BitsPerSecond == 0:
+		v.missing(path+".bitsPerSecond", "say what a pod sends at most: 1000000")
+	case has("memoryMiB") && f.MemoryMiB == 0:
+		v.missing(path+".memoryMiB", "say how much is taken in each pod: 128")
+	case has("ahead") && f.Ahead == 0:
+		v.missing(path+".ahead", "say by how much the clocks are ahead: 10m")
+	case has("ahead") && f.Ahead < minAhead:
+		v.problem(path+".ahead", f.Ahead.String()+" is too little to be told from a busy machine", "at least "+minAhead.String())
+	}
+}
+
+// podFault reports whether the fault is in pods of a service.
+func (v *validator) podFault(path string, f *Fault) bool {
 	if f.Target == nil {
-		v.missing(path+".target", "name the service whose pod dies: {service: …}")
-	} else if refers(v, path+".target.service", "service", f.Target.Service, v.services, servicesPath) {
-		at := path + ".target.cluster"
-		if v.d.positions.has(at) && refers(v, at, "cluster", f.Target.Cluster, v.clusters, clustersPath) {
-			s := v.services[f.Target.Service]
-			if !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
-				v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
+		hint := "name the service whose pods it hits: {service: …}"
+		if f.Kind == PodKill {
+			hint = "name the service whose pod dies: {service: …}"
+		}
+		v.missing(path+".target", hint)
+		return false
+	}
+	if !refers(v, path+".target.service", "service", f.Target.Service, v.services, servicesPath) {
+		return false
+	}
+	ok := true
+	at := path + ".target.cluster"
+	if v.d.positions.has(at) {
+		ok = refers(v, at, "cluster", f.Target.Cluster, v.clusters, clustersPath)
+		s := v.services[f.Target.Service]
+		if ok && !f.Kind.ByMesh() && !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
+			v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
+			ok = false
+		}
+	}
+	if f.Kind.ByMesh() {
+		return ok && v.calledIn(path+".target", f)
+	}
+	v.spares(path+".target", f)
+	return ok
+}
+
+// calledIn refuses a fault of the mesh where nobody calls the target.
+func (v *validator) calledIn(path string, f *Fault) bool {
+	if !v.d.known(servicesPath+"[].calls", servicesPath+"[].clusters[]", trafficPath+"[].to", trafficPath+"[].cluster") {
+		return false
+	}
+	for _, svc := range v.services {
+		for _, c := range svc.Calls {
+			if _, ok := v.services[c.To]; !ok {
+				return false // it may be the target, misspelt: that is said elsewhere
 			}
 		}
-		v.spares(path+".target", f.Target)
 	}
-	for _, field := range []string{"between", "delay", "for"} {
-		v.superfluous(path, field, "pod-kill")
+	if _, _, ok := v.s.CallOf(f); !ok {
+		v.problem(path, fmt.Sprintf("nobody in %s calls %s, so nobody's proxy could show the fault", f.Target.Cluster, f.Target.Service),
+			"name a service that another one there calls, or that traffic goes to")
+		return false
 	}
+	return true
 }
 
-// spares refuses a victim whose pods send load: what a generator measures ends with it.
-func (v *validator) spares(path string, target *FaultTarget) {
+// CallOf finds a caller of a mesh fault's target in the fault's cluster, and what it asks for: a service that calls it, or
+// else the ingress, with what traffic asks for.
+func (s *Scenario) CallOf(f *Fault) (from Workload, call Call, ok bool) {
+	for _, w := range s.Workloads() {
+		if w.Service == nil || !slices.Contains(w.Clusters, f.Target.Cluster) {
+			continue
+		}
+		for _, c := range w.Service.Calls {
+			if c.To == f.Target.Service {
+				return w, c, true
+			}
+		}
+	}
+	for _, t := range s.Spec.Traffic {
+		if t.Inside() || t.To != f.Target.Service || t.Cluster != f.Target.Cluster || len(t.Requests) == 0 {
+			continue
+		}
+		from, ok = s.Workload(IngressName)
+		return from, Call{To: t.To, Method: t.Requests[0].Method, Path: t.Requests[0].Path}, ok
+	}
+	return Workload{}, Call{}, false
+}
+
+// spares refuses a victim whose pods send load: what a generator measures ends with it, or is the fault's.
+func (v *validator) spares(path string, f *Fault) {
 	if !v.d.known(trafficPath+"[].from", trafficPath+"[].cluster") {
 		return
 	}
 	for i := range v.s.Spec.Traffic {
-		if t := &v.s.Spec.Traffic[i]; t.From == target.Service && t.Cluster == target.Cluster {
+		t := &v.s.Spec.Traffic[i]
+		if t.From != f.Target.Service || t.Cluster != f.Target.Cluster {
+			continue
+		}
+		if f.Kind == PodKill {
 			v.problem(path, fmt.Sprintf("%s in %s sends traffic %s, whose generator would die with its pod", t.From, t.Cluster, t.Name),
 				"send the traffic from a service of its own, or kill another service")
-			return
+		} else {
+			v.problem(path, fmt.Sprintf("%s in %s sends traffic %s, whose generator would be hit and measure itself", t.From, t.Cluster, t.Name),
+				"send the traffic from a service of its own, or hit another service")
 		}
+		return
 	}
 }
 
 // linkFault reports whether the fault is on a link between two clusters.
 func (v *validator) linkFault(path string, f *Fault) bool {
-	v.superfluous(path, "target", string(f.Kind))
-	if f.Kind == Partition {
-		v.superfluous(path, "delay", string(f.Kind))
-	} else if f.Delay == 0 {
-		v.missing(path+".delay", "say how much longer a packet takes: 40ms")
-	} else if f.Delay > maxLatency {
-		v.problem(path+".delay", f.Delay.String()+" is too long", "at most "+maxLatency.String())
-	}
-	if f.For == 0 {
-		v.missing(path+".for", "say how long it lasts: 2s")
-	}
 	at := path + ".between"
 	if len(v.s.Spec.Topology.Clusters) < 2 && v.d.known(clustersPath) {
 		v.problem(path+".kind", string(f.Kind)+" is between two clusters, and there is only one", "add a cluster under "+clustersPath)
@@ -122,7 +244,7 @@ func (v *validator) faultTime(path string, f *Fault) {
 	}
 }
 
-// apart refuses faults on one link that overlap in time: neither's effect could be told from the other's.
+// apart refuses faults in one place that overlap in time: neither's effect could be told from the other's.
 func (v *validator) apart(on []int) {
 	slices.SortFunc(on, func(a, b int) int {
 		return cmp.Or(cmp.Compare(v.s.Spec.Faults[a].At, v.s.Spec.Faults[b].At), cmp.Compare(a, b))
@@ -132,8 +254,12 @@ func (v *validator) apart(on []int) {
 		f, before := &v.s.Spec.Faults[i], &v.s.Spec.Faults[longest]
 		path := fmt.Sprintf("%s[%d]", faultsPath, i)
 		if f.At < before.At+before.For && v.d.sound(path) && v.d.sound(fmt.Sprintf("%s[%d]", faultsPath, longest)) {
-			v.problem(path+".at", fmt.Sprintf("begins at %s, while %s on the same link lasts until %s", f.At, before.Name, before.At+before.For),
-				"two faults on one link can't be told apart; put one after the other")
+			place := "link"
+			if !f.Kind.Between() {
+				place = "target"
+			}
+			v.problem(path+".at", fmt.Sprintf("begins at %s, while %s on the same %s lasts until %s", f.At, before.Name, place, before.At+before.For),
+				fmt.Sprintf("two faults on one %s can't be told apart; put one after the other", place))
 		}
 		if f.At+f.For > before.At+before.For {
 			longest = i

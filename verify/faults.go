@@ -12,6 +12,8 @@ import (
 const (
 	// onSchedule is how far from its planned time a fault may begin or end.
 	onSchedule = time.Second
+	// toolTime is how long a tool that carries a fault out may take to do so.
+	toolTime = 15 * time.Second
 	// effectShare is how much of a delay's round trip must show.
 	effectShare = 0.8
 	// minSamples is how many samples of each kind of connection it takes before and during a network fault.
@@ -55,14 +57,22 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 		t.invalid("NoLoad", refsOf(starts...), "there are %d records of the start of the load, want 1", len(starts))
 	}
 	inject, injected := x.step(t, f, evidence.FaultInject), x.step(t, f, evidence.FaultInjected)
+	byTool := injected != nil && injected.By != "" && injected.By != string(scenarios.ByMeshproof)
 	revert, reverted := x.step(t, f, evidence.FaultRevert), x.step(t, f, evidence.FaultReverted)
 	if inject != nil && injected != nil && reverted != nil && (revert != nil || f.Kind == scenarios.PodKill) && !st.zero.IsZero() {
-		st.Fault.Began, st.Fault.Target = injected.T, injected.Target
+		st.Fault.Began, st.Fault.Target, st.Fault.By = injected.T, injected.Target, injected.By
 		st.Fault.StartMicros = injected.T.Sub(st.zero).Microseconds()
 		st.Fault.EndMicros = reverted.T.Sub(st.zero).Microseconds()
-		late := injected.T.Sub(st.zero.Add(f.At.D()))
+		begun := injected
+		if byTool { // which takes its time, once it is told
+			begun = inject
+			if took := injected.T.Sub(inject.T); took > toolTime {
+				t.invalid("OffSchedule", refsOf(inject, injected), "%s took %s to inject the fault", injected.By, took)
+			}
+		}
+		late := begun.T.Sub(st.zero.Add(f.At.D()))
 		if late.Abs() > onSchedule {
-			t.invalid("OffSchedule", refsOf(injected), "the fault was planned at %s and injected %s off", f.At, late)
+			t.invalid("OffSchedule", refsOf(begun), "the fault was planned at %s and injected %s off", f.At, late)
 		}
 		if f.Kind == scenarios.PodKill {
 			st.from = inject.T
@@ -72,7 +82,14 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 			if off := revert.T.Sub(injected.T) - f.For.D(); off.Abs() > onSchedule {
 				t.invalid("OffSchedule", refsOf(revert), "the fault was planned to last %s, and its end was %s off", f.For, off)
 			}
-			x.linkEffect(st)
+			if f.Kind.Between() {
+				x.linkEffect(st)
+			} else {
+				x.podsEffect(st)
+			}
+			if byTool && f.Kind == scenarios.Partition {
+				x.escaped(st, inject, revert)
+			}
 		}
 	}
 	c.Verdict, c.Reason, c.Message, c.Used = t.judge(st.Fault.Effect)
@@ -148,6 +165,8 @@ func (x *trial) linkEffect(st *faultState) {
 		was := quantile(before, len(before)/2)
 		what := fmt.Sprintf("%s connections: no answer to %d of %d probes", conn, count(during, false), len(during))
 		switch st.scenario.Kind {
+		case scenarios.NetworkLoss:
+			what = x.lossEffect(st, conn, was, during)
 		case scenarios.Partition:
 			if n := count(during, true); n > 0 {
 				t.invalid("NoEffect", refsOf(during...), "%d of %d probes on %s connections were answered through the partition", n, len(during), conn)
@@ -193,7 +212,7 @@ func answered(list []*evidence.Fault) (ok []*evidence.Fault, why string) {
 // the round trip of before and half of the delay.
 func (x *trial) linkClear(st *faultState, conn string, after []*evidence.Fault, was time.Duration) {
 	limit := was + was/2 + st.scenario.Delay.D()/2
-	if st.scenario.Kind == scenarios.Partition {
+	if st.scenario.Kind != scenarios.NetworkDelay {
 		limit = was + was/2 + partitionSlack
 	}
 	var since *evidence.Fault
@@ -214,7 +233,7 @@ func (x *trial) linkClear(st *faultState, conn string, after []*evidence.Fault, 
 	}
 }
 
-// partitionSlack is what a round trip may take beyond that of before to count as unhindered after a partition: less
+// partitionSlack is what a round trip may take beyond that of before to count as unhindered by lost packets: less
 // than the shortest wait for a retransmission (RFC 6298 section 2.4: 1 s; Linux: 200 ms).
 const partitionSlack = 100 * time.Millisecond
 

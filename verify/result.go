@@ -132,6 +132,7 @@ type Fault struct {
 	Name           string         `json:"name"`
 	Kind           string         `json:"kind"`
 	Target         string         `json:"target"`
+	By             string         `json:"by"` // who carried it out
 	StartMicros    int64          `json:"startMicros"`
 	EndMicros      int64          `json:"endMicros"`      // revert; pod-kill: the replacement is ready
 	Effect         string         `json:"effect"`         // what the effect probe saw, in words

@@ -40,6 +40,10 @@
 //	versions.go  which of a bundle's versions a mesh is installed in
 //	furnish.go   the mesh of clusters that are kept: installed over itself, or removed
 //	helm.go      one chart
+//	chaos.go     Chaos Mesh: what of it is possible here; installing and removing it
+//	chaos_objects.go its objects, made from faults
+//	chaos_read.go what faults in pods change, read past every mesh
+//	experiment.go one of its objects, from its making until it is gone
 //	ambient.go   Istio's ambient mode, found on a cluster
 //	istio.go     Istio: trust, clusters that read each other, pods' annotations
 //	istio_eastwest.go Istio between separate networks: the gateway that leads mutual TLS through

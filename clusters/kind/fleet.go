@@ -49,6 +49,8 @@ type fleet struct {
 
 	noQueue error // why the kernel cannot hold packets back; nil where it can
 
+	chaos chaos // what carries faults out; settled when the fleet is made
+
 	closing sync.Mutex // held by Close
 	gone    bool       // everything is removed
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -70,6 +71,9 @@ func (c *cluster) objects(ctx context.Context) ([]object, error) {
 			resource := gv.WithResource(r.Name)
 			g.Go(func() error {
 				items, err := c.dynamic.Resource(resource).List(gctx, metav1.ListOptions{})
+				if apierrors.IsNotFound(err) { // its definition went meanwhile, and with it all that there was
+					return nil
+				}
 				if err != nil {
 					return fmt.Errorf("%s: %w", resource.GroupResource(), err)
 				}

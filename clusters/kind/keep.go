@@ -159,6 +159,9 @@ func (f *fleet) Keep(ctx context.Context) (*clusters.Kept, error) {
 // reset takes back everything that was done to the clusters since they were noted, and waits until they are again what
 // they were then.
 func (f *fleet) reset(ctx context.Context) error {
+	if err := f.removeTools(ctx); err != nil {
+		return err
+	}
 	is, _, err := f.nodeState(ctx)
 	if err != nil {
 		return err

@@ -206,7 +206,7 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		}
 	}
 	f.watch()
-	return f.furnish(ctx, p)
+	return f.equip(ctx, p)
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.

@@ -242,7 +242,7 @@ func (f *fleet) begin(ctx context.Context, p *Provider, t *taken) error {
 			return fmt.Errorf("removing mesh %s: %w", t.Mesh, err)
 		}
 	}
-	return f.furnish(ctx, p)
+	return f.equip(ctx, p)
 }
 
 // becoming says what becomes of the mesh that kept clusters have.

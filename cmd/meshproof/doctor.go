@@ -119,6 +119,7 @@ func examine(ctx context.Context, needs doctor.Needs, dir string, versions map[s
 			m := evidence.Manifest{Flavors: map[string]string{mesh: b.Flavor}}
 			return fmt.Sprintf("%s: %d parts are there", m.MeshName(mesh), len(b.Components)), nil
 		},
+		Chaos:     kind.New(kind.Config{Bundle: dir}).Chaos,
 		NodeImage: kind.FromBundle(dir),
 		Agent: func() error {
 			_, err := kind.Agent()

@@ -22,8 +22,8 @@ func newRender() *cobra.Command {
 		Use:   "render FILE|NAME --mesh M",
 		Short: "Print the Kubernetes objects that a mesh gets for a scenario, as YAML",
 		Long: `Print the Kubernetes objects that a mesh gets for a scenario, as YAML. With --driver kind also
-what the mesh's control plane is installed from: each Helm chart's values, without those that
-name images.`,
+what the mesh's control plane, and Chaos Mesh where faults ask for it, are installed from: each
+Helm chart's values, without those that name images.`,
 		Example: "  meshproof render two-clusters --mesh istio --cluster east",
 		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -81,7 +81,7 @@ name images.`,
 	return cmd
 }
 
-// renderInstall prints what a mesh's control plane is installed from in one cluster.
+// renderInstall prints what a mesh's control plane, and what carries faults out, is installed from in one cluster.
 func renderInstall(out io.Writer, p clusters.Provider, s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) error {
 	b, err := p.Build(string(e.Name))
 	if err != nil {
@@ -93,7 +93,7 @@ func renderInstall(out io.Writer, p clusters.Provider, s *scenarios.Scenario, e 
 	}
 	m := evidence.Manifest{Flavors: map[string]string{string(e.Name): b.Flavor}}
 	name := m.MeshName(string(e.Name))
-	for _, r := range in.Releases {
+	for _, r := range append(in.Releases, runner.Tools(s)...) {
 		text, err := yaml.Marshal(r.Values)
 		if err != nil {
 			return fmt.Errorf("values of chart %s: %w", r.Chart, err)

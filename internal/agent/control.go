@@ -54,6 +54,7 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("POST "+PathSend, command(c, c.send))
 	mux.HandleFunc("POST "+PathHandshake, command(c, handshake))
 	mux.HandleFunc("POST "+PathProbe, command(c, c.probe))
+	mux.HandleFunc("POST "+PathSelf, command(c, self))
 	mux.HandleFunc("POST "+PathAttack, c.attack)
 	mux.HandleFunc("POST "+PathStop, command(c, func(_ context.Context, cmd StopCommand) Stopped { return Stopped{c.attacks.stop(cmd.Traffic)} }))
 	mux.HandleFunc("POST "+PathLast, command(c, func(context.Context, struct{}) Last { return c.records.last() }))

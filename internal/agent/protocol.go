@@ -56,6 +56,7 @@ const (
 	PathSend      = "/send"      // SendCommand → SendResult
 	PathHandshake = "/handshake" // HandshakeCommand → clusters.HandshakeResult
 	PathProbe     = "/probe"     // ProbeCommand → ProbeResult
+	PathSelf      = "/self"      // SelfCommand → Self
 	PathLast      = "/last"      // nothing → Last
 	PathAttack    = "/attack"    // AttackCommand → one AttackLine after the other
 	PathStop      = "/stop"      // StopCommand → Stopped

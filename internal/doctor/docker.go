@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -60,7 +61,7 @@ func cgroups(info *dockerInfo) Finding {
 	case info == nil:
 		return untried("control groups")
 	case info.CgroupVersion == "1":
-		return Finding{"control groups", OK, "version 1: kubelets are told to run with it; faults that need version 2 are skipped", ""}
+		return Finding{"control groups", OK, "version 1: kubelets are told to run with it; stress by Chaos Mesh, which needs version 2, is skipped", ""}
 	}
 	return Finding{"control groups", OK, "version " + info.CgroupVersion, ""}
 }
@@ -85,32 +86,22 @@ func tries(n Needs) []try {
 		check: "privileged containers", args: []string{"true"}, means: "start", bad: Problem,
 		broken: "Docker cannot start one", remedy: "where the message is about capabilities, Docker needs a wrapper around runc; on a bare Debian host, as root: hack/prepare-host.sh",
 	}}
-	// Latency between clusters is made by it; netem, which many kernels lack, is not needed.
-	queue := try{
-		check: "kernel: latency", args: []string{"iptables", "-t", "mangle", "-A", "POSTROUTING", "-d", "192.0.2.1", "-j", "NFQUEUE", "--queue-num", "1"},
-		means: "packets can be queued for a process", bad: Problem,
-		broken: "the kernel has no packet queue, by which latency between clusters is made", remedy: "load the modules nfnetlink_queue and xt_NFQUEUE, or use a kernel that has them",
-	}
 	if n.Latency {
-		out = append(out, queue)
+		t := clusters.QueueTry()
+		out = append(out, try{check: "kernel: latency", args: t.Command, means: t.Means, bad: Problem, broken: t.Lacks, remedy: t.Remedy})
 	}
-	seen := map[scenarios.FaultKind]bool{}
-	for _, kind := range n.Faults {
-		if seen[kind] {
+	seen := map[string]bool{}
+	for _, f := range n.Faults {
+		check := "kernel: " + string(f.Kind)
+		if f.By == scenarios.ByChaosMesh {
+			check += " by " + string(f.By)
+		}
+		if seen[check] {
 			continue
 		}
-		seen[kind] = true
-		switch kind {
-		case scenarios.NetworkDelay:
-			delay := queue
-			delay.check, delay.bad, delay.broken = "kernel: "+string(kind), Warning, "the kernel has no packet queue, so these faults are SKIPPED"
-			out = append(out, delay)
-		case scenarios.Partition:
-			out = append(out, try{
-				check: "kernel: " + string(kind), args: []string{"iptables", "-A", "FORWARD", "-s", "192.0.2.0/24", "-j", "DROP"},
-				means: "iptables drops packets", bad: Warning,
-				broken: "iptables does not work, so these faults are SKIPPED", remedy: "use a kernel with netfilter's filter table",
-			})
+		seen[check] = true
+		for _, t := range clusters.Tries(f) {
+			out = append(out, try{check: check, args: t.Command, means: t.Means, bad: Warning, broken: t.Lacks + ", so these faults are SKIPPED", remedy: t.Remedy})
 		}
 	}
 	return out

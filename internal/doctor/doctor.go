@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ type Needs struct {
 	Pods     int  // in all clusters
 	Meshed   bool
 	Latency  bool // between clusters
-	Faults   []scenarios.FaultKind
+	Faults   []scenarios.Fault
 	Meshes   []string
 }
 
@@ -59,9 +60,7 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 	for _, w := range s.Workloads() {
 		n.Pods += len(w.Clusters) * w.Replicas
 	}
-	for _, f := range s.Spec.Faults {
-		n.Faults = append(n.Faults, f.Kind)
-	}
+	n.Faults = s.Spec.Faults
 	for _, m := range s.Spec.Meshes {
 		n.Meshes = append(n.Meshes, string(m.Name))
 	}
@@ -72,7 +71,7 @@ func NeedsOf(s *scenarios.Scenario) Needs {
 func (n Needs) Most(o Needs) Needs {
 	return Needs{
 		Clusters: max(n.Clusters, o.Clusters), Nodes: max(n.Nodes, o.Nodes), Standing: n.Standing && o.Standing, Pods: max(n.Pods, o.Pods),
-		Meshed: n.Meshed || o.Meshed, Latency: n.Latency || o.Latency, Faults: append(n.Faults, o.Faults...),
+		Meshed: n.Meshed || o.Meshed, Latency: n.Latency || o.Latency, Faults: slices.Concat(n.Faults, o.Faults),
 		Meshes: append(n.Meshes, o.Meshes...),
 	}
 }
@@ -92,6 +91,8 @@ type Host struct {
 	Bundle func(ctx context.Context) (found string, err error)
 	// Mesh says which build of a mesh clusters would get, or what keeps them from it.
 	Mesh func(mesh string) (found string, err error)
+	// Chaos says which Chaos Mesh clusters would get for faults by it, or what keeps them from it.
+	Chaos func() (found string, err error)
 	// NodeImage is the image that containers are tried with, as Docker knows it; it is that of the clusters' nodes.
 	NodeImage func(ctx context.Context) (ref string, err error)
 	// Agent says why the program that runs inside clusters is not there.
@@ -107,6 +108,7 @@ func (h *Host) Examine(ctx context.Context, n Needs) []Finding {
 	info, docker := h.docker(ctx)
 	out := []Finding{docker, h.bundle(ctx)}
 	out = append(out, h.meshes(n)...)
+	out = append(out, h.chaos(n)...)
 	image, node := h.nodeImage(ctx, info, out[1])
 	out = append(out, node, h.agent(), h.memory(info, n), h.disk(info, n), h.inotify(n), h.addresses(ctx, info, n), cgroups(info))
 	out = append(out, h.containers(ctx, image, n)...)
@@ -155,6 +157,19 @@ func (h *Host) meshes(n Needs) (out []Finding) {
 		out = append(out, f)
 	}
 	return out
+}
+
+// chaos looks for Chaos Mesh where faults are by it. What it cannot carry out is skipped, and keeps no run from beginning.
+func (h *Host) chaos(n Needs) []Finding {
+	const check = "chaos-mesh"
+	if !slices.ContainsFunc(n.Faults, func(f scenarios.Fault) bool { return f.By == scenarios.ByChaosMesh }) {
+		return nil
+	}
+	found, err := h.Chaos()
+	if err != nil {
+		return []Finding{{check, Warning, "its faults are SKIPPED: " + oneLine(err.Error()), "complete the bundle: meshproof bundle build"}}
+	}
+	return []Finding{{check, OK, found, ""}}
 }
 
 // nodeImage brings the image of nodes into Docker. Its name is "" where that fails.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,7 +57,7 @@ func put(t *testing.T, file, text string) {
 	}
 }
 
-var needs = Needs{Clusters: 2, Nodes: 3, Pods: 12, Meshed: true, Latency: true, Faults: []scenarios.FaultKind{scenarios.PodKill, scenarios.NetworkDelay, scenarios.Partition, scenarios.NetworkDelay}, Meshes: []string{"none", "istio", "none"}}
+var needs = Needs{Clusters: 2, Nodes: 3, Pods: 12, Meshed: true, Latency: true, Faults: []scenarios.Fault{{Kind: scenarios.PodKill}, {Kind: scenarios.NetworkDelay}, {Kind: scenarios.Partition}, {Kind: scenarios.NetworkDelay}}, Meshes: []string{"none", "istio", "none"}}
 
 func TestAHostOnWhichAllIsWellHasOneFindingForEachExamination(t *testing.T) {
 	var got []string
@@ -208,7 +209,7 @@ func TestWhatAScenarioDoesNotHaveIsNoObstacle(t *testing.T) {
 		want  Status
 	}{
 		"neither latency nor faults":          {Needs{Clusters: 2, Nodes: 2}, OK},
-		"faults, which are SKIPPED":           {Needs{Clusters: 2, Faults: []scenarios.FaultKind{scenarios.NetworkDelay, scenarios.Partition}}, Warning},
+		"faults, which are SKIPPED":           {Needs{Clusters: 2, Faults: []scenarios.Fault{{Kind: scenarios.NetworkDelay}, {Kind: scenarios.Partition}}}, Warning},
 		"latency, without which it can't run": {Needs{Clusters: 2, Latency: true}, Problem},
 	} {
 		if got := Worst(h.Examine(t.Context(), tt.needs)); got != tt.want {
@@ -247,8 +248,29 @@ func TestNeedsAreThoseOfTheWorkloadsInEveryCluster(t *testing.T) {
 	if want := len(s.Spec.Topology.Clusters); n.Clusters != want || n.Nodes != want+2 || n.Pods != pods || len(n.Faults) != len(s.Spec.Faults) {
 		t.Errorf("%+v", n)
 	}
-	most := n.Most(Needs{Clusters: 9, Nodes: 12, Pods: 1, Faults: []scenarios.FaultKind{scenarios.Partition}})
+	most := n.Most(Needs{Clusters: 9, Nodes: 12, Pods: 1, Faults: []scenarios.Fault{{Kind: scenarios.Partition}}})
 	if most.Clusters != 9 || most.Nodes != 12 || most.Pods != pods || len(most.Faults) != len(n.Faults)+1 {
 		t.Errorf("%+v", most)
+	}
+}
+
+func TestChaosMeshIsLookedForWhereFaultsAreByIt(t *testing.T) {
+	by := []scenarios.Fault{{Kind: scenarios.Partition, By: scenarios.ByChaosMesh}}
+	for name, c := range map[string]struct {
+		faults []scenarios.Fault
+		err    error
+		want   []Finding
+	}{
+		"nobody asks for it": {[]scenarios.Fault{{Kind: scenarios.Partition, By: scenarios.ByMeshproof}}, errors.New("no bundle"), nil},
+		"it is there":        {by, nil, []Finding{{"chaos-mesh", OK, "chaos-mesh 2.9", ""}}},
+		"it is not":          {by, errors.New("no\nbundle"), []Finding{{"chaos-mesh", Warning, "its faults are SKIPPED: no bundle", "complete the bundle: meshproof bundle build"}}},
+	} {
+		h := &Host{Chaos: func() (string, error) { return "chaos-mesh 2.9", c.err }}
+		if got := h.chaos(Needs{Faults: c.faults}); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+	if got := tries(Needs{Faults: by}); len(got) != 3 || got[1].check != "kernel: partition by chaos-mesh" {
+		t.Errorf("tried: %+v", got)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/meshproof/meshproof/faults"
 	"github.com/meshproof/meshproof/internal/probe"
 	"github.com/meshproof/meshproof/loadgen"
+	"github.com/meshproof/meshproof/meshes"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -67,7 +68,7 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 	}
 	g.Go(func() error {
 		err := faults.Run(gctx, faults.Env{
-			Fleet: fleet, Sink: r.writer, Journal: r.journal, Trial: t, OnChange: r.board.fault,
+			Fleet: fleet, Sink: r.writer, Journal: r.journal, Trial: t, Mesh: r.meshFaults(t), OnChange: r.board.fault,
 		}, plan, start)
 		if err != nil {
 			return fmt.Errorf("injecting faults: %w", err)
@@ -157,4 +158,16 @@ func (r *run) scrape(ctx context.Context, env probe.Env) error {
 			}
 		}
 	}
+}
+
+// meshFaults is what makes the faults that are the mesh's own.
+func (r *run) meshFaults(t evidence.Trial) *faults.Mesh {
+	return &faults.Mesh{Scenario: r.Scenario, Faulty: func(f scenarios.Fault) (with, without clusters.Object, err error) {
+		entry := r.entry(t)
+		objs, err := Objects(r.Scenario, entry, f.Target.Cluster)
+		if err != nil {
+			return nil, nil, err
+		}
+		return meshes.Faulty(entry.Name, r.Scenario, f, objs)
+	}}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/faults"
 	"github.com/meshproof/meshproof/internal/journal"
 	"github.com/meshproof/meshproof/meshes"
 	"github.com/meshproof/meshproof/reports"
@@ -132,6 +133,9 @@ func Install(s *scenarios.Scenario, e scenarios.MeshEntry, b clusters.Build, clu
 	}
 	return m.Install(s, e, b.Flavor, cluster), nil
 }
+
+// Tools are what is installed in each cluster to carry the scenario's faults out.
+func Tools(s *scenarios.Scenario) []clusters.Release { return faults.Tools(s) }
 
 // run is one run under way.
 type run struct {

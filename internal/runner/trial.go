@@ -73,12 +73,7 @@ func (r *run) stepDone() {
 func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error) {
 	r.step(t, "bringing up clusters")
 	s := r.Scenario
-	var entry scenarios.MeshEntry
-	for _, m := range s.Spec.Meshes {
-		if string(m.Name) == t.Mesh {
-			entry = m
-		}
-	}
+	entry := r.entry(t)
 	spec := topology(s)
 	spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log, spec.Keep = t, t.Mesh, r.Seed, r.writer, r.log, r.Keep
 	spec.Install = map[string]clusters.Installation{}
@@ -148,10 +143,21 @@ func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error
 	return probe.Run(ctx, env, verify.NewPlan(s, "after"))
 }
 
+// entry is what the scenario says of the trial's mesh.
+func (r *run) entry(t evidence.Trial) scenarios.MeshEntry {
+	for _, m := range r.Scenario.Spec.Meshes {
+		if string(m.Name) == t.Mesh {
+			return m
+		}
+	}
+	return scenarios.MeshEntry{}
+}
+
 // topology is the part of a Spec that the scenario alone decides.
 func topology(s *scenarios.Scenario) clusters.Spec {
 	t := &s.Spec.Topology
 	spec := clusters.Spec{
+		Faults: s.Spec.Faults, Tools: Tools(s),
 		Nodes: map[string]int{}, Separate: t.Network.Kind == scenarios.NetworkSeparate, Latency: t.Network.Latency.D(),
 	}
 	for _, c := range t.Clusters {

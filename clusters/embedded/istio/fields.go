@@ -40,6 +40,7 @@ var (
 		"http.match.headers.exact", "http.match.headers.prefix",
 		"http.route.destination.host", "http.route.destination.subset", "http.route.weight",
 		"http.retries.attempts", "http.retries.perTryTimeout", "http.retries.retryOn",
+		"http.fault.abort.httpStatus", "http.fault.abort.percentage.value", "http.fault.delay.fixedDelay", "http.fault.delay.percentage.value",
 	)
 
 	destinationRuleFields = fieldSet(

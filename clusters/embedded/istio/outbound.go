@@ -57,6 +57,10 @@ func (o *outboundRequest) send(rt *route, uri string) {
 		return
 	}
 	o.service = up.service
+	ctx := o.r.Context()
+	if !o.suffer(ctx, rt.fault) {
+		return
+	}
 	req := &relay.Outgoing{Method: o.r.Method, URI: uri, Host: o.r.Host, Header: o.outgoingHeader()}
 	if err := relay.TakeBody(o.w, o.r, req, bodyKept); err != nil {
 		o.gone()
@@ -65,7 +69,6 @@ func (o *outboundRequest) send(rt *route, uri string) {
 	if req.Stream != nil {
 		retry.attempts = 0 // its body cannot be sent twice
 	}
-	ctx := o.r.Context()
 	if rt.deadline > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, rt.deadline, errTimeout)

@@ -20,6 +20,7 @@ type route struct {
 	weights  int // their sum
 	retry    retryPolicy
 	deadline time.Duration // for the whole request, retries included; 0: none
+	fault    fault
 }
 
 // routeMatch holds when all its parts hold.
@@ -80,7 +81,7 @@ func virtualServiceFor(services []*networking.VirtualService, host string) *netw
 
 // newRoute compiles a route of a VirtualService. find resolves host and subset.
 func newRoute(in *networkingapi.HTTPRoute, find func(host, subset string) *upstream) *route {
-	r := &route{deadline: in.GetTimeout().AsDuration(), retry: newRetryPolicy(in.GetRetries())}
+	r := &route{deadline: in.GetTimeout().AsDuration(), retry: newRetryPolicy(in.GetRetries()), fault: newFault(in.GetFault())}
 	for _, m := range in.GetMatch() {
 		r.matches = append(r.matches, newRouteMatch(m))
 	}

@@ -191,6 +191,7 @@ func (r *report) httpRoute(path string, h *networkingapi.HTTPRoute, namespace st
 		r.Refuse(path+".route", "the weights of several destinations add up to %d; %s", sum, byIstiod)
 	}
 	r.duration(path+".timeout", h.GetTimeout())
+	r.fault(path+".fault", h.GetFault())
 	if rt := h.GetRetries(); rt != nil {
 		if rt.GetAttempts() < 0 {
 			r.Refuse(path+".retries.attempts", "it is negative; %s", byIstiod)
