@@ -39,6 +39,29 @@ func (s *Scenario) Default() {
 			orElse(&t.Cluster, first[t.Service])
 		}
 	}
+	s.Spec.failoverDefaults()
+}
+
+// failoverDefaults lets a failover go to the other cluster of a service that runs in two.
+func (s *Spec) failoverDefaults() {
+	for i := range s.Expect.Failover {
+		e := &s.Expect.Failover[i]
+		for _, f := range s.Faults {
+			if f.Name != e.After || f.Target == nil {
+				continue
+			}
+			for _, v := range s.Topology.Services {
+				if v.Name != f.Target.Service || len(v.Clusters) != 2 {
+					continue
+				}
+				for _, c := range v.Clusters {
+					if c != f.Target.Cluster {
+						orElse(&e.To, c)
+					}
+				}
+			}
+		}
+	}
 }
 
 func (m *MeshEntry) setDefaults() {

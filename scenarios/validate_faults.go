@@ -25,6 +25,10 @@ func (v *validator) breaks() {
 		switch f.Kind {
 		case PodKill:
 			v.podKill(path, f)
+		case WorkloadOutage:
+			v.outage(path, f)
+		case LeafRotation, IssuerRotation:
+			v.rotates(path, f)
 		case NetworkDelay, Partition:
 			if v.linkFault(path, f) {
 				link := [2]string{min(f.Between[0], f.Between[1]), max(f.Between[0], f.Between[1])}
@@ -40,21 +44,35 @@ func (v *validator) breaks() {
 }
 
 func (v *validator) podKill(path string, f *Fault) {
-	if f.Target == nil {
-		v.missing(path+".target", "name the service whose pod dies: {service: …}")
-	} else if refers(v, path+".target.service", "service", f.Target.Service, v.services, servicesPath) {
-		at := path + ".target.cluster"
-		if v.d.positions.has(at) && refers(v, at, "cluster", f.Target.Cluster, v.clusters, clustersPath) {
-			s := v.services[f.Target.Service]
-			if !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
-				v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
-			}
-		}
+	if v.target(path, f, "name the service whose pod dies: {service: …}") {
 		v.spares(path+".target", f.Target)
 	}
 	for _, field := range []string{"between", "delay", "for"} {
 		v.superfluous(path, field, "pod-kill")
 	}
+}
+
+// target checks the service, and the cluster of it, that a fault is about.
+func (v *validator) target(path string, f *Fault, hint string) bool {
+	switch {
+	case f.Target == nil:
+		v.missing(path+".target", hint)
+		return false
+	case f.Target.Service == "":
+		v.missing(path+".target.service", hint)
+		return false
+	case !refers(v, path+".target.service", "service", f.Target.Service, v.services, servicesPath):
+		return false
+	}
+	at := path + ".target.cluster"
+	if v.d.positions.has(at) && refers(v, at, "cluster", f.Target.Cluster, v.clusters, clustersPath) {
+		s := v.services[f.Target.Service]
+		if !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
+			v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
+			return false
+		}
+	}
+	return true
 }
 
 // spares refuses a victim whose pods send load: what a generator measures ends with it.
