@@ -14,16 +14,21 @@ type Planned struct {
 	Kind scenarios.FaultKind
 	At   time.Duration // after the start of the load
 
-	// Of pod-kill.
-	Service  string
-	Cluster  string
-	Replicas int // that the service has in the cluster
-	Ordinal  int // which of its pods dies, from 0 in the order of their creation
+	// Of pod-kill and workload-outage, and the cluster of rotations.
+	Service   string
+	Namespace string
+	Cluster   string
+	Replicas  int // that the service has in the cluster
+	Ordinal   int // pod-kill: which of its pods dies, from 0 in the order of their creation
+
+	// Of rotations.
+	Services []string      // whose certificates change
+	Within   time.Duration // how long they are watched
 
 	// Of network-delay and partition.
 	Between [2]string
 	Delay   time.Duration
-	For     time.Duration
+	For     time.Duration // also of workload-outage
 	Latency time.Duration // one way, between the clusters, without the fault
 }
 
@@ -40,7 +45,7 @@ func Plan(s *scenarios.Scenario, seed int64) []Planned {
 		if f.Target != nil {
 			p.Service, p.Cluster = f.Target.Service, f.Target.Cluster
 			if w, ok := s.Workload(p.Service); ok {
-				p.Replicas = w.Replicas
+				p.Replicas, p.Namespace = w.Replicas, w.Namespace
 				if p.Cluster == "" && len(w.Clusters) > 0 {
 					p.Cluster = w.Clusters[0]
 				}
@@ -48,15 +53,32 @@ func Plan(s *scenarios.Scenario, seed int64) []Planned {
 			p.Replicas = max(p.Replicas, 1)
 			p.Ordinal = draw(seed, f.Name, p.Replicas)
 		}
+		if f.Rotates() {
+			p.Services, p.Within = f.RotatedServices(s), watched(s, f.Name)
+		}
 		plan = append(plan, p)
 	}
 	return plan
 }
 
+// watched is how long a rotation is watched: for what is expected of it, or until every certificate must have been
+// renewed.
+func watched(s *scenarios.Scenario, fault string) time.Duration {
+	for _, e := range s.Spec.Expect.Rotation {
+		if e.After == fault {
+			return e.Within.D()
+		}
+	}
+	return s.Spec.Identity.LeafLifetime.D() + RotationSlack
+}
+
 // target is how evidence names what the fault hits.
 func (p Planned) target() string {
-	if p.Kind == scenarios.PodKill {
+	switch {
+	case p.Service != "":
 		return p.Service + "@" + p.Cluster
+	case p.Cluster != "":
+		return p.Cluster
 	}
 	return p.Between[0] + "|" + p.Between[1]
 }

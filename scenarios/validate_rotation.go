@@ -5,9 +5,6 @@ import (
 	"slices"
 )
 
-// Rotates reports whether the fault is a rotation of certificates, which breaks nothing.
-func (f *Fault) Rotates() bool { return f.Kind == LeafRotation || f.Kind == IssuerRotation }
-
 // rotates checks a rotation of certificates.
 func (v *validator) rotates(path string, f *Fault) {
 	at := path + ".target"

@@ -80,7 +80,7 @@ func setLeaf(leaf *trust.Leaf, name, value string) (bool, error) {
 // identity is the workload's certificate.
 type identity struct{ relay.Identity }
 
-func newIdentity(pod proxy.Pod, issuer *trust.Issuer) (*identity, error) {
+func newIdentity(pod proxy.Pod, issuer func() *trust.Issuer) (*identity, error) {
 	leaf, err := leafOf(pod.Annotations, spiffeID(pod.Namespace, pod.ServiceAccount))
 	if err == nil && pod.Gateway != nil {
 		err = gatewayEnv(pod.Gateway, pod.Cluster, &leaf)
