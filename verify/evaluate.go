@@ -82,10 +82,20 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 				st.Fault.RecoveryMicros = took.Microseconds()
 			}
 		}
+		for _, e := range x.s.Spec.Expect.Failover {
+			if e.After == f.Name {
+				checks = append(checks, x.failover(e, st, c))
+			}
+		}
 		res.Faults = append(res.Faults, st.Fault)
 		for _, e := range x.s.Spec.Expect.Recovery {
 			if e.After == f.Name {
 				checks = append(checks, x.recovery(e, st, c))
+			}
+		}
+		for _, e := range x.s.Spec.Expect.Rotation {
+			if e.After == f.Name {
+				checks = append(checks, x.rotation(e, st, c))
 			}
 		}
 	}
