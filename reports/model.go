@@ -362,6 +362,9 @@ type Fault struct {
 	Verdict verify.Verdict `json:"verdict"`
 	// Time until the steady state was back; -1 where it did not come back or cannot be told.
 	RecoveryMicros int64 `json:"recoveryMicros"`
+	// Of an outage: time from its beginning until another cluster served in its place, without failures; -1 where none did,
+	// or nobody asked.
+	FailoverMicros int64 `json:"failoverMicros"`
 }
 
 // Provenance says where a report comes from.

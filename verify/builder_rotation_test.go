@@ -18,7 +18,7 @@ func rotationScenario(mesh scenarios.MeshName, gaps ...scenarios.Gap) *scenarios
 	d := func(n int) scenarios.Duration { return scenarios.Duration(time.Duration(n) * time.Millisecond) }
 	s.Spec.Identity.LeafLifetime = d(4000)
 	s.Spec.Faults = []scenarios.Fault{
-		{Name: "leaves", Kind: scenarios.LeafRotation, Target: &scenarios.FaultTarget{Service: "cart", Cluster: "east"}, At: d(500)},
+		{Name: "leaves", Kind: scenarios.LeafRotation, Target: &scenarios.FaultTarget{Cluster: "east"}, At: d(500)},
 		{Name: "issuer", Kind: scenarios.IssuerRotation, Target: &scenarios.FaultTarget{Cluster: "west"}, At: d(500)},
 		{Name: "gone", Kind: scenarios.WorkloadOutage, Target: &scenarios.FaultTarget{Service: "cart", Cluster: "west"}, At: d(3000), For: d(1000)},
 	}
@@ -76,12 +76,20 @@ func (b *builder) rotate(zero time.Time, f *scenarios.Fault) {
 		b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventTrust, Data: map[string]string{"intermediate/" + f.Target.Cluster: next.Lineage()}})
 	}
 	b.faultStep(f, at.Add(10*time.Millisecond), evidence.FaultInjected, "", nil)
+	old := map[*simPod][][]byte{}
 	for _, p := range pods {
+		old[p] = p.chain
 		leaf, err := b.cas[f.Target.Cluster].Issue(b.leafOf(p.w))
 		must(b.t, err)
 		p.chain = leaf.Certificate
 	}
 	look(at.Add(300 * time.Millisecond))
+	if b.relapse == f.Name {
+		for _, p := range pods {
+			p.chain = old[p]
+		}
+		look(at.Add(305 * time.Millisecond))
+	}
 	b.faultStep(f, at.Add(310*time.Millisecond), evidence.FaultReverted, "", nil)
 }
 

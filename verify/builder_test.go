@@ -29,6 +29,7 @@ type builder struct {
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
 	onPod    func(*simPod)     // may change a pod before it stands
+	relapse  string            // rotation after which pods serve their old certificates again
 	naming   func(*simPod)     // names one that comes again
 	again    func(Round) []Ask // what is asked once more in a round
 	slower   int64             // µs that every request under load takes longer

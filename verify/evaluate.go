@@ -77,7 +77,7 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 		f := &x.s.Spec.Faults[i]
 		c, st := x.fault(f)
 		checks = append(checks, c)
-		if c.Verdict == Pass {
+		if c.Verdict == Pass && !f.Rotates() { // a rotation breaks nothing that could recover
 			if took, ok := x.recovered(&tally{}, st, 0); ok {
 				st.Fault.RecoveryMicros = took.Microseconds()
 			}

@@ -239,8 +239,10 @@ func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
 		return s
 	}
 	for name, rec := range map[string]*evidence.Record{
-		"istio": goodRecord(t, small(testScenario(scenarios.MeshIstio))),
-		"none":  goodRecord(t, small(testScenario(scenarios.MeshNone, scenarios.GapMTLS, scenarios.GapPolicy))),
+		"istio":                            goodRecord(t, small(testScenario(scenarios.MeshIstio))),
+		"none":                             goodRecord(t, small(testScenario(scenarios.MeshNone, scenarios.GapMTLS, scenarios.GapPolicy))),
+		"rotations and an outage":          goodRecord(t, small(rotationScenario(scenarios.MeshIstio))),
+		"rotations and an outage, linkerd": goodRecord(t, small(rotationScenario(scenarios.MeshLinkerd))),
 		// Here paths make a difference of kind: 404 beside 403.
 		"linkerd":                               goodRecord(t, onePath(testScenario(scenarios.MeshLinkerd))),
 		"layered over Services":                 goodRecord(t, onePath(layeredScenario(scenarios.GatewayMeshed, scenarios.BalancingService))),
@@ -302,7 +304,7 @@ func TestNoCheckPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
 }
 
 func TestTheOrderOfRecordsMadeAtTheSameTimeMakesNoDifference(t *testing.T) {
-	for _, s := range []*scenarios.Scenario{testScenario(scenarios.MeshIstio), testScenario(scenarios.MeshNone), testScenario(scenarios.MeshLinkerd), layeredEdgeScenario(scenarios.GatewayMeshed, scenarios.BalancingService)} {
+	for _, s := range []*scenarios.Scenario{testScenario(scenarios.MeshIstio), testScenario(scenarios.MeshNone), testScenario(scenarios.MeshLinkerd), rotationScenario(scenarios.MeshIstio), layeredEdgeScenario(scenarios.GatewayMeshed, scenarios.BalancingService)} {
 		rec := goodRecord(t, s)
 		first, err := json.Marshal(Evaluate(rec))
 		must(t, err)

@@ -28,6 +28,7 @@ func (x *trial) failover(e scenarios.ExpectFailover, st *faultState, fault Check
 		if took, ok := x.tookOver(t, e, st); ok {
 			st.Fault.FailoverMicros = took.Microseconds()
 			c.Observed = took.Round(time.Millisecond).String()
+			st.Fault.Effect = join(st.Fault.Effect, fmt.Sprintf("%s served in its place after %s", e.To, c.Observed))
 			if took > e.Within.D() {
 				t.fail("TooSlow", t.used, "%s served in place of %s without failures %s after its pods died, at most %s was expected", e.To, st.scenario.Target.Cluster, c.Observed, e.Within)
 			}

@@ -62,9 +62,13 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 		st.Fault.Began, st.Fault.Target = injected.T, injected.Target
 		st.Fault.StartMicros = injected.T.Sub(st.zero).Microseconds()
 		st.Fault.EndMicros = reverted.T.Sub(st.zero).Microseconds()
-		late := injected.T.Sub(st.zero.Add(f.At.D()))
+		begins := injected.T
+		if f.Kind == scenarios.WorkloadOutage || f.Rotates() {
+			begins = inject.T // it takes a while until all pods have ended, or a control plane has what it was given
+		}
+		late := begins.Sub(st.zero.Add(f.At.D()))
 		if late.Abs() > onSchedule {
-			t.invalid("OffSchedule", refsOf(injected), "the fault was planned at %s and injected %s off", f.At, late)
+			t.invalid("OffSchedule", refsOf(inject, injected), "the fault was planned at %s and injected %s off", f.At, late)
 		}
 		switch {
 		case f.Kind == scenarios.PodKill:
@@ -75,7 +79,7 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 			x.rotationEffect(st)
 		default:
 			st.from = revert.T
-			if off := revert.T.Sub(injected.T) - f.For.D(); off.Abs() > onSchedule {
+			if off := revert.T.Sub(begins) - f.For.D(); off.Abs() > onSchedule {
 				t.invalid("OffSchedule", refsOf(revert), "the fault was planned to last %s, and its end was %s off", f.For, off)
 			}
 			if f.Kind == scenarios.WorkloadOutage {

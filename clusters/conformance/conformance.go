@@ -45,6 +45,8 @@ func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) {
 		{"a delay is felt on fresh and established connections, and goes", delay},
 		{"a partition holds fresh and established connections, and heals", partition},
 		{"a killed pod is replaced by another with the reason in evidence", kill},
+		{"in an outage all pods of a service are gone until it ends", outage},
+		{"an issuer that is replaced issues no more", rotateIssuer},
 		{"a Deployment that is applied again is scaled", scale},
 		{"objects that cannot be applied are refused and change nothing", refusedObjects},
 		{"a pod without its service account never becomes ready", noServiceAccount},
