@@ -16,6 +16,7 @@
 //	access.go    proxies' access logs
 //	scrape.go    proxies' metric pages
 //	ready.go     what is not ready
+//	hopeless.go  what no waiting mends
 //	why.go       why a pod is not ready, and what to do
 //	kept.go      fleets that were kept: their file, who uses them
 //	keep.go      keeping a fleet: noting what it is, and getting it back there
@@ -33,8 +34,12 @@
 //	image.go     the agent's image
 //	hosts.go     names outside of the clusters
 //	mesh.go      what the driver must know of a mesh; installing it from a bundle
+//	versions.go  which of a bundle's versions a mesh is installed in
+//	furnish.go   the mesh of clusters that are kept: installed over itself, or removed
 //	helm.go      one chart
+//	ambient.go   Istio's ambient mode, found on a cluster
 //	istio.go     Istio: trust, clusters that read each other, pods' annotations
+//	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
 //
 // # How a request is witnessed

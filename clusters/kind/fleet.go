@@ -31,7 +31,8 @@ type fleet struct {
 	folder  string // of the fleet's own files
 	lock    *os.File
 	made    keptFile    // what the clusters were made from
-	base    fingerprint // what they were before anything was applied; nil where they are not to be kept
+	bare    fingerprint // what they were before they got a mesh; nil where they are not to be kept
+	base    fingerprint // what they were before anything of a scenario was applied, with their mesh; nil as bare
 	reused  bool        // they were made for an earlier trial, with all that belongs to no trial
 	gateway netip.Addr  // of the nodes' network: this host
 	token   string

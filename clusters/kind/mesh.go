@@ -2,12 +2,9 @@ package kind
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -93,38 +90,10 @@ func (p *Provider) materialOf(name string) (*material, error) {
 		return nil, fmt.Errorf("mesh %s is installed from a bundle: %w", name, err)
 	}
 	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
-	var errs []error
-	for _, want := range m.charts() {
-		part, err := b.Part("chart-" + want)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		mat.charts[want] = part
-	}
-	for _, want := range m.images() {
-		img, err := imageNamed(b, want)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		mat.images[want] = img
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := mat.choose(m.charts(), m.images(), p.cfg.Versions); err != nil {
 		return nil, fmt.Errorf("mesh %s: %w", name, err)
 	}
 	return mat, nil
-}
-
-// imageNamed finds an image by the last element of its name.
-func imageNamed(b *bundle.Bundle, name string) (image, error) {
-	for _, p := range b.Parts() {
-		for _, ref := range p.Refs {
-			i := strings.LastIndex(ref, ":")
-			if p.Kind == bundle.Image && i > 0 && path.Base(ref[:i]) == name {
-				return image{p, ref, path.Dir(ref[:i]), ref[i+1:]}, nil
-			}
-		}
-	}
-	return image{}, fmt.Errorf("the bundle %s has no image %s: run `meshproof bundle build`, or `meshproof bundle pull` on a host with a network", b.Dir(), name)
 }
 
 // Build implements clusters.Provider.
@@ -187,6 +156,9 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if err != nil {
 		return err
 	}
+	if err := f.settle(ctx); err != nil {
+		return err
+	}
 	return all(func(ctx context.Context, c *cluster) error { return c.Apply(ctx, f.spec.Install[c.name].Objects...) })
 }
 
@@ -216,6 +188,13 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		namespaces[r.Namespace] = true
 	}
 	c.mapper.Reset() // charts bring definitions
+	if c.f.made.Mesh == c.f.spec.Mesh && c.f.reused {
+		for _, ns := range slices.Sorted(maps.Keys(namespaces)) { // it knows the trust of an earlier trial
+			if err := c.restart(ctx, ns); err != nil {
+				return err
+			}
+		}
+	}
 	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
 		if err := c.until(ctx, func(ctx context.Context) ([]string, error) { return c.lackingDeployments(ctx, ns) }); err != nil {
 			return fmt.Errorf("waiting for the control plane of mesh %s in cluster %s: %w", c.f.spec.Mesh, c.name, err)

@@ -23,12 +23,15 @@ const Driver = "kind"
 
 const meshNone = "none"
 
-// Config is what a Provider needs. All fields are needed.
+// Config is what a Provider needs. All fields but Versions are needed.
 type Config struct {
 	// NodeImage is the image of the clusters' nodes, as Docker knows it; it is loaded into Docker when it returns.
 	NodeImage func(ctx context.Context) (ref string, err error)
 	// Bundle is the folder with the charts and images that meshes are installed from.
 	Bundle string
+	// Versions are the versions that meshes are taken in, by project (bundle.Istio, bundle.Linkerd); without an entry the
+	// pinned one, or the only one that the bundle has. It may be nil.
+	Versions map[string]string
 	// State is the folder in which each fleet keeps its kubeconfigs, readable by their owner only.
 	State string
 }
@@ -58,7 +61,7 @@ func (p *Provider) Models() []string { return nil }
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
 	if spec.Keep && spec.Mesh != meshNone {
-		return fmt.Errorf("keeping clusters: %w: this version takes no mesh off clusters, and keeps those without one: leave out --keep and --reuse, or use --mesh %s", clusters.ErrNotPossible, meshNone)
+		return fmt.Errorf("keeping clusters: %w: this version keeps those without a mesh: leave out --keep and --reuse, or use --mesh %s", clusters.ErrNotPossible, meshNone)
 	}
 	if spec.Separate && spec.Mesh != meshNone {
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s", clusters.ErrNotPossible, spec.Mesh, meshNone)
@@ -201,12 +204,12 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 		return err
 	}
 	if f.spec.Keep {
-		if err := f.timed("note what the clusters are", func() error { return f.note(ctx) }); err != nil {
+		if f.bare, err = f.note(ctx); err != nil {
 			return err
 		}
 	}
 	f.watch()
-	return f.install(ctx, p)
+	return f.furnish(ctx, p)
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.
