@@ -48,7 +48,7 @@ func (f *fault) rotation(ctx context.Context) error {
 	if w.cluster == nil {
 		return f.failed(fmt.Errorf("there is no cluster %q", f.plan.Cluster))
 	}
-	if err := w.before(ctx); err != nil || ctx.Err() != nil {
+	if ok, err := w.before(ctx); !ok || err != nil || ctx.Err() != nil {
 		return err
 	}
 	switch {
@@ -60,14 +60,13 @@ func (f *fault) rotation(ctx context.Context) error {
 	if !sleepUntil(ctx, f.at) {
 		return nil
 	}
-	if err := f.step(evidence.FaultInject); err != nil {
-		return err
-	}
 	began := time.Now()
 	if f.plan.Kind == scenarios.IssuerRotation {
 		if ok, err := w.newIssuer(ctx); !ok || err != nil {
 			return err
 		}
+	} else if err := f.step(evidence.FaultInject); err != nil {
+		return err
 	}
 	f.changed(true)
 	defer f.changed(false)
@@ -87,6 +86,9 @@ func (w *rotationWatch) newIssuer(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if err := f.step(evidence.FaultInject); err != nil {
+		return false, errors.Join(err, settle()) // nothing was changed
+	}
 	err = w.cluster.RotateIssuer(ctx)
 	switch {
 	case errors.Is(err, clusters.ErrNotPossible):
@@ -99,14 +101,15 @@ func (w *rotationWatch) newIssuer(ctx context.Context) (bool, error) {
 	return true, settle()
 }
 
-// before reads the certificate of every pod, once and, where that fails, again until the rotation is due.
-func (w *rotationWatch) before(ctx context.Context) error {
+// before reads the certificate of every pod, once and, where that fails, again until the rotation is due. It reports false
+// where it could not, which it has recorded.
+func (w *rotationWatch) before(ctx context.Context) (bool, error) {
 	pods, err := w.cluster.Pods(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return false, nil
 		}
-		return w.fault.failed(fmt.Errorf("listing the pods of cluster %s: %w", w.fault.plan.Cluster, err))
+		return false, w.fault.failed(fmt.Errorf("listing the pods of cluster %s: %w", w.fault.plan.Cluster, err))
 	}
 	for _, p := range pods {
 		if slices.Contains(w.fault.plan.Services, p.Service) {
@@ -116,11 +119,11 @@ func (w *rotationWatch) before(ctx context.Context) error {
 	unknown := w.pods
 	for {
 		if err := w.look(ctx, unknown, func(p *servingPod, tells string, plain bool) { p.was, p.plain = tells, plain }); err != nil || ctx.Err() != nil {
-			return err
+			return false, err
 		}
 		unknown = slices.DeleteFunc(slices.Clone(w.pods), func(p *servingPod) bool { return p.was != "" || p.plain })
 		if len(unknown) == 0 || !time.Now().Add(rotationPause).Before(w.fault.at) {
-			return nil
+			return true, nil
 		}
 		sleep(ctx, rotationPause)
 	}

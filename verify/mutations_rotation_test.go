@@ -2,6 +2,7 @@ package verify
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -209,4 +210,18 @@ func TestAFailoverThatTakesTooLongFails(t *testing.T) {
 func TestAPodThatGoesBackToItsOldCertificateHasNotChangedIt(t *testing.T) {
 	rec := goodRecord(t, rotationScenario(scenarios.MeshIstio), func(b *builder) { b.relapse = "leaves" })
 	expectCheck(t, Evaluate(rec), "rotation/leaves", Fail, "NotRotated")
+}
+
+func TestNoRotationOrFailoverPassesWithoutAnyPieceOfTheEvidenceThatItUsed(t *testing.T) {
+	for _, mesh := range []scenarios.MeshName{scenarios.MeshIstio, scenarios.MeshLinkerd} {
+		t.Run(string(mesh), func(t *testing.T) {
+			t.Parallel()
+			s := rotationScenario(mesh)
+			s.Spec.Expect.MTLS, s.Spec.Expect.Policy = nil, nil // proved from the same record elsewhere
+			takeAway(t, goodRecord(t, s), func(id string) bool {
+				kind, _, _ := strings.Cut(id, "/")
+				return slices.Contains([]string{KindRotation, KindFailover, KindFault, KindRecovery}, kind)
+			}, 30)
+		})
+	}
 }

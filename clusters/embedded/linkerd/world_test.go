@@ -74,7 +74,7 @@ func newMesh(t testing.TB, objs string) *testMesh {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &testMesh{t: t, world: &testWorld{issuer}, clock: time.Now}
+	m := &testMesh{t: t, world: &testWorld{issuer: issuer}, clock: time.Now}
 	m.objs = m.decode(objs)
 	return m
 }
