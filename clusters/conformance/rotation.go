@@ -25,7 +25,7 @@ func rotateIssuer(t *testing.T, e *env) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := e.sink.events(evidence.EventTrust)
+	said := e.whole.events(evidence.EventTrust)
 	if len(said) != 2 || said[1].Data["intermediate/west"] != "" {
 		t.Fatalf("%d events about trust, the last of %v", len(said), said[len(said)-1].Data)
 	}

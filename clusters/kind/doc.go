@@ -24,6 +24,8 @@
 //	drift.go     what differs between then and now
 //	inventory.go the objects of a cluster that stay
 //	nodestate.go what of a node stays
+//	nodekernel.go of its packet filter and settings, what iptables does not show
+//	klog.go      what Kubernetes' libraries say of themselves
 //	explain.go   what a host lacks, and what to do
 //	node.go      one node of a cluster, and its network
 //	services.go  Services across clusters

@@ -170,7 +170,7 @@ func (f *fleet) reset(ctx context.Context) error {
 	for _, c := range f.list {
 		g.Go(func() error { return c.removeApplied(gctx, f.base) })
 	}
-	if err := g.Wait(); err != nil {
+	if err := f.timed("take back what was applied", g.Wait); err != nil {
 		return err
 	}
 	return f.untilAgain(ctx, f.base)

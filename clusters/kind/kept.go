@@ -21,8 +21,8 @@ const (
 	keptName = "kept.json"
 	// lockName is the file that the process which uses a fleet holds locked.
 	lockName = "lock"
-	// keptVersion grows when the driver makes clusters in another way: older ones then fit nothing.
-	keptVersion = 2
+	// keptVersion grows when the driver makes clusters in another way, or looks at more of them: older ones then fit nothing.
+	keptVersion = 3
 )
 
 // keptFile is what kept.json says.

@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -116,24 +117,49 @@ func (p *Provider) Build(name string) (clusters.Build, error) {
 	return build, nil
 }
 
+// check makes sure that everything is as the bundle says it is.
+func (m *material) check(ctx context.Context) error {
+	if m == nil { // no mesh
+		return nil
+	}
+	parts := slices.Collect(maps.Values(m.charts))
+	for _, img := range m.images {
+		parts = append(parts, img.part)
+	}
+	for _, p := range parts {
+		if err := m.bundle.Check(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load hands every image of the mesh to whoever loads it, one after the other: nodes have little else to do then, and
+// unpacking keeps a core busy.
+func (m *material) load(load func(ref string, open func() (io.ReadCloser, error)) error) error {
+	if m == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.images)) {
+		img := m.images[name]
+		if err := load(img.ref, opener(m.bundle.Path(img.part))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // install brings the mesh up in all clusters, each by itself, and then together.
 func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if f.mesh == nil {
 		return nil
 	}
 	mat, err := p.materialOf(f.spec.Mesh)
+	if err == nil && !f.hasImages {
+		err = mat.check(ctx)
+	}
 	if err != nil {
 		return err
-	}
-	for _, part := range slices.Collect(maps.Values(mat.charts)) {
-		if err := mat.bundle.Check(ctx, part); err != nil {
-			return err
-		}
-	}
-	for _, img := range mat.images {
-		if err := mat.bundle.Check(ctx, img.part); err != nil {
-			return err
-		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, installWithin)
 	defer cancel()
@@ -164,11 +190,8 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 
 // installMesh makes one cluster's control plane.
 func (c *cluster) installMesh(ctx context.Context, mat *material) error {
-	for _, img := range mat.images {
-		err := c.f.timed("load image "+img.ref, func() error {
-			return loadImage(prefix(c.f.spec.ID)+"-"+c.name, img.ref, opener(mat.bundle.Path(img.part)))
-		}, "cluster", c.name)
-		if err != nil {
+	if !c.f.hasImages {
+		if err := mat.load(c.f.loader(ctx, prefix(c.f.spec.ID)+"-"+c.name)); err != nil {
 			return err
 		}
 	}

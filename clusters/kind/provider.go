@@ -60,9 +60,6 @@ func (p *Provider) Models() []string { return nil }
 
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
-	if spec.Keep && spec.Mesh != meshNone {
-		return fmt.Errorf("keeping clusters: %w: this version keeps those without a mesh: leave out --keep and --reuse, or use --mesh %s", clusters.ErrNotPossible, meshNone)
-	}
 	if spec.Separate && spec.Mesh != meshNone {
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s", clusters.ErrNotPossible, spec.Mesh, meshNone)
 	}
@@ -172,8 +169,13 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 			return err
 		}
 	}
+	mat, err := p.materialOf(f.spec.Mesh)
+	if err != nil {
+		return err
+	}
 	var image []byte
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return mat.check(gctx) })
 	g.Go(func() (err error) {
 		image, err = agentImage(h.agent)
 		return err
@@ -193,14 +195,8 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	if err := f.relayHosts(ctx, f.gateway); err != nil {
 		return err
 	}
-	for i, name := range f.spec.Clusters {
-		c, err := newCluster(ctx, f, name, plans[i])
-		if err != nil {
-			return err
-		}
-		f.list = append(f.list, c)
-	}
-	if err := f.prepare(ctx, image); err != nil {
+	f.hasImages = !f.spec.Keep // clusters that are kept are noted without
+	if err := f.prepare(ctx, plans, image, mat); err != nil {
 		return err
 	}
 	if f.spec.Keep {

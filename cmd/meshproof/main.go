@@ -23,6 +23,7 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
+	quietKlog()
 	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
 }
 
