@@ -13,6 +13,8 @@ import (
 	"github.com/meshproof/meshproof/internal/trust"
 )
 
+var _ rotator = istio{}
+
 // giveIssuer writes the Secret from which the cluster's istiod has its certificate authority.
 func (c *cluster) giveIssuer(ctx context.Context, issuer *trust.Issuer) error {
 	key, err := issuer.KeyPEM()

@@ -13,7 +13,6 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/bundle"
-	"github.com/meshproof/meshproof/internal/trust"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -39,8 +38,6 @@ type mesh interface {
 	before(ctx context.Context, c *cluster) error
 	// join makes the cluster known to the control planes of the others, and waits until pods get their proxies.
 	join(ctx context.Context, c *cluster) error
-	// rotate hands the mesh's control plane of a cluster another issuer. Certificates follow as they are renewed.
-	rotate(ctx context.Context, c *cluster, next *trust.Issuer) error
 	// lacking says which proxies of a cluster do not have the newest configuration.
 	lacking(ctx context.Context, c *cluster) ([]string, error)
 	// proxy is how the proxy in a pod is read.
