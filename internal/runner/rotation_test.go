@@ -10,6 +10,9 @@ import (
 )
 
 func TestCertificatesAreReplacedUnderLoadAndAClusterTakesOver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it takes twenty seconds, and certificates that hold six want a machine that is not busy")
+	}
 	for _, mesh := range []scenarios.MeshName{scenarios.MeshIstio, scenarios.MeshLinkerd} {
 		t.Run(string(mesh), func(t *testing.T) {
 			t.Parallel()
