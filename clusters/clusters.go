@@ -95,7 +95,10 @@ type Spec struct {
 	// Install is what that control plane is installed from, by cluster. A driver whose data planes are models needs none.
 	Install map[string]Installation
 	Seed    int64 // for everything that the driver draws: pod names, balancing, workloads' own latency
-	Keep    bool  // the fleet may be kept when it ends (Keepable)
+	// LeafLifetime is how long workloads' certificates hold, where that is no matter of what is applied or installed; 0: as
+	// the mesh has it by itself.
+	LeafLifetime time.Duration
+	Keep         bool // the fleet may be kept when it ends (Keepable)
 	// Faults are the scenario's. A driver that has tools to carry some of them out gets these ready (Injector).
 	Faults []scenarios.Fault
 	// Tools are what such a tool is installed from in each cluster. Where none of the faults that it is for is possible, it
@@ -161,6 +164,13 @@ type Cluster interface {
 	Pods(ctx context.Context) ([]Pod, error)
 	// KillPod ends one pod at once (SIGKILL, no grace). Its Deployment replaces it. reason is journalled in evidence.
 	KillPod(ctx context.Context, uid, reason string) error
+	// Outage ends all pods of a service at once (SIGKILL, no grace), and lets none come in their place until restore is
+	// called. reason is journalled in evidence.
+	Outage(ctx context.Context, namespace, service, reason string) (restore func(context.Context) error, err error)
+	// RotateIssuer gives the mesh's control plane another intermediate of the same root. What evidence says is trusted of
+	// the cluster from then on is both, the new one first. It returns when the control plane was given it: certificates
+	// follow as they are renewed. The error wraps ErrNotPossible where the mesh has no issuer.
+	RotateIssuer(ctx context.Context) error
 	// Send lets the workload in the pod make a request with its own client, through its mesh.
 	Send(ctx context.Context, from Pod, req Request) Response
 	// Attack lets the pod send a load: by its own network, through its mesh, to the address that the attack names. Its

@@ -23,9 +23,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a fleet of two clusters, a journal and a sink that write one common log of what happened, in order.
 type world struct {
-	mu      sync.Mutex
-	log     []string // "intend east-slow", "delay", "revert", "settle east-slow", "inject east-slow" …
-	records []evidence.Fault
+	mu         sync.Mutex
+	log        []string // "intend east-slow", "delay", "revert", "settle east-slow", "inject east-slow" …
+	records    []evidence.Fault
+	handshakes []evidence.Handshake
 
 	link    fakeLink
 	cluster fakeCluster
@@ -46,7 +47,7 @@ func newWorld() *world {
 }
 
 func (w *world) env() Env {
-	return Env{Fleet: w, Sink: w, Journal: w, Trial: evidence.Trial{Block: 1, Mesh: "istio"}, OnChange: func(name string, active bool) {
+	return Env{ServerName: func(service string) string { return service + ".app" }, Fleet: w, Sink: w, Journal: w, Trial: evidence.Trial{Block: 1, Mesh: "istio"}, OnChange: func(name string, active bool) {
 		w.say(fmt.Sprintf("active %s %v", name, active))
 	}}
 }
@@ -59,6 +60,12 @@ func (w *world) say(s string) {
 
 // Append implements evidence.Sink.
 func (w *world) Append(item evidence.Item) error {
+	if h, ok := item.(*evidence.Handshake); ok {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.handshakes = append(w.handshakes, *h)
+		return nil
+	}
 	f := item.(*evidence.Fault)
 	if f.Action == w.sinkFails {
 		return errors.New("no space left on device")
@@ -244,6 +251,10 @@ type fakeCluster struct {
 	stuck     bool // whatever is applied
 	applies   func() error
 	asked     int
+
+	leaves      map[string][]byte // served now, by UID; a pod that has none does not speak TLS
+	rotates     func() error
+	outageFails error
 }
 
 // faulty and well are the two settings of a mesh that makes a fault.

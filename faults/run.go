@@ -31,6 +31,8 @@ const (
 	DeathLimit = 5 * time.Second
 	// ReplaceLimit is how long a killed pod's replacement may take to be ready.
 	ReplaceLimit = time.Minute
+	// RotationSlack is how much longer than certificates hold a rotation is watched that nothing is expected of.
+	RotationSlack = 5 * time.Second
 	// BaselineLimit is how much later than planned a network fault is injected when its baseline takes that long.
 	BaselineLimit = 2 * time.Second
 )
@@ -49,6 +51,8 @@ type Env struct {
 	Trial   evidence.Trial
 	// Mesh makes the faults that are the mesh's own. It may be nil where there are none.
 	Mesh *Mesh
+	// ServerName is the name that a client must ask for in a TLS handshake with a service's pods.
+	ServerName func(service string) string
 	// OnChange is told when a fault becomes active and when it ceases to be. It may be nil, and is called from several
 	// goroutines.
 	OnChange func(name string, active bool)
@@ -105,6 +109,10 @@ func (f *fault) run(ctx context.Context) error {
 	switch f.plan.Kind {
 	case scenarios.PodKill:
 		return f.podKill(ctx)
+	case scenarios.WorkloadOutage:
+		return f.outage(ctx)
+	case scenarios.LeafRotation, scenarios.IssuerRotation:
+		return f.rotation(ctx)
 	case scenarios.NetworkDelay:
 		return f.onLink(ctx, networkDelay(f.plan))
 	case scenarios.Partition:

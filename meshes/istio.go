@@ -41,6 +41,7 @@ func (istio) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster strin
 	if err != nil {
 		return nil, err
 	}
+	istioLeaves(s, objs)
 	settings := slices.Concat(istioAuthentication(), istioTokens(s), istioAuthorization(s), istioTraffic(s))
 	objs = beforeServices(objs, settings)
 	return slices.Insert(objs, 0, clusters.Object(workload.Namespace(istioNamespace, nil))), nil

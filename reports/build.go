@@ -329,7 +329,7 @@ func faultsOf(res *verify.Result) []Fault {
 		out = append(out, Fault{
 			Block: f.Trial.Block, Mesh: clean(f.Trial.Mesh), Name: clean(f.Name), Kind: clean(f.Kind), Target: clean(f.Target), By: clean(f.By),
 			StartMicros: f.StartMicros, EndMicros: f.EndMicros, Effect: clean(f.Effect),
-			Verdict: known(f.Verdict), RecoveryMicros: f.RecoveryMicros,
+			Verdict: known(f.Verdict), RecoveryMicros: f.RecoveryMicros, FailoverMicros: f.FailoverMicros,
 		})
 	}
 	return out

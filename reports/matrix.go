@@ -10,7 +10,7 @@ import (
 // the run itself can be trusted.
 var kindOrder = []string{
 	verify.KindMTLS, verify.KindPolicy, verify.KindIdentity, verify.KindBalancing, verify.KindLatency, verify.KindErrors,
-	verify.KindRecovery, verify.KindFault, verify.KindLoad, verify.KindRun,
+	verify.KindRecovery, verify.KindRotation, verify.KindFailover, verify.KindFault, verify.KindLoad, verify.KindRun,
 }
 
 // matrix takes the blocks of every check and mesh together.

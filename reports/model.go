@@ -366,6 +366,9 @@ type Fault struct {
 	Verdict verify.Verdict `json:"verdict"`
 	// Time until the steady state was back; -1 where it did not come back or cannot be told.
 	RecoveryMicros int64 `json:"recoveryMicros"`
+	// Of an outage: time from its beginning until another cluster served in its place, without failures; -1 where none did,
+	// or nobody asked.
+	FailoverMicros int64 `json:"failoverMicros"`
 }
 
 // Cost is what the containers of one role used in one phase of one traffic of one trial. What is not known is null.

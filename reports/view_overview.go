@@ -156,7 +156,9 @@ func countOf(n int, kind string) string {
 		return count(n, "service")
 	case verify.KindLatency, verify.KindErrors:
 		return count(n, "budget")
-	case verify.KindRecovery, verify.KindFault:
+	case verify.KindRotation:
+		return count(n, "rotation")
+	case verify.KindRecovery, verify.KindFailover, verify.KindFault:
 		return count(n, "fault")
 	case verify.KindLoad:
 		return count(n, "phase")

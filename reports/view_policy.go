@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/meshproof/meshproof/scenarios"
 	"github.com/meshproof/meshproof/verify"
 )
 
@@ -165,7 +166,7 @@ func (r *Report) faultViews() []faultView {
 			}
 		}
 		switch {
-		case f.Verdict == verify.Skipped:
+		case f.Verdict == verify.Skipped, (&scenarios.Fault{Kind: scenarios.FaultKind(f.Kind)}).Rotates():
 			row.Recovery = "–"
 		case f.RecoveryMicros < 0:
 			row.Recovery = "not seen"

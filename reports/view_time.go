@@ -228,7 +228,11 @@ func (r *Report) faultSpans(s Series) []chart.Span {
 		if f.Verdict != verify.Pass {
 			label += " (" + string(f.Verdict) + ")"
 		}
-		out = append(out, chart.Span{Start: float64(f.StartMicros) / 1e6, End: float64(f.EndMicros) / 1e6, Label: label})
+		at := float64(f.StartMicros) / 1e6
+		out = append(out, chart.Span{Start: at, End: float64(f.EndMicros) / 1e6, Label: label})
+		if f.FailoverMicros > 0 {
+			out = append(out, chart.Span{Start: at, End: at + float64(f.FailoverMicros)/1e6, Label: f.Name + ": failover"})
+		}
 	}
 	slices.SortStableFunc(out, func(a, b chart.Span) int { return cmp.Compare(a.Start, b.Start) })
 	return out

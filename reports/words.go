@@ -47,6 +47,10 @@ func kindTitle(kind string) (title, asks string) {
 		return "Errors", "does the share of failed requests keep its budget?"
 	case verify.KindRecovery:
 		return "Recovery", "is the steady state back in time after a fault?"
+	case verify.KindRotation:
+		return "Rotation", "does every pod serve a new certificate in time, and is nothing dropped?"
+	case verify.KindFailover:
+		return "Failover", "does another cluster serve in time when one loses its pods?"
 	case verify.KindFault:
 		return "Faults", "did each fault really happen?"
 	case verify.KindLoad:

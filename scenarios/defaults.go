@@ -40,6 +40,7 @@ func (s *Scenario) Default() {
 		}
 		s.Spec.Faults[i].setDefaults()
 	}
+	s.Spec.failoverDefaults()
 }
 
 func (f *Fault) setDefaults() {
@@ -56,6 +57,28 @@ func (f *Fault) setDefaults() {
 		orElse(&f.By, ByChaosMesh)
 	case NetworkLoss, NetworkBandwidth, MemoryStress, ClockSkew, DNSError:
 		orElse(&f.By, ByChaosMesh)
+	}
+}
+
+// failoverDefaults lets a failover go to the other cluster of a service that runs in two.
+func (s *Spec) failoverDefaults() {
+	for i := range s.Expect.Failover {
+		e := &s.Expect.Failover[i]
+		for _, f := range s.Faults {
+			if f.Name != e.After || f.Target == nil {
+				continue
+			}
+			for _, v := range s.Topology.Services {
+				if v.Name != f.Target.Service || len(v.Clusters) != 2 {
+					continue
+				}
+				for _, c := range v.Clusters {
+					if c != f.Target.Cluster {
+						orElse(&e.To, c)
+					}
+				}
+			}
+		}
 	}
 }
 

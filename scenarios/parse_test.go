@@ -386,24 +386,30 @@ func TestParseRefusesWhatIsWrongAndSaysNothingElse(t *testing.T) {
 			if err == nil {
 				t.Fatal("was accepted")
 			}
-			got := problems(t, err)
-			if len(got) != len(r.want) {
-				t.Errorf("want %d problems, got %d", len(r.want), len(got))
-			}
-			for _, want := range r.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("want %q", want)
-				}
-			}
-			for _, p := range got {
-				if p.Line == 0 || p.Column == 0 || p.Message == "" || p.Hint == "" {
-					t.Errorf("problem without a place or a hint: %+v", p)
-				}
-			}
-			if t.Failed() {
-				t.Log(err)
-			}
+			expectProblems(t, err, r.want)
 		})
+	}
+}
+
+// expectProblems wants an error that says all of this, no more and no less, each with a place and a hint.
+func expectProblems(t *testing.T, err error, wanted []string) {
+	t.Helper()
+	got := problems(t, err)
+	if len(got) != len(wanted) {
+		t.Errorf("want %d problems, got %d", len(wanted), len(got))
+	}
+	for _, want := range wanted {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q", want)
+		}
+	}
+	for _, p := range got {
+		if p.Line == 0 || p.Column == 0 || p.Message == "" || p.Hint == "" {
+			t.Errorf("problem without a place or a hint: %+v", p)
+		}
+	}
+	if t.Failed() {
+		t.Log(err)
 	}
 }
 

@@ -147,35 +147,36 @@ func eachStruct(v any, t reflect.Type, path string, f func(m map[string]any, t r
 
 func TestATypoInEveryFieldIsRefusedByBothSchemaAndLoader(t *testing.T) {
 	sch := compiledSchema(t)
-	s, err := Parse("base.yaml", []byte(base))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Spec.Traffic[0].Profile.Stages[0].For = 2e9
-	whole := plainOf(t, mustJSON(t, s))
 	seen := map[string]bool{}
 	typos := 0
-	eachStruct(whole, reflect.TypeFor[Scenario](), "", func(m map[string]any, st reflect.Type, path string) {
-		for i := range st.NumField() {
-			name, _, _ := strings.Cut(st.Field(i).Tag.Get("json"), ",")
-			if _, there := m[name]; there {
-				seen[st.Name()+"."+name] = true
-			}
-			typo := name + "x"
-			m[typo] = "x"
-			doc := mustJSON(t, whole)
-			delete(m, typo)
-			typos++
-			if sch.Validate(plainOf(t, doc)) == nil {
-				t.Errorf("%s: the schema accepts %s", path, typo)
-			}
-			_, err := Parse("s.yaml", doc)
-			want := join(path, typo) + ": is not a field (did you mean " + name + "?)"
-			if err == nil || !strings.Contains(err.Error(), want) || len(problems(t, err)) != 1 {
-				t.Errorf("want %s alone, got %v", want, err)
-			}
+	for _, doc := range []string{base, rotating(t)} { // between them they use every field
+		s, err := Parse("base.yaml", []byte(doc))
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		whole := plainOf(t, mustJSON(t, s))
+		eachStruct(whole, reflect.TypeFor[Scenario](), "", func(m map[string]any, st reflect.Type, path string) {
+			for i := range st.NumField() {
+				name, _, _ := strings.Cut(st.Field(i).Tag.Get("json"), ",")
+				if _, there := m[name]; there {
+					seen[st.Name()+"."+name] = true
+				}
+				typo := name + "x"
+				m[typo] = "x"
+				doc := mustJSON(t, whole)
+				delete(m, typo)
+				typos++
+				if sch.Validate(plainOf(t, doc)) == nil {
+					t.Errorf("%s: the schema accepts %s", path, typo)
+				}
+				_, err := Parse("s.yaml", doc)
+				want := join(path, typo) + ": is not a field (did you mean " + name + "?)"
+				if err == nil || !strings.Contains(err.Error(), want) || len(problems(t, err)) != 1 {
+					t.Errorf("want %s alone, got %v", want, err)
+				}
+			}
+		})
+	}
 	if typos < 100 {
 		t.Errorf("only %d typos tried", typos)
 	}

@@ -37,7 +37,7 @@ type Spec struct {
 	Blocks int `json:"blocks,omitempty" jsonschema:"minimum=1,maximum=100"`
 	// Clusters and the services on them.
 	Topology Topology `json:"topology"`
-	// Who users are. Without it nobody asks for a token.
+	// Who users are, and how long workloads' certificates hold. Without an issuer nobody asks for a token.
 	Identity Identity `json:"identity,omitzero"`
 	// Who may call whom. Without it everybody may call everybody.
 	Policy Policy `json:"policy,omitzero"`
@@ -193,11 +193,14 @@ type Latency struct {
 	P99 Duration `json:"p99,omitempty"`
 }
 
-// Identity is who users are.
+// Identity is who users are, and how long workloads may show the same certificate.
 type Identity struct {
 	// The issuer of users' tokens. With it every request from outside needs a token: the ingress checks its signature,
 	// issuer, audience and expiry before any mesh, and the check is proved with good and bad ones.
 	Issuer *Issuer `json:"issuer,omitempty"`
+	// How long a workload's certificate holds, in whole seconds, 4s at least. Every mesh renews certificates by itself before
+	// they end: Istio after half of that time, Linkerd after 70%. Default: as long as the mesh lets them, 24h.
+	LeafLifetime Duration `json:"leafLifetime,omitempty"`
 }
 
 // Issuer is an OpenID Connect issuer that Meshproof runs itself.
@@ -319,6 +322,9 @@ const (
 	DNSError         FaultKind = "dns-error"
 	MeshAbort        FaultKind = "mesh-abort"
 	MeshDelay        FaultKind = "mesh-delay"
+	WorkloadOutage   FaultKind = "workload-outage"
+	LeafRotation     FaultKind = "leaf-rotation"
+	IssuerRotation   FaultKind = "issuer-rotation"
 )
 
 // FaultTool is what carries a fault out.
@@ -338,16 +344,20 @@ type Fault struct {
 	// takes longer, in each direction; network-loss, a share of the packets is lost, in each direction; partition, no
 	// packet passes. In all pods of the target: network-bandwidth, what they send is limited to a rate; cpu-stress and
 	// memory-stress, processes beside the workload take processors or memory; clock-skew, their clocks are off;
-	// dns-error, no name resolves. By the mesh's own proxies, on what callers in one cluster send to the target: mesh-abort, a
-	// share of the requests is answered with an error; mesh-delay, it is held back.
-	Kind FaultKind `json:"kind" jsonschema:"enum=pod-kill,enum=network-delay,enum=network-loss,enum=network-bandwidth,enum=partition,enum=cpu-stress,enum=memory-stress,enum=clock-skew,enum=dns-error,enum=mesh-abort,enum=mesh-delay"`
+	// dns-error, no name resolves; workload-outage, they die at once, and none comes back until it ends. By the mesh's own proxies, on what callers in one cluster send to the target: mesh-abort, a
+	// share of the requests is answered with an error; mesh-delay, it is held back. Of certificates, which breaks nothing:
+	// leaf-rotation, every pod of the target is watched until its mesh has renewed its certificate; issuer-rotation, the
+	// control plane of a cluster gets another intermediate of the same root, and every pod there is watched until it serves
+	// a certificate of that one.
+	Kind FaultKind `json:"kind" jsonschema:"enum=pod-kill,enum=network-delay,enum=network-loss,enum=network-bandwidth,enum=partition,enum=cpu-stress,enum=memory-stress,enum=clock-skew,enum=dns-error,enum=mesh-abort,enum=mesh-delay,enum=workload-outage,enum=leaf-rotation,enum=issuer-rotation"`
 	// Who carries it out in real clusters: meshproof, by means of its driver, or chaos-mesh, which is then installed in the
 	// clusters. The embedded driver has no Chaos Mesh: it makes pod-kill, network-delay and partition itself whatever
 	// stands here, and skips all that is for Chaos Mesh alone. The report says who it was. Default meshproof for pod-kill, network-delay
-	// and partition. Faults of the mesh have none; everything else can be made by chaos-mesh alone.
+	// and partition. Faults of the mesh, outages and rotations have none; everything else can be made by chaos-mesh alone.
 	By FaultTool `json:"by,omitempty" jsonschema:"enum=meshproof,enum=chaos-mesh"`
 	// pod-kill: whose pod dies. Which one of them is drawn from the seed. Faults in pods: whose pods, all of them.
-	// Faults of the mesh: the service that is called, and the cluster of its callers.
+	// Faults of the mesh: the service that is called, and the cluster of its callers. leaf-rotation: whose certificates.
+	// issuer-rotation: the cluster.
 	Target *FaultTarget `json:"target,omitempty"`
 	// Faults between clusters: the two.
 	Between []string `json:"between,omitempty"`
@@ -367,14 +377,14 @@ type Fault struct {
 	Status int `json:"status,omitempty" jsonschema:"minimum=500,maximum=599"`
 	// When, after the start of the load.
 	At Duration `json:"at"`
-	// For how long. A pod-kill has none.
+	// For how long. A pod-kill and rotations have none.
 	For Duration `json:"for,omitempty"`
 }
 
-// FaultTarget is where a fault is.
+// FaultTarget is what a fault is about.
 type FaultTarget struct {
-	// The service.
-	Service string `json:"service"`
+	// The service. leaf-rotation without it is about all services of the cluster, as issuer-rotation always is.
+	Service string `json:"service,omitempty"`
 	// The cluster. Default: the first that the service runs in.
 	Cluster string `json:"cluster,omitempty"`
 }
@@ -391,6 +401,10 @@ type Expect struct {
 	Errors []ExpectErrors `json:"errors,omitempty"`
 	// Recovery budgets.
 	Recovery []ExpectRecovery `json:"recovery,omitempty"`
+	// Rotations of certificates.
+	Rotation []ExpectRotation `json:"rotation,omitempty"`
+	// Failovers from one cluster to another.
+	Failover []ExpectFailover `json:"failover,omitempty"`
 }
 
 // ExpectMTLS says where mutual TLS must hold.
@@ -466,6 +480,31 @@ type ExpectRecovery struct {
 	// The fault.
 	After string `json:"after"`
 	// Most that it may take.
+	Within Duration `json:"within"`
+}
+
+// ExpectRotation says how a leaf-rotation or issuer-rotation must go: by new handshakes without resumption, every pod of
+// the target must be seen to serve a new certificate, after an issuer-rotation one of the new intermediate, under the
+// same root.
+type ExpectRotation struct {
+	// The fault of kind leaf-rotation or issuer-rotation.
+	After string `json:"after"`
+	// Most time that it may take until the last pod serves its new certificate.
+	Within Duration `json:"within"`
+	// Most attempts that may be dropped until then, beyond those that are lost without a rotation: requests of all
+	// traffic that fail, and attempts that proxies had to repeat. Default 0.
+	Dropped int `json:"dropped,omitempty" jsonschema:"minimum=0,maximum=1000000"`
+}
+
+// ExpectFailover says how soon after the beginning of a workload-outage another cluster must serve in place of the one
+// whose pods died: the time until it does, and until no traffic fails beyond its error budget (1% where none is given).
+// When the outage is over, the first cluster must serve again.
+type ExpectFailover struct {
+	// The fault of kind workload-outage.
+	After string `json:"after"`
+	// The cluster that must serve. Default: the other one, where the service runs in two.
+	To string `json:"to,omitempty"`
+	// Most time that it may take.
 	Within Duration `json:"within"`
 }
 

@@ -4,8 +4,8 @@ import "fmt"
 
 func (v *validator) expect() {
 	e := &v.s.Spec.Expect
-	if e.MTLS == nil && e.Policy == nil && len(e.Latency)+len(e.Errors)+len(e.Recovery) == 0 && v.d.sound("spec.expect") {
-		v.problem("spec.expect", "expects nothing: no run could fail", "add mtls, policy, latency, errors or recovery")
+	if e.MTLS == nil && e.Policy == nil && len(e.Latency)+len(e.Errors)+len(e.Recovery)+len(e.Rotation)+len(e.Failover) == 0 && v.d.sound("spec.expect") {
+		v.problem("spec.expect", "expects nothing: no run could fail", "add mtls, policy, latency, errors, recovery, rotation or failover")
 	}
 	if e.MTLS != nil && !e.MTLS.Everywhere {
 		v.problem("spec.expect.mtls.everywhere", "must be true", "leave mtls out to expect nothing of it")
@@ -41,6 +41,12 @@ func (v *validator) expect() {
 	}
 	for i, r := range e.Recovery {
 		v.recovery(seen, fmt.Sprintf("spec.expect.recovery[%d]", i), r)
+	}
+	for i, r := range e.Rotation {
+		v.rotation(seen, fmt.Sprintf("spec.expect.rotation[%d]", i), r)
+	}
+	for i, f := range e.Failover {
+		v.failover(seen, fmt.Sprintf("spec.expect.failover[%d]", i), f)
 	}
 }
 
@@ -133,6 +139,10 @@ func (v *validator) recovery(seen map[string]string, path string, r ExpectRecove
 	}
 	v.once(seen, path, "recovery after "+r.After)
 	f := v.faults[r.After]
+	if f.Rotates() {
+		v.problem(path+".after", fmt.Sprintf("%s breaks nothing that could recover", r.After), "write spec.expect.rotation: [{after: …, within: …}]")
+		return
+	}
 	if end := v.loadEnd(); f.At+f.For < end && f.At+f.For+r.Within > end && v.timesKnown() && v.d.known(faultsPath+"[].at", faultsPath+"[].for") {
 		v.problem(path+".within", fmt.Sprintf("%s after the fault, at %s, the load is over (%s): whether it recovered could not be seen", r.Within, f.At+f.For+r.Within, end),
 			"send longer, break earlier, or expect it sooner")

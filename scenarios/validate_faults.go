@@ -21,6 +21,9 @@ var faultFields = map[FaultKind][]string{
 	DNSError:         {"target"},
 	MeshAbort:        {"target", "share", "status"},
 	MeshDelay:        {"target", "share", "delay"},
+	WorkloadOutage:   {"target"},
+	LeafRotation:     {"target"},
+	IssuerRotation:   {"target"},
 }
 
 // Between reports whether faults of the kind are between two clusters; others are in pods.
@@ -49,10 +52,13 @@ func (v *validator) breaks() {
 		if fields, ok := faultFields[f.Kind]; ok {
 			v.faultFields(path, f, fields)
 			where := v.podFault
-			if f.Kind.Between() {
+			switch {
+			case f.Kind.Between():
 				where = v.linkFault
+			case f.Rotates():
+				where = v.rotates
 			}
-			if where(path, f) && f.Kind != PodKill {
+			if where(path, f) && f.Kind != PodKill && !f.Rotates() {
 				places[f.place()] = append(places[f.place()], i)
 			}
 		}
@@ -79,12 +85,12 @@ func (v *validator) faultFields(path string, f *Fault, fields []string) {
 			v.superfluous(path, field, string(f.Kind))
 		}
 	}
-	if f.Kind == PodKill {
+	if f.Kind == PodKill || f.Rotates() {
 		v.superfluous(path, "for", string(f.Kind))
 	} else if f.For == 0 {
 		v.missing(path+".for", "say how long it lasts: 2s")
 	}
-	if f.Kind.ByMesh() {
+	if f.Kind.ByMesh() || f.Kind == WorkloadOutage || f.Rotates() {
 		v.superfluous(path, "by", string(f.Kind))
 	} else if f.By == ByMeshproof && f.Kind != PodKill && f.Kind != NetworkDelay && f.Kind != Partition {
 		v.problem(path+".by", "meshproof has no means of its own for "+string(f.Kind), "write chaos-mesh, or leave it out")
@@ -112,32 +118,48 @@ func (v *validator) faultFields(path string, f *Fault, fields []string) {
 
 // podFault reports whether the fault is in pods of a service.
 func (v *validator) podFault(path string, f *Fault) bool {
-	if f.Target == nil {
-		hint := "name the service whose pods it hits: {service: …}"
-		if f.Kind == PodKill {
-			hint = "name the service whose pod dies: {service: …}"
-		}
-		v.missing(path+".target", hint)
-		return false
+	hint := "name the service whose pods it hits: {service: …}"
+	switch f.Kind {
+	case PodKill:
+		hint = "name the service whose pod dies: {service: …}"
+	case WorkloadOutage:
+		hint = "name the service whose pods die: {service: …, cluster: …}"
 	}
-	if !refers(v, path+".target.service", "service", f.Target.Service, v.services, servicesPath) {
+	if !v.target(path, f, hint) {
 		return false
-	}
-	ok := true
-	at := path + ".target.cluster"
-	if v.d.positions.has(at) {
-		ok = refers(v, at, "cluster", f.Target.Cluster, v.clusters, clustersPath)
-		s := v.services[f.Target.Service]
-		if ok && !f.Kind.ByMesh() && !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
-			v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
-			ok = false
-		}
 	}
 	if f.Kind.ByMesh() {
-		return ok && v.calledIn(path+".target", f)
+		return v.calledIn(path+".target", f)
 	}
 	v.spares(path+".target", f)
-	return ok
+	return true
+}
+
+// target checks the service, and the cluster of it, that a fault is about.
+func (v *validator) target(path string, f *Fault, hint string) bool {
+	switch {
+	case f.Target == nil:
+		v.missing(path+".target", hint)
+		return false
+	case f.Target.Service == "":
+		v.missing(path+".target.service", hint)
+		return false
+	case !refers(v, path+".target.service", "service", f.Target.Service, v.services, servicesPath):
+		return false
+	}
+	at := path + ".target.cluster"
+	if !v.d.positions.has(at) {
+		return true
+	}
+	if !refers(v, at, "cluster", f.Target.Cluster, v.clusters, clustersPath) {
+		return false
+	}
+	s := v.services[f.Target.Service]
+	if !f.Kind.ByMesh() && !slices.Contains(s.Clusters, f.Target.Cluster) && v.d.known(servicesPath+"[].clusters[]") {
+		v.problem(at, fmt.Sprintf("%s does not run in %s", s.Name, f.Target.Cluster), "it runs in "+oneOf(s.Clusters))
+		return false
+	}
+	return true
 }
 
 // calledIn refuses a fault of the mesh where nobody calls the target.
@@ -193,7 +215,7 @@ func (v *validator) spares(path string, f *Fault) {
 		if t.From != f.Target.Service || t.Cluster != f.Target.Cluster {
 			continue
 		}
-		if f.Kind == PodKill {
+		if f.Kind == PodKill || f.Kind == WorkloadOutage {
 			v.problem(path, fmt.Sprintf("%s in %s sends traffic %s, whose generator would die with its pod", t.From, t.Cluster, t.Name),
 				"send the traffic from a service of its own, or kill another service")
 		} else {

@@ -6,9 +6,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 const issuerPath = "spec.identity.issuer"
+
+// minLeafLifetime is the shortest life of a workload's certificate. Half of it is left when a mesh renews it.
+const minLeafLifetime = 4 * time.Second
 
 var (
 	audiencePattern = regexp.MustCompile(`^[A-Za-z0-9._:/-]{1,200}$`)
@@ -23,8 +27,12 @@ func (v *validator) identity() {
 	if is := v.s.Spec.Identity.Issuer; is != nil && is.Audience != "" && !audiencePattern.MatchString(is.Audience) {
 		v.problem(issuerPath+".audience", quote(is.Audience)+" is not a name for an audience", "letters, digits and the signs -._:/, at most 200")
 	}
-	if v.s.Spec.Identity.Issuer == nil && v.d.positions.has("spec.identity") && v.d.sound("spec.identity") {
-		v.problem("spec.identity", "says nothing", "add issuer: {audience: …}, or remove it")
+	id := &v.s.Spec.Identity
+	if id.Issuer == nil && id.LeafLifetime == 0 && v.d.positions.has("spec.identity") && v.d.sound("spec.identity") {
+		v.problem("spec.identity", "says nothing", "add issuer: {audience: …} or leafLifetime, or remove it")
+	}
+	if l := id.LeafLifetime.D(); l != 0 && (l < minLeafLifetime || l%time.Second != 0) {
+		v.problem("spec.identity.leafLifetime", fmt.Sprintf("certificates cannot hold %s", l), fmt.Sprintf("whole seconds, %s at least: certificates count in seconds, and who fetches a new one needs some", minLeafLifetime))
 	}
 }
 

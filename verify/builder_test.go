@@ -29,6 +29,8 @@ type builder struct {
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
 	onPod    func(*simPod)     // may change a pod before it stands
+	relapse  string            // rotation after which pods serve their old certificates again
+	naming   func(*simPod)     // names one that comes again
 	again    func(Round) []Ask // what is asked once more in a round
 	slower   int64             // µs that every request under load takes longer
 	errors   int64             // requests that fail when the pod is killed
@@ -192,11 +194,7 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 		w:      w, start: 1_790_000_000 + float64(n), counts: map[string]int64{}, clients: map[string]bool{},
 	}
 	if b.meshed() && w.Meshed {
-		of := trust.Leaf{URI: w.SPIFFEID(), Backdate: 2 * time.Minute, Lifetime: time.Hour}
-		if b.linkerd() && !b.directGateway(w) {
-			of = trust.Leaf{DNS: l5dID(w), Backdate: 20 * time.Second, Lifetime: time.Hour}
-		}
-		leaf, err := b.cas[cluster].Issue(of)
+		leaf, err := b.cas[cluster].Issue(b.leafOf(w))
 		must(b.t, err)
 		p.chain = leaf.Certificate
 	}
@@ -212,8 +210,10 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 			p.counts[k] = 0
 		}
 	}
-	if b.onPod != nil {
-		b.onPod(p)
+	for _, change := range []func(*simPod){b.naming, b.onPod} {
+		if change != nil {
+			change(p)
+		}
 	}
 	b.pods = append(b.pods, p)
 	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodCreated, At: p.PodRef})
@@ -284,12 +284,16 @@ func (b *builder) handshakes(window string) {
 		if p.w.Service == nil {
 			continue
 		}
-		h := &evidence.Handshake{Header: b.head("probe"), Window: window, At: p.PodRef, ServerName: ServerName(scenarios.MeshName(b.trial.Mesh), p.w), Error: "not TLS"}
-		if b.meshed() {
-			h.Error, h.Version, h.Cipher, h.Chain = "", "TLS 1.3", "TLS_AES_128_GCM_SHA256", p.chain
-		}
-		b.put(h)
+		b.put(b.handshake(p, window))
 	}
+}
+
+func (b *builder) handshake(p *simPod, window string) *evidence.Handshake {
+	h := &evidence.Handshake{Header: b.head("probe"), Window: window, At: p.PodRef, ServerName: ServerName(scenarios.MeshName(b.trial.Mesh), p.w), Error: "not TLS"}
+	if b.meshed() {
+		h.Error, h.Version, h.Cipher, h.Chain = "", "TLS 1.3", "TLS_AES_128_GCM_SHA256", p.chain
+	}
+	return h
 }
 
 func (b *builder) edge(window, edge string) {
@@ -449,9 +453,20 @@ func (b *builder) load() {
 		}
 		b.traffic(&b.s.Spec.Traffic[i], zero, prefix)
 	}
-	b.kill(zero)
-	b.linkFault(zero, &b.s.Spec.Faults[1], evidence.FaultSample{OK: true, Micros: 82_000})
-	b.linkFault(zero, &b.s.Spec.Faults[2], evidence.FaultSample{Micros: 250_000, Error: "timeout"})
+	for i := range b.s.Spec.Faults {
+		switch f := &b.s.Spec.Faults[i]; f.Kind {
+		case scenarios.PodKill:
+			b.kill(zero, f)
+		case scenarios.NetworkDelay:
+			b.linkFault(zero, f, evidence.FaultSample{OK: true, Micros: 82_000})
+		case scenarios.Partition:
+			b.linkFault(zero, f, evidence.FaultSample{Micros: 250_000, Error: "timeout"})
+		case scenarios.WorkloadOutage:
+			b.outage(zero, f)
+		default:
+			b.rotate(zero, f)
+		}
+	}
 	b.now = zero.Add(6200 * time.Millisecond)
 	b.event(evidence.EventLoadEnd, "")
 	b.edge(windowLoad, "end")
@@ -462,6 +477,7 @@ func (b *builder) traffic(tr *scenarios.Traffic, zero time.Time, prefix string) 
 	at := func(d time.Duration) { b.now = zero.Add(d) }
 	last := func(pods []*simPod) *simPod { return pods[len(pods)-1] } // of the carts, not the one that dies
 	from, to := b.of(tr.Caller(), tr.Cluster)[0], last(b.of(tr.To, ""))
+	kills := slices.ContainsFunc(b.s.Spec.Faults, func(f scenarios.Fault) bool { return f.Kind == scenarios.PodKill })
 	phase, sums, sent := "", map[string]int64{}, 0
 	for _, st := range stagesOf(tr.Profile) {
 		for k := range int(st.duration / (250 * time.Millisecond)) {
@@ -475,14 +491,14 @@ func (b *builder) traffic(tr *scenarios.Traffic, zero time.Time, prefix string) 
 			at(start)
 			codes := map[string]int{"200": int(n)}
 			errs := int64(0)
-			if start == time.Second { // the kill shows
+			if start == time.Second && kills { // the kill shows
 				codes, errs = map[string]int{"200": int(n - b.errors), "503": int(b.errors)}, b.errors
 			}
 			for range n - errs {
 				id := fmt.Sprint(prefix, sent)
 				if tr.To == "shop" {
 					b.loadHop(from, to, id, "/")
-					b.loadHop(to, last(b.of("cart", "")), id+".1", "/carts/1")
+					b.loadHop(to, b.serving("cart", start), id+".1", "/carts/1")
 				} else {
 					b.loadHop(from, to, id, "/carts/2")
 				}
@@ -526,8 +542,7 @@ func (b *builder) faultStep(f *scenarios.Fault, at time.Time, action, uid string
 	})
 }
 
-func (b *builder) kill(zero time.Time) {
-	f := &b.s.Spec.Faults[0]
+func (b *builder) kill(zero time.Time, f *scenarios.Fault) {
 	victim := b.of("cart", "east")[0]
 	at := zero.Add(f.At.D())
 	ms := func(n int) time.Time { return at.Add(time.Duration(n) * time.Millisecond) }

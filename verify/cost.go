@@ -134,18 +134,18 @@ type measured struct {
 	trial   *trial
 	samples []samples
 	nodes   map[string]bool
-	series  map[container][]reading // in the order of time
+	series  map[container][]gauged // in the order of time
 	roles   map[container]string
 }
 
-// reading is one figure of one container.
-type reading struct {
+// gauged is one figure of one container.
+type gauged struct {
 	evidence.ContainerUsage
 	ref evidence.Ref
 }
 
 func (x *trial) measure() *measured {
-	m := &measured{trial: x, nodes: map[string]bool{}, series: map[container][]reading{}, roles: map[container]string{}}
+	m := &measured{trial: x, nodes: map[string]bool{}, series: map[container][]gauged{}, roles: map[container]string{}}
 	bySample := map[int]*samples{}
 	for _, u := range x.usages {
 		node := u.Cluster + "/" + u.Node
@@ -158,7 +158,7 @@ func (x *trial) measure() *measured {
 		s.nodes[node] = u
 		for _, c := range u.Containers {
 			k := container{u.Cluster, c.Namespace, c.Pod, c.Container, c.Started}
-			m.series[k] = append(m.series[k], reading{c, u.Ref()})
+			m.series[k] = append(m.series[k], gauged{c, u.Ref()})
 			m.roles[k] = c.Role
 		}
 	}
@@ -166,8 +166,8 @@ func (x *trial) measure() *measured {
 		m.samples = append(m.samples, *bySample[n])
 	}
 	for k, list := range m.series {
-		slices.SortStableFunc(list, func(a, b reading) int { return a.Taken.Compare(b.Taken) })
-		m.series[k] = slices.CompactFunc(list, func(a, b reading) bool { return a.Taken.Equal(b.Taken) }) // asked twice before it was looked at again
+		slices.SortStableFunc(list, func(a, b gauged) int { return a.Taken.Compare(b.Taken) })
+		m.series[k] = slices.CompactFunc(list, func(a, b gauged) bool { return a.Taken.Equal(b.Taken) }) // asked twice before it was looked at again
 	}
 	return m
 }
@@ -231,8 +231,8 @@ type level struct {
 
 // at interpolates between the figures that were taken before and after a moment. A container had used nothing when it was
 // started, and of one that ended its last figure is what is known.
-func (m *measured) at(k container, list []reading, t time.Time) level {
-	i := slices.IndexFunc(list, func(r reading) bool { return r.Taken.After(t) })
+func (m *measured) at(k container, list []gauged, t time.Time) level {
+	i := slices.IndexFunc(list, func(r gauged) bool { return r.Taken.After(t) })
 	last := list[len(list)-1]
 	switch {
 	case i < 0 && m.endedBy(k, last.Taken.Add(maxBetween)):
@@ -243,7 +243,7 @@ func (m *measured) at(k container, list []reading, t time.Time) level {
 		return level{why: fmt.Sprintf("its last figure is %s older than the edge of the phase", t.Sub(last.Taken).Round(time.Millisecond))}
 	}
 	after := list[i]
-	before := reading{ContainerUsage: evidence.ContainerUsage{Taken: k.started}, ref: after.ref}
+	before := gauged{ContainerUsage: evidence.ContainerUsage{Taken: k.started}, ref: after.ref}
 	if i > 0 {
 		before = list[i-1]
 	}
@@ -257,7 +257,7 @@ func (m *measured) at(k container, list []reading, t time.Time) level {
 }
 
 // idle reports whether a container's last two figures are the same: nobody looks again for a while.
-func idle(list []reading) bool {
+func idle(list []gauged) bool {
 	n := len(list)
 	return n > 1 && list[n-1].CPUSeconds == list[n-2].CPUSeconds
 }

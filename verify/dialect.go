@@ -153,6 +153,7 @@ type accessLine struct {
 	id      string // x-request-id
 	peer    string // identity of who sent it
 	local   string // identity under which it was received
+	issuer  string // distinguished name of who issued the sender's certificate; "" where the log does not say
 	tls     string // "TLSv1.3"; "" for plaintext
 	code    int
 	details string // why the proxy answered as it did

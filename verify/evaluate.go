@@ -77,15 +77,25 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 		f := &x.s.Spec.Faults[i]
 		c, st := x.fault(f)
 		checks = append(checks, c)
-		if c.Verdict == Pass {
+		if c.Verdict == Pass && !f.Rotates() { // a rotation breaks nothing that could recover
 			if took, ok := x.recovered(&tally{}, st, 0); ok {
 				st.Fault.RecoveryMicros = took.Microseconds()
+			}
+		}
+		for _, e := range x.s.Spec.Expect.Failover {
+			if e.After == f.Name {
+				checks = append(checks, x.failover(e, st, c))
 			}
 		}
 		res.Faults = append(res.Faults, st.Fault)
 		for _, e := range x.s.Spec.Expect.Recovery {
 			if e.After == f.Name {
 				checks = append(checks, x.recovery(e, st, c))
+			}
+		}
+		for _, e := range x.s.Spec.Expect.Rotation {
+			if e.After == f.Name {
+				checks = append(checks, x.rotation(e, st, c))
 			}
 		}
 	}

@@ -31,13 +31,14 @@ type faultState struct {
 	zero     time.Time // start of the load
 	from     time.Time // from when recovery counts
 	clear    time.Time // when the effect probe saw nothing of it any more; zero where it cannot be told
+	began    time.Time // when its injection began
 }
 
 // fault follows one fault through its records: injected and reverted on schedule, and seen by its effect probe to begin
 // and to end. What the injector says of itself is never enough.
 func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 	c := Check{Kind: KindFault, Subject: f.Name}
-	st := &faultState{scenario: f, Fault: Fault{Trial: x.id, Name: f.Name, Kind: string(f.Kind), RecoveryMicros: -1}}
+	st := &faultState{scenario: f, Fault: Fault{Trial: x.id, Name: f.Name, Kind: string(f.Kind), RecoveryMicros: -1, FailoverMicros: -1}}
 	t := &st.tally
 	x.whole(t, evidence.Faults, evidence.Events)
 	for _, r := range x.faults[f.Name] {
@@ -59,32 +60,44 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 	inject, injected := x.step(t, f, evidence.FaultInject), x.step(t, f, evidence.FaultInjected)
 	byTool := injected != nil && injected.By != "" && injected.By != string(scenarios.ByMeshproof)
 	revert, reverted := x.step(t, f, evidence.FaultRevert), x.step(t, f, evidence.FaultReverted)
-	if inject != nil && injected != nil && reverted != nil && (revert != nil || f.Kind == scenarios.PodKill) && !st.zero.IsZero() {
+	if inject != nil && injected != nil && reverted != nil && (revert != nil || !isReverted(f)) && !st.zero.IsZero() {
+		st.began = inject.T
 		st.Fault.Began, st.Fault.Target, st.Fault.By = injected.T, injected.Target, injected.By
 		st.Fault.StartMicros = injected.T.Sub(st.zero).Microseconds()
 		st.Fault.EndMicros = reverted.T.Sub(st.zero).Microseconds()
-		begun := injected
+		begins := injected.T
+		if f.Kind == scenarios.WorkloadOutage || f.Rotates() {
+			begins = inject.T // it takes a while until all pods have ended, or a control plane has what it was given
+		}
+		begun := begins
 		if byTool { // which takes its time, once it is told
-			begun = inject
+			begun = inject.T
 			if took := injected.T.Sub(inject.T); took > toolTime {
 				t.invalid("OffSchedule", refsOf(inject, injected), "%s took %s to inject the fault", injected.By, took)
 			}
 		}
-		late := begun.T.Sub(st.zero.Add(f.At.D()))
+		late := begun.Sub(st.zero.Add(f.At.D()))
 		if late.Abs() > onSchedule {
-			t.invalid("OffSchedule", refsOf(begun), "the fault was planned at %s and injected %s off", f.At, late)
+			t.invalid("OffSchedule", refsOf(inject, injected), "the fault was planned at %s and injected %s off", f.At, late)
 		}
-		if f.Kind == scenarios.PodKill {
+		switch {
+		case f.Kind == scenarios.PodKill:
 			st.from = inject.T
 			x.killEffect(st, inject, reverted)
-		} else {
+		case f.Rotates():
+			st.from, st.clear = inject.T, reverted.T
+			x.rotationEffect(st)
+		default:
 			st.from = revert.T
-			if off := revert.T.Sub(injected.T) - f.For.D(); off.Abs() > onSchedule {
+			if off := revert.T.Sub(begins) - f.For.D(); off.Abs() > onSchedule {
 				t.invalid("OffSchedule", refsOf(revert), "the fault was planned to last %s, and its end was %s off", f.For, off)
 			}
-			if f.Kind.Between() {
+			switch {
+			case f.Kind.Between():
 				x.linkEffect(st)
-			} else {
+			case f.Kind == scenarios.WorkloadOutage:
+				x.outageEffect(st, injected, revert)
+			default:
 				x.podsEffect(st)
 			}
 			if byTool && f.Kind == scenarios.Partition {
@@ -100,6 +113,10 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 	return c, st
 }
 
+// isReverted reports whether the harness itself ends what the fault does. A pod is brought back by its Deployment alone,
+// and a rotation is never taken back.
+func isReverted(f *scenarios.Fault) bool { return f.Kind != scenarios.PodKill && !f.Rotates() }
+
 // step finds the one record of a step that every fault must have gone through.
 func (x *trial) step(t *tally, f *scenarios.Fault, action string) *evidence.Fault {
 	var found []*evidence.Fault
@@ -108,8 +125,8 @@ func (x *trial) step(t *tally, f *scenarios.Fault, action string) *evidence.Faul
 			found = append(found, r)
 		}
 	}
-	if action == evidence.FaultRevert && f.Kind == scenarios.PodKill && len(found) == 0 {
-		return nil // nobody brings a pod back but its Deployment
+	if action == evidence.FaultRevert && !isReverted(f) && len(found) == 0 {
+		return nil
 	}
 	if len(found) != 1 {
 		t.invalid("NoFault", refsOf(found...), "fault %s has %d records of step %q, want 1", f.Name, len(found), action)

@@ -108,6 +108,7 @@ func (istioDialect) access(line json.RawMessage) (accessLine, error) {
 		ID      *string `json:"id"`
 		Peer    *string `json:"peer"`
 		Local   *string `json:"local"`
+		Issuer  *string `json:"issuer"`
 		TLS     *string `json:"tls"`
 		Code    *int    `json:"code"`
 		Details *string `json:"details"`
@@ -122,7 +123,7 @@ func (istioDialect) access(line json.RawMessage) (accessLine, error) {
 	for _, f := range []struct {
 		from *string
 		to   *string
-	}{{l.ID, &a.id}, {l.Peer, &a.peer}, {l.Local, &a.local}, {l.TLS, &a.tls}, {l.Details, &a.details}} {
+	}{{l.ID, &a.id}, {l.Peer, &a.peer}, {l.Local, &a.local}, {l.Issuer, &a.issuer}, {l.TLS, &a.tls}, {l.Details, &a.details}} {
 		if f.from != nil && *f.from != "-" {
 			*f.to = *f.from
 		}

@@ -56,6 +56,8 @@ const (
 	KindLatency   = "latency"
 	KindErrors    = "errors"
 	KindRecovery  = "recovery"
+	KindRotation  = "rotation"
+	KindFailover  = "failover"
 	KindFault     = "fault"
 	KindLoad      = "load"
 	KindRun       = "run" // the trial went all its way, and its record is whole
@@ -139,4 +141,7 @@ type Fault struct {
 	Verdict        Verdict        `json:"verdict"`        // PASS: it happened; INVALID: it did not, or cannot be told
 	RecoveryMicros int64          `json:"recoveryMicros"` // -1: not recovered, or cannot be told
 	Began          time.Time      `json:"began"`
+	// Of an outage: the time from its beginning until another cluster served in its place; -1 where it did not, or nobody
+	// asked.
+	FailoverMicros int64 `json:"failoverMicros"`
 }

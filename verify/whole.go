@@ -99,6 +99,7 @@ func (x *trial) ends(t *tally) {
 			}
 		}
 	}
+	x.takenAway(killed)
 	last := map[string]*evidence.Pod{}
 	for _, p := range x.allPods {
 		last[p.At.UID] = p

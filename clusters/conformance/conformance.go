@@ -58,10 +58,12 @@ func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, separatel
 			{"a delay is felt on fresh and established connections, and goes", delay},
 			{"a partition holds fresh and established connections, and heals", partition},
 			{"a killed pod is replaced by another with the reason in evidence", kill},
+			{"in an outage all pods of a service are gone until it ends", outage},
 			{"a Deployment that is applied again is scaled", scale},
 			{"objects that cannot be applied are refused and change nothing", refusedObjects},
 			{"a pod is not ready before it has its service account", noServiceAccount},
 			{"a handshake and a scrape say what the pod serves", handshakeAndScrape},
+			{"an issuer that is replaced issues no more", rotateIssuer},
 			{"the ingress answers from the host, and a killed one is replaced", ingress},
 			{"a closed fleet answers nothing and says nothing any more", closed}, // the last
 		})

@@ -218,27 +218,38 @@ func (c *cluster) KillPod(ctx context.Context, uid, reason string) error {
 		f.mu.Unlock()
 		return fmt.Errorf("no pod with UID %s runs in cluster %s: it may have ended already", uid, c.name)
 	}
-	if err := f.podEvent(p, evidence.EventPodEnded, reason); err != nil {
+	up, err := c.fell(p, reason)
+	if err != nil {
 		f.mu.Unlock()
 		return err
 	}
-	d, up := p.of, p.phase == ready
-	d.remove(p)
+	d := p.of
 	d.coming++
 	f.later(f.timing.restart, func() { d.coming--; d.reconcile() })
-	if p.listed {
-		c.fallen = append(c.fallen, p)
-		f.later(f.timing.propagate, func() {
-			p.listed = false
-			c.fallen = slices.DeleteFunc(c.fallen, func(q *pod) bool { return q == p })
-		})
-	}
 	f.notify()
 	f.mu.Unlock()
 	if up {
 		p.kill()
 	}
 	return nil
+}
+
+// fell takes a pod off that is about to be killed. It stays among the endpoints until its death has got about. It reports
+// whether the pod has processes. The fleet's lock must be held.
+func (c *cluster) fell(p *pod, reason string) (up bool, err error) {
+	if err := c.f.podEvent(p, evidence.EventPodEnded, reason); err != nil {
+		return false, err
+	}
+	up = p.phase == ready
+	p.of.remove(p)
+	if p.listed {
+		c.fallen = append(c.fallen, p)
+		c.f.later(c.f.timing.propagate, func() {
+			p.listed = false
+			c.fallen = slices.DeleteFunc(c.fallen, func(q *pod) bool { return q == p })
+		})
+	}
+	return up, nil
 }
 
 // byUID finds a pod that lives. The fleet's lock must be held.

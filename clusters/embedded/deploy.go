@@ -47,6 +47,7 @@ type deployment struct {
 	names   map[string]bool // that were ever given
 	coming  int             // pods whose replacement is due later
 	failure error           // why the last pod did not start
+	out     int             // outages that are under way: no pod is to be there
 }
 
 // template takes a Deployment, new or changed.
@@ -77,7 +78,7 @@ func (d *deployment) reconcile() {
 	if f.closed {
 		return
 	}
-	want, current, old, up := replicas(d.obj), 0, []*pod(nil), 0
+	want, current, old, up := d.want(), 0, []*pod(nil), 0
 	for _, p := range d.pods {
 		switch {
 		case p.hash != d.hash:
@@ -111,6 +112,14 @@ func (d *deployment) reconcile() {
 			f.retire(p, "its template was replaced")
 		}
 	}
+}
+
+// want is how many pods are to be there now.
+func (d *deployment) want() int {
+	if d.out > 0 {
+		return 0
+	}
+	return replicas(d.obj)
 }
 
 func (d *deployment) account() *corev1.ServiceAccount {

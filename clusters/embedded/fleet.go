@@ -24,7 +24,7 @@ type fleet struct {
 	timing   timing
 	factory  *proxy.Factory // nil without a mesh
 	net      *network
-	issuers  map[string]*trust.Issuer
+	issuers  map[string]*atomic.Pointer[trust.Issuer]
 	list     []*cluster
 	ctx      context.Context // ends with the fleet
 	cancel   context.CancelFunc
@@ -62,7 +62,11 @@ func (f *fleet) trust() error {
 	if err != nil {
 		return err
 	}
-	f.issuers = issuers
+	f.issuers = map[string]*atomic.Pointer[trust.Issuer]{}
+	for name, issuer := range issuers {
+		f.issuers[name] = new(atomic.Pointer[trust.Issuer])
+		f.issuers[name].Store(issuer)
+	}
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 
@@ -130,7 +134,16 @@ func (f *fleet) Sink() evidence.Sink { return f.spec.Sink }
 func (f *fleet) Trial() evidence.Trial { return f.spec.Trial }
 
 // Issuer implements proxy.World.
-func (f *fleet) Issuer(cluster string) *trust.Issuer { return f.issuers[cluster] }
+func (f *fleet) Issuer(cluster string) *trust.Issuer {
+	p := f.issuers[cluster]
+	if p == nil {
+		return nil
+	}
+	return p.Load()
+}
+
+// LeafLifetime implements proxy.World.
+func (f *fleet) LeafLifetime() time.Duration { return f.spec.LeafLifetime }
 
 func (f *fleet) header(src string) evidence.Header {
 	return evidence.Header{Trial: f.spec.Trial, Src: src, T: time.Now().UTC()}

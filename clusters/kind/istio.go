@@ -113,24 +113,13 @@ const excludeInbound = "traffic.sidecar.istio.io/excludeInboundPorts"
 
 // before gives the cluster's istiod its intermediate of the run's root.
 func (istio) before(ctx context.Context, c *cluster) error {
-	issuer := c.f.issuers[c.name]
-	key, err := issuer.KeyPEM()
-	if err != nil {
-		return err
-	}
 	if err := c.applyOwn(ctx, workload.Namespace(istioNamespace, nil)); err != nil {
 		return err
 	}
 	if err := c.nameNetwork(ctx); err != nil {
 		return err
 	}
-	return c.applyOwn(ctx, &corev1.Secret{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: istioNamespace, Name: "cacerts"},
-		StringData: map[string]string{
-			"ca-cert.pem": issuer.PEM(), "ca-key.pem": key, "cert-chain.pem": issuer.PEM(), "root-cert.pem": issuer.Root().PEM(),
-		},
-	})
+	return c.giveIssuer(ctx, c.f.issuer(c.name))
 }
 
 // join gives the cluster's istiod a remote secret for each of the others.

@@ -18,7 +18,7 @@ var _ settler = istio{}
 // settled waits for what istiod does when it is ready: it gives every namespace the roots, and lets its webhooks refuse
 // what they cannot judge.
 func (istio) settled(ctx context.Context, c *cluster) ([]string, error) {
-	root := c.f.issuers[c.name].Root().PEM()
+	root := c.f.issuer(c.name).Root().PEM()
 	validating, err := c.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err != nil {
 		return nil, err

@@ -265,9 +265,20 @@ func (c *cluster) KillPod(ctx context.Context, uid, reason string) error {
 		return fmt.Errorf("no pod with UID %s runs in cluster %s: it may have ended already", uid, c.name)
 	}
 	p.reason = reason
+	c.f.mu.Unlock()
+	return c.endNow(ctx, id)
+}
+
+// endNow deletes a pod without grace, and kills its processes.
+func (c *cluster) endNow(ctx context.Context, id types.UID) error {
+	c.f.mu.Lock()
+	p := c.pods[id]
+	if p == nil {
+		c.f.mu.Unlock()
+		return nil // it ended by itself
+	}
 	obj := p.obj
 	c.f.mu.Unlock()
-
 	now := int64(0)
 	err := c.client.CoreV1().Pods(obj.Namespace).Delete(ctx, obj.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &id},

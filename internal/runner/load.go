@@ -17,6 +17,7 @@ import (
 	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/meshes"
 	"github.com/meshproof/meshproof/scenarios"
+	"github.com/meshproof/meshproof/verify"
 )
 
 // senderLead is how long before its start a load that a pod sends is ordered: the order takes a while to get there, and
@@ -69,6 +70,10 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 	g.Go(func() error {
 		err := faults.Run(gctx, faults.Env{
 			Fleet: fleet, Sink: r.writer, Journal: r.journal, Trial: t, Mesh: r.meshFaults(t), OnChange: r.board.fault,
+			ServerName: func(service string) string {
+				w, _ := r.Scenario.Workload(service)
+				return verify.ServerName(scenarios.MeshName(t.Mesh), w)
+			},
 		}, plan, start)
 		if err != nil {
 			return fmt.Errorf("injecting faults: %w", err)

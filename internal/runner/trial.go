@@ -76,6 +76,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error
 	entry := r.entry(t)
 	spec := topology(s)
 	spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log, spec.Keep = t, t.Mesh, r.Seed, r.writer, r.log, r.Keep
+	spec.LeafLifetime = s.Spec.Identity.LeafLifetime.D()
 	spec.Install = map[string]clusters.Installation{}
 	for _, c := range spec.Clusters {
 		in, err := Install(s, entry, r.builds[t.Mesh], c)

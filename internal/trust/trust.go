@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -88,7 +89,7 @@ func (r *Root) IssuerUntil(commonName string, notAfter time.Time) (*Issuer, erro
 	if err != nil {
 		return nil, fmt.Errorf("signing %s: %w", commonName, err)
 	}
-	return &Issuer{root: r, cert: cert, key: key}, nil
+	return &Issuer{root: r, cert: cert, key: key, name: commonName}, nil
 }
 
 // Issuers makes a root and an intermediate for each of these clusters. data names their certificates as evidence's trust
@@ -115,6 +116,31 @@ type Issuer struct {
 	root *Root
 	cert *x509.Certificate
 	key  crypto.Signer
+	name string  // common name of the first in its place
+	was  *Issuer // whose place it took; nil for the first
+}
+
+// Successor makes another intermediate under the same root, to take this one's place.
+func (i *Issuer) Successor() (*Issuer, error) {
+	n := 2
+	for p := i.was; p != nil; p = p.was {
+		n++
+	}
+	next, err := i.root.Issuer(fmt.Sprintf("%s (%d)", i.name, n))
+	if err != nil {
+		return nil, err
+	}
+	next.name, next.was = i.name, i
+	return next, nil
+}
+
+// Lineage is the issuer's certificate, with those of all whose place it took: what they have signed holds until it ends.
+func (i *Issuer) Lineage() string {
+	var all strings.Builder
+	for ; i != nil; i = i.was {
+		all.WriteString(i.PEM())
+	}
+	return all.String()
 }
 
 // Root is the issuer's root.

@@ -14,6 +14,7 @@ type accessLine struct {
 	Details  string  `json:"details"`
 	Flags    string  `json:"flags"`
 	ID       *string `json:"id"`
+	Issuer   *string `json:"issuer"`
 	Local    *string `json:"local"`
 	Method   *string `json:"method"`
 	Path     *string `json:"path"`
@@ -32,6 +33,7 @@ func (p *sidecar) logAccess(line accessLine, from *peer, start time.Time) {
 	line.Start = start.UTC().Format("2006-01-02T15:04:05.000Z")
 	if from != nil {
 		line.Cipher, line.Local, line.Peer, line.Serial, line.TLS = &from.cipher, &from.local, &from.uri, &from.serial, &from.version
+		line.Issuer = &from.issuer
 	}
 	text, err := json.Marshal(line)
 	if err != nil {

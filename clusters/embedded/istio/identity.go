@@ -81,7 +81,7 @@ func setLeaf(leaf *trust.Leaf, name, value string) (bool, error) {
 // identity is the workload's certificate.
 type identity struct{ relay.Identity }
 
-func newIdentity(pod proxy.Pod, issuer *trust.Issuer) (*identity, error) {
+func newIdentity(pod proxy.Pod, issuer func() *trust.Issuer) (*identity, error) {
 	// Meshproof's mesh configuration (proxyMetadata) has injected proxies take ECDSA keys. Who runs a gateway of their own
 	// says so in its environment.
 	key := trust.ECDSAP256

@@ -15,6 +15,7 @@ type peer struct {
 	uri     string // SPIFFE ID
 	xfcc    string // this hop's element of X-Forwarded-Client-Cert
 	serial  string // hex
+	issuer  string // distinguished name (RFC 4514)
 	version string // "TLSv1.3"
 	cipher  string
 	local   string // SPIFFE ID of the certificate that was served
@@ -28,6 +29,7 @@ func newPeer(s tls.ConnectionState, local string) *peer {
 	p := &peer{
 		uri:     leaf.URIs[0].String(),
 		serial:  hex.EncodeToString(leaf.SerialNumber.Bytes()),
+		issuer:  leaf.Issuer.String(),
 		version: envoyVersion(s.Version),
 		cipher:  tls.CipherSuiteName(s.CipherSuite),
 		local:   local,

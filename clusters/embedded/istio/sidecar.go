@@ -16,6 +16,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
+	"github.com/meshproof/meshproof/internal/trust"
 )
 
 // drainTime is how long connections of a filter chain that is gone are kept: the default of Istio's drainDuration, which
@@ -60,8 +61,8 @@ type hostKey struct {
 }
 
 func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (*sidecar, error) {
-	issuer := world.Issuer(pod.Cluster)
-	if issuer == nil {
+	issuer := func() *trust.Issuer { return world.Issuer(pod.Cluster) }
+	if issuer() == nil {
 		return nil, fmt.Errorf("starting the proxy of %s in cluster %s: the cluster has no certificate authority", pod.Pod, pod.Cluster)
 	}
 	id, err := newIdentity(pod, issuer)

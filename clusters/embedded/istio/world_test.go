@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -46,6 +47,7 @@ func (w *fakeWorld) Dial(ctx context.Context, _, to, addr string) (net.Conn, err
 func (w *fakeWorld) Sink() evidence.Sink                 { return w }
 func (w *fakeWorld) Trial() evidence.Trial               { return evidence.Trial{Block: 1, Mesh: "istio"} }
 func (w *fakeWorld) Issuer(cluster string) *trust.Issuer { return w.issuers[cluster] }
+func (w *fakeWorld) LeafLifetime() time.Duration         { return 0 }
 func (w *fakeWorld) Append(item evidence.Item) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

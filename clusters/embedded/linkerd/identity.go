@@ -30,10 +30,10 @@ func identityOf(namespace, account string) string {
 // identity is the workload's certificate.
 type identity struct{ relay.Identity }
 
-func newIdentity(name string, issuer *trust.Issuer, renewed func(error)) (*identity, error) {
+func newIdentity(name string, issuer func() *trust.Issuer, lifetime time.Duration, renewed func(error)) (*identity, error) {
 	id := &identity{relay.Identity{
 		Issuer: issuer, Renewal: leafRenewal, Renewed: renewed,
-		Leaf: trust.Leaf{DNS: name, Key: trust.ECDSAP256, Backdate: leafBackdate, Lifetime: leafLifetime},
+		Leaf: trust.Leaf{DNS: name, Key: trust.ECDSAP256, Backdate: leafBackdate, Lifetime: lifetime},
 	}}
 	return id, id.Renew()
 }

@@ -1,6 +1,7 @@
 package linkerd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
+	"github.com/meshproof/meshproof/internal/trust"
 )
 
 // What the injector sets, and the proxy's own defaults.
@@ -49,8 +51,8 @@ func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot, clock func()
 	failed := func(err error) error {
 		return fmt.Errorf("starting the proxy of %s in cluster %s: %w", pod.Pod, pod.Cluster, err)
 	}
-	issuer := world.Issuer(pod.Cluster)
-	if issuer == nil {
+	issuer := func() *trust.Issuer { return world.Issuer(pod.Cluster) }
+	if issuer() == nil {
 		return nil, failed(fmt.Errorf("the cluster has no certificate authority"))
 	}
 	p := &linkerdProxy{
@@ -58,7 +60,7 @@ func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot, clock func()
 		balancers: map[string]*balancer{},
 	}
 	var err error
-	p.id, err = newIdentity(identityOf(pod.Namespace, pod.ServiceAccount), issuer, p.renewed)
+	p.id, err = newIdentity(identityOf(pod.Namespace, pod.ServiceAccount), issuer, cmp.Or(world.LeafLifetime(), leafLifetime), p.renewed)
 	if err != nil {
 		return nil, failed(err)
 	}

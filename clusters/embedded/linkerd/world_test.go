@@ -31,7 +31,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testWorld is a network without latency. It counts the connections that proxies open.
 type testWorld struct {
-	issuer *trust.Issuer
+	issuer   *trust.Issuer
+	lifetime time.Duration
 }
 
 func (w *testWorld) Dial(ctx context.Context, _, _, addr string) (net.Conn, error) {
@@ -41,6 +42,7 @@ func (w *testWorld) Dial(ctx context.Context, _, _, addr string) (net.Conn, erro
 func (w *testWorld) Sink() evidence.Sink         { return w }
 func (w *testWorld) Trial() evidence.Trial       { return evidence.Trial{Block: 1, Mesh: meshName} }
 func (w *testWorld) Issuer(string) *trust.Issuer { return w.issuer }
+func (w *testWorld) LeafLifetime() time.Duration { return w.lifetime }
 func (w *testWorld) Append(evidence.Item) error  { return nil } // Linkerd writes no access log
 
 // testMesh is a cluster "east" of proxies in namespace app.
@@ -72,7 +74,7 @@ func newMesh(t testing.TB, objs string) *testMesh {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &testMesh{t: t, world: &testWorld{issuer}, clock: time.Now}
+	m := &testMesh{t: t, world: &testWorld{issuer: issuer}, clock: time.Now}
 	m.objs = m.decode(objs)
 	return m
 }

@@ -7,6 +7,7 @@ package proxy
 import (
 	"context"
 	"net"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -66,8 +67,11 @@ type World interface {
 	Sink() evidence.Sink
 	// Trial is stamped on every record.
 	Trial() evidence.Trial
-	// Issuer is the certificate authority of a cluster.
+	// Issuer is the certificate authority of a cluster, as it is now.
 	Issuer(cluster string) *trust.Issuer
+	// LeafLifetime is how long Linkerd's identity service lets certificates hold; 0 where nothing says so. Istio's agents
+	// ask for theirs themselves.
+	LeafLifetime() time.Duration
 }
 
 // Proxy is what is modelled of the proxies of one pod: its sidecar, its gateway, or both.

@@ -16,7 +16,7 @@ const leafRetry = time.Second
 
 // Identity is a workload's certificate, renewed while the proxy runs. New handshakes use the newest.
 type Identity struct {
-	Issuer  *trust.Issuer
+	Issuer  func() *trust.Issuer // who issues now
 	Leaf    trust.Leaf
 	Renewal float64 // share of the lifetime after which a new leaf is fetched
 	Now     atomic.Pointer[tls.Certificate]
@@ -25,7 +25,7 @@ type Identity struct {
 
 // Renew fetches a new leaf.
 func (id *Identity) Renew() error {
-	cert, err := id.Issuer.Issue(id.Leaf)
+	cert, err := id.Issuer().Issue(id.Leaf)
 	if err == nil {
 		id.Now.Store(cert)
 	}
@@ -64,7 +64,7 @@ func (id *Identity) Verify(chain []*x509.Certificate, usage x509.ExtKeyUsage) er
 		intermediates.AddCert(c)
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: id.Issuer.Root().Pool(), Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{usage},
+		Roots: id.Issuer().Root().Pool(), Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	if err != nil {
 		return fmt.Errorf("verifying the peer's certificate: %w", err)
