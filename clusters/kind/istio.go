@@ -118,10 +118,7 @@ func (istio) before(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	if err := c.applyOwn(ctx, workload.Namespace(istioNamespace, nil)); err != nil {
-		return err
-	}
-	if err := c.nameNetwork(ctx); err != nil {
+	if err := c.applyOwn(ctx, c.onNetwork(workload.Namespace(istioNamespace, nil))); err != nil {
 		return err
 	}
 	return c.applyOwn(ctx, &corev1.Secret{
