@@ -127,6 +127,9 @@ func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, made c
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	e := &env{t: t, ctx: ctx, provider: p, scenario: scenario(), entry: entry}
+	if made.Separate { // a mesh's control planes are installed for it
+		e.scenario.Spec.Topology.Network.Kind = scenarios.NetworkSeparate
+	}
 	all, ok := made.Sink.(*sink)
 	if !ok {
 		t.Fatalf("a fleet of this test wants its sink, not %T", made.Sink)

@@ -105,7 +105,7 @@ func (c *cluster) patches(objs []clusters.Object) ([]patch, error) {
 			obj = d
 		}
 		if c.f.mesh != nil {
-			obj = c.f.mesh.object(c.f, obj)
+			obj = c.onNetwork(c.f.mesh.object(c.f, obj))
 		}
 		u, err := fields(obj)
 		if err != nil {

@@ -113,10 +113,7 @@ const excludeInbound = "traffic.sidecar.istio.io/excludeInboundPorts"
 
 // before gives the cluster's istiod its intermediate of the run's root.
 func (istio) before(ctx context.Context, c *cluster) error {
-	if err := c.applyOwn(ctx, workload.Namespace(istioNamespace, nil)); err != nil {
-		return err
-	}
-	if err := c.nameNetwork(ctx); err != nil {
+	if err := c.applyOwn(ctx, c.onNetwork(workload.Namespace(istioNamespace, nil))); err != nil {
 		return err
 	}
 	return c.giveIssuer(ctx, c.f.issuer(c.name))

@@ -2,13 +2,14 @@ package kind
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	networkingapi "istio.io/api/networking/v1alpha3"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/meshproof/meshproof/clusters"
 )
 
 const (
@@ -20,24 +21,21 @@ const (
 	eastWestPort = 15443
 	// networkLabel names the network of a cluster; each is one where networks are separate.
 	networkLabel = "topology.istio.io/network"
-	// networkManager is the field manager of that label.
-	networkManager = fieldManager + "-network"
 )
 
-// nameNetwork says in Istio's namespace of which network the cluster is, where networks are separate. It changes that label
-// alone, so that whoever applies the namespace later leaves it.
-func (c *cluster) nameNetwork(ctx context.Context) error {
-	if !c.f.spec.Separate {
-		return nil
+// onNetwork has Istio's own namespace say of which network the cluster is, where networks are separate. Every other object is
+// left as it is.
+func (c *cluster) onNetwork(obj clusters.Object) clusters.Object {
+	ns, ok := obj.(*corev1.Namespace)
+	if !ok || ns.Name != istioNamespace || !c.f.spec.Separate {
+		return obj
 	}
-	label, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]string{networkLabel: c.name}}})
-	if err == nil {
-		_, err = c.client.CoreV1().Namespaces().Patch(ctx, istioNamespace, types.MergePatchType, label, metav1.PatchOptions{FieldManager: networkManager})
+	ns = ns.DeepCopy()
+	if ns.Labels == nil {
+		ns.Labels = map[string]string{}
 	}
-	if err != nil {
-		return fmt.Errorf("naming the network of cluster %s: %w", c.name, err)
-	}
-	return nil
+	ns.Labels[networkLabel] = c.name
+	return ns
 }
 
 // clusterValues let the cluster's nodes take what is for the gateway at its own port, so that the other clusters' control

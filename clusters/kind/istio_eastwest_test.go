@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/internal/workload"
 )
 
 func TestTheEastWestGatewayIsReachedAtTheNodesOfItsCluster(t *testing.T) {
@@ -17,6 +18,14 @@ func TestTheEastWestGatewayIsReachedAtTheNodesOfItsCluster(t *testing.T) {
 	}
 	if got := (istio{}).clusterValues(west, "istiod"); got != nil {
 		t.Errorf("values of another chart: %v", got)
+	}
+	own, other := workload.Namespace(istioNamespace, nil), workload.Namespace("app", nil)
+	if got := west.onNetwork(own).GetLabels()[networkLabel]; got != "west" || own.Labels[networkLabel] != "" {
+		t.Errorf("the network of west is %q, and the object that was given %v", got, own.Labels)
+	}
+	_, flat, _ := twoClusters(t, false, true)
+	if west.onNetwork(other) != clusters.Object(other) || flat.onNetwork(own) != clusters.Object(own) {
+		t.Error("another namespace, or one on a flat network, was changed")
 	}
 }
 
