@@ -34,8 +34,10 @@ func (linkerd) Name() scenarios.MeshName { return scenarios.MeshLinkerd }
 // Gaps implements Mesh.
 func (linkerd) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapEdgeClaims} }
 
-// Install implements Mesh. No driver with real data planes runs this mesh yet.
-func (linkerd) Install(string, string) clusters.Installation { return clusters.Installation{} }
+// Install implements Mesh: a control plane in each cluster, all of which trust one root.
+func (linkerd) Install(string, string) clusters.Installation {
+	return clusters.Installation{Releases: linkerdReleases()}
+}
 
 // Objects implements Mesh.
 func (linkerd) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/bundle"
@@ -30,6 +31,8 @@ type mesh interface {
 	flavor(images map[string]image) string
 	// imageValues are the values of a chart that name images.
 	imageValues(chart string, images map[string]image) map[string]any
+	// clusterValues are the values of a chart that follow from what the driver made of a cluster.
+	clusterValues(c *cluster, chart string) map[string]any
 	// takes reports whether clusters of the mesh have a definition of the object's kind.
 	takes(obj clusters.Object) bool
 	// object is an object of the mesh with what only the driver knows.
@@ -42,8 +45,12 @@ type mesh interface {
 	join(ctx context.Context, c *cluster) error
 	// lacking says which proxies of a cluster do not have the newest configuration.
 	lacking(ctx context.Context, c *cluster) ([]string, error)
-	// proxy is how the proxy in a pod is read.
-	proxy() proxy
+	// imported adds to a slice of another cluster's pods what the mesh must know of them, with the fleet's lock held.
+	imported(s *discoveryv1.EndpointSlice, behind []*pod)
+	// proxies is how the proxies in pods are read.
+	proxies() []proxy
+	// absent is why clusters of the mesh cannot be where a bundle has no part of it; nil where a bundle is merely to be built.
+	absent(bundle string) error
 }
 
 // proxy is how a mesh's proxies are read.
@@ -61,9 +68,38 @@ func meshOf(name string) (mesh, error) {
 		return nil, nil
 	case string(scenarios.MeshIstio):
 		return istio{}, nil
+	case string(scenarios.MeshLinkerd):
+		return linkerd{}, nil
 	}
-	return nil, fmt.Errorf("%w: the kind driver of this version runs clusters without a mesh or with Istio, not with mesh %q: use --mesh %s,%s, or --driver embedded, which has a model of it", clusters.ErrNotPossible, name, meshNone, scenarios.MeshIstio)
+	return nil, fmt.Errorf("%w: the kind driver of this version runs clusters without a mesh, with Istio, or with Linkerd, not with mesh %q: use --mesh %s,%s, or --driver embedded, which has a model of it", clusters.ErrNotPossible, name, meshNone, scenarios.MeshIstio)
 }
+
+// possible says why clusters of a mesh cannot be made from the bundle, where that is known before anything is looked at
+// more closely: it has no part of the mesh at all.
+func (p *Provider) possible(name string) error {
+	m, err := meshOf(name)
+	if err != nil || m == nil {
+		return err
+	}
+	b, err := bundle.Open(p.cfg.Bundle)
+	if err != nil {
+		return nil // a bundle is what is missing, not the mesh: who needs it says so
+	}
+	for _, want := range m.charts() {
+		if _, err := b.Part(chartPart(want)); err == nil {
+			return nil
+		}
+	}
+	for _, want := range m.images() {
+		if _, err := imageNamed(b, want); err == nil {
+			return nil
+		}
+	}
+	return m.absent(b.Dir())
+}
+
+// chartPart is the name of a chart in a bundle.
+func chartPart(name string) string { return "chart-" + name }
 
 // image is a container image of a bundle.
 type image struct {
@@ -71,6 +107,9 @@ type image struct {
 	// ref is the reference under which nodes know it; repository is that without the image's own name and tag.
 	ref, repository, tag string
 }
+
+// name is the image's reference without its tag.
+func (i image) name() string { return strings.TrimSuffix(i.ref, ":"+i.tag) }
 
 // material is what a mesh is installed from, as a bundle has it.
 type material struct {
@@ -85,6 +124,9 @@ func (p *Provider) materialOf(name string) (*material, error) {
 	if err != nil || m == nil {
 		return nil, err
 	}
+	if err := p.possible(name); err != nil {
+		return nil, err
+	}
 	b, err := bundle.Open(p.cfg.Bundle)
 	if err != nil {
 		return nil, fmt.Errorf("mesh %s is installed from a bundle: %w", name, err)
@@ -92,7 +134,7 @@ func (p *Provider) materialOf(name string) (*material, error) {
 	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
 	var errs []error
 	for _, want := range m.charts() {
-		part, err := b.Part("chart-" + want)
+		part, err := b.Part(chartPart(want))
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -111,12 +153,12 @@ func (p *Provider) materialOf(name string) (*material, error) {
 	return mat, nil
 }
 
-// imageNamed finds an image by the last element of its name.
+// imageNamed finds an image by the last elements of its name.
 func imageNamed(b *bundle.Bundle, name string) (image, error) {
 	for _, p := range b.Parts() {
 		for _, ref := range p.Refs {
 			i := strings.LastIndex(ref, ":")
-			if p.Kind == bundle.Image && i > 0 && path.Base(ref[:i]) == name {
+			if p.Kind == bundle.Image && i > 0 && strings.HasSuffix("/"+ref[:i], "/"+name) {
 				return image{p, ref, path.Dir(ref[:i]), ref[i+1:]}, nil
 			}
 		}
@@ -206,7 +248,7 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		if !ok {
 			return fmt.Errorf("mesh %s wants chart %s, which this driver does not look for", c.f.spec.Mesh, r.Chart)
 		}
-		r.Values = over(r.Values, c.f.mesh.imageValues(r.Chart, mat.images))
+		r.Values = over(over(r.Values, c.f.mesh.imageValues(r.Chart, mat.images)), c.f.mesh.clusterValues(c, r.Chart))
 		if err := c.installChart(ctx, r, opener(mat.bundle.Path(part))); err != nil {
 			return err
 		}

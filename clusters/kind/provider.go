@@ -68,6 +68,14 @@ func (p *Provider) CheckTopology(spec clusters.Spec) error {
 
 // Check implements clusters.Provider.
 func (p *Provider) Check(mesh string, objs []clusters.Object) error {
+	if err := p.possible(mesh); err != nil {
+		return err
+	}
+	return checkObjects(mesh, objs)
+}
+
+// checkObjects refuses objects that clusters of a mesh cannot have.
+func checkObjects(mesh string, objs []clusters.Object) error {
 	m, err := meshOf(mesh)
 	if err != nil {
 		return err
