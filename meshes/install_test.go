@@ -14,10 +14,13 @@ import (
 	embedded "github.com/meshproof/meshproof/clusters/embedded/istio"
 )
 
-func TestIstioIsInstalledWithTheseValues(t *testing.T) {
-	for name, flavor := range map[string]string{"istio-values-stock": "", "istio-values-upstream-envoy": clusters.FlavorUpstreamEnvoy} {
+func TestMeshesAreInstalledWithTheseValues(t *testing.T) {
+	for name, in := range map[string]clusters.Installation{
+		"istio-values-stock":          istio{}.Install("", "east"),
+		"istio-values-upstream-envoy": istio{}.Install(clusters.FlavorUpstreamEnvoy, "east"),
+		"linkerd-values":              linkerd{}.Install("", "east"),
+	} {
 		t.Run(name, func(t *testing.T) {
-			in := istio{}.Install(flavor, "east")
 			var got strings.Builder
 			for _, r := range in.Releases {
 				text, err := yaml.Marshal(r.Values)
@@ -64,7 +67,7 @@ func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
 		t.Errorf("istiod's clusters are %v and %v", name(a), name(b))
 	}
 	for _, m := range All() {
-		if in := m.Install("", "east"); m.Name() != "istio" && len(in.Releases)+len(in.Objects) != 0 {
+		if in := m.Install("", "east"); m.Name() != "istio" && m.Name() != "linkerd" && len(in.Releases)+len(in.Objects) != 0 {
 			t.Errorf("%s is installed from %v", m.Name(), in)
 		}
 	}
