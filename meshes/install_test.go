@@ -12,13 +12,14 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	embedded "github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 func TestMeshesAreInstalledWithTheseValues(t *testing.T) {
 	for name, in := range map[string]clusters.Installation{
-		"istio-values-stock":          istio{}.Install("", "east"),
-		"istio-values-upstream-envoy": istio{}.Install(clusters.FlavorUpstreamEnvoy, "east"),
-		"linkerd-values":              linkerd{}.Install("", "east"),
+		"istio-values-stock":          istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"),
+		"istio-values-upstream-envoy": istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, clusters.FlavorUpstreamEnvoy, "east"),
+		"linkerd-values":              linkerd{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder
@@ -52,14 +53,14 @@ func TestMeshesAreInstalledWithTheseValues(t *testing.T) {
 }
 
 func TestAModelRefusesWhatOnlyRealProxiesLog(t *testing.T) {
-	err := embedded.Factory().Check(istio{}.Install("", "east").Objects)
+	err := embedded.Factory().Check(istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east").Objects)
 	if !errors.Is(err, clusters.ErrNotModelled) || !strings.Contains(err.Error(), "Telemetry") {
 		t.Errorf("an object that no model interprets: %v", err)
 	}
 }
 
 func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
-	a, b := istio{}.Install("", "east"), istio{}.Install("", "west")
+	a, b := istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"), istio{}.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "west")
 	name := func(in clusters.Installation) any {
 		return in.Releases[1].Values["global"].(values)["multiCluster"].(values)["clusterName"]
 	}
@@ -67,7 +68,7 @@ func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
 		t.Errorf("istiod's clusters are %v and %v", name(a), name(b))
 	}
 	for _, m := range All() {
-		if in := m.Install("", "east"); m.Name() != "istio" && m.Name() != "linkerd" && len(in.Releases)+len(in.Objects) != 0 {
+		if in := m.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"); m.Name() != "istio" && m.Name() != "linkerd" && len(in.Releases)+len(in.Objects) != 0 {
 			t.Errorf("%s is installed from %v", m.Name(), in)
 		}
 	}

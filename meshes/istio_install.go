@@ -28,6 +28,7 @@ var accessLogFormat = values{
 	"peer":     "%DOWNSTREAM_PEER_URI_SAN%",
 	"local":    "%DOWNSTREAM_LOCAL_URI_SAN%",
 	"serial":   "%DOWNSTREAM_PEER_SERIAL%",
+	"issuer":   "%DOWNSTREAM_PEER_ISSUER%",
 	"tls":      "%DOWNSTREAM_TLS_VERSION%",
 	"cipher":   "%DOWNSTREAM_TLS_CIPHER%",
 	"upstream": "%UPSTREAM_HOST%",
@@ -44,7 +45,7 @@ var proofStats = []any{
 }
 
 // Install implements Mesh: primary control planes on one flat network that trust one root, one in each cluster.
-func (istio) Install(flavor, cluster string) clusters.Installation {
+func (istio) Install(_ *scenarios.Scenario, _ scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
 	istiod := values{
 		"global": values{
 			"meshID":       "meshproof",

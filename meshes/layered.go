@@ -40,7 +40,9 @@ func (layered) Name() scenarios.MeshName { return scenarios.MeshLayered }
 func (layered) Gaps() []scenarios.Gap { return nil }
 
 // Install implements Mesh. No driver with real data planes runs this mesh yet.
-func (layered) Install(string, string) clusters.Installation { return clusters.Installation{} }
+func (layered) Install(*scenarios.Scenario, scenarios.MeshEntry, string, string) clusters.Installation {
+	return clusters.Installation{}
+}
 
 // Objects implements Mesh.
 func (layered) Objects(s *scenarios.Scenario, entry scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {

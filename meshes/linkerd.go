@@ -35,7 +35,7 @@ func (linkerd) Name() scenarios.MeshName { return scenarios.MeshLinkerd }
 func (linkerd) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapEdgeClaims} }
 
 // Install implements Mesh: a control plane in each cluster, all of which trust one root.
-func (linkerd) Install(string, string) clusters.Installation {
+func (linkerd) Install(*scenarios.Scenario, scenarios.MeshEntry, string, string) clusters.Installation {
 	return clusters.Installation{Releases: linkerdReleases()}
 }
 

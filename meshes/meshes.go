@@ -21,8 +21,9 @@ type Mesh interface {
 	// objects, in the order of application: namespaces, service
 	// accounts, the mesh's policy and traffic settings, Services, Deployments.
 	Objects(s *scenarios.Scenario, entry scenarios.MeshEntry, cluster string) ([]clusters.Object, error)
-	// Install is what the control plane of one cluster is installed from, in a flavor of the mesh (clusters.Build).
-	Install(flavor, cluster string) clusters.Installation
+	// Install is what the control plane of one cluster is installed from for the scenario under the mesh's entry in it, in
+	// a flavor of the mesh (clusters.Build).
+	Install(s *scenarios.Scenario, entry scenarios.MeshEntry, flavor, cluster string) clusters.Installation
 }
 
 // All lists the meshes that this version knows.

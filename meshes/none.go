@@ -20,4 +20,6 @@ func (none) Objects(s *scenarios.Scenario, _ scenarios.MeshEntry, cluster string
 }
 
 // Install implements Mesh: there is nothing to install.
-func (none) Install(string, string) clusters.Installation { return clusters.Installation{} }
+func (none) Install(*scenarios.Scenario, scenarios.MeshEntry, string, string) clusters.Installation {
+	return clusters.Installation{}
+}

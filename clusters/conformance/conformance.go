@@ -114,7 +114,7 @@ func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, made c
 	}
 	made.Install = map[string]clusters.Installation{}
 	for _, c := range made.Clusters {
-		made.Install[c] = e.mesh.Install(build.Flavor, c)
+		made.Install[c] = e.mesh.Install(e.scenario, entry, build.Flavor, c)
 	}
 	if e.fleet, err = p.Create(ctx, made); err != nil {
 		t.Fatal(err)

@@ -102,7 +102,7 @@ func TestLinkerdsOwnChartsTakeTheValuesAndMakeNoKeyOfTheirOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range m.Install("", "east").Releases {
+	for _, r := range m.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east").Releases {
 		objs := rendered(t, mat, r, over((linkerd{}).imageValues(r.Chart, images), (linkerd{}).clusterValues(&cluster{ranges: list[0]}, r.Chart)))
 		if r.Chart == linkerdCRDs {
 			for _, want := range []string{"httproutes.gateway.networking.k8s.io", "servers.policy.linkerd.io"} {
@@ -140,7 +140,7 @@ func TestWhatIsAppliedForLinkerdIsInTheSchemasOfItsDefinitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schemas := definitions(t, rendered(t, mat, m.Install("", "east").Releases[0], nil))
+	schemas := definitions(t, rendered(t, mat, m.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east").Releases[0], nil))
 	objs := policyBarrier("app", []string{"cart.http"}, "mark")
 	for _, name := range []string{"checkout-spike", "two-clusters", "smoke"} {
 		s, _, err := scenarios.Resolve(name)

@@ -50,7 +50,7 @@ name images.`,
 					return fmt.Errorf("%s: %w", given[0], err)
 				}
 				if len(p.Models()) == 0 {
-					if err := renderInstall(out, p, entry, c.Name); err != nil {
+					if err := renderInstall(out, p, s, entry, c.Name); err != nil {
 						return err
 					}
 				}
@@ -76,12 +76,12 @@ name images.`,
 }
 
 // renderInstall prints what a mesh's control plane is installed from in one cluster.
-func renderInstall(out io.Writer, p clusters.Provider, e scenarios.MeshEntry, cluster string) error {
+func renderInstall(out io.Writer, p clusters.Provider, s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) error {
 	b, err := p.Build(string(e.Name))
 	if err != nil {
 		return withCode(exitError, err)
 	}
-	in, err := runner.Install(e, b, cluster)
+	in, err := runner.Install(s, e, b, cluster)
 	if err != nil {
 		return err
 	}

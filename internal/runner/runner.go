@@ -111,12 +111,12 @@ func Objects(s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) ([]cl
 }
 
 // Install is what the control plane of one cluster is installed from for one mesh entry of a scenario.
-func Install(e scenarios.MeshEntry, b clusters.Build, cluster string) (clusters.Installation, error) {
+func Install(s *scenarios.Scenario, e scenarios.MeshEntry, b clusters.Build, cluster string) (clusters.Installation, error) {
 	m, err := meshes.ByName(e.Name)
 	if err != nil {
 		return clusters.Installation{}, err
 	}
-	return m.Install(b.Flavor, cluster), nil
+	return m.Install(s, e, b.Flavor, cluster), nil
 }
 
 // run is one run under way.

@@ -83,7 +83,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error
 	spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log, spec.Keep = t, t.Mesh, r.Seed, r.writer, r.log, r.Keep
 	spec.Install = map[string]clusters.Installation{}
 	for _, c := range spec.Clusters {
-		in, err := Install(entry, r.builds[t.Mesh], c)
+		in, err := Install(s, entry, r.builds[t.Mesh], c)
 		if err != nil {
 			return err
 		}

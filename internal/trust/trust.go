@@ -61,15 +61,27 @@ func (r *Root) Pool() *x509.CertPool {
 // PEM is the root's certificate.
 func (r *Root) PEM() string { return certPEM(r.cert) }
 
+// issuerLifetime is that of an intermediate.
+const issuerLifetime = 180 * 24 * time.Hour
+
 // Issuer makes an intermediate under the root, valid for 180 days.
 func (r *Root) Issuer(commonName string) (*Issuer, error) {
+	return r.IssuerUntil(commonName, time.Now().Add(issuerLifetime))
+}
+
+// IssuerUntil makes an intermediate under the root that is valid until notAfter, and was from two minutes before that or
+// before now, whichever is earlier: one that has expired is a valid certificate of the past.
+func (r *Root) IssuerUntil(commonName string, notAfter time.Time) (*Issuer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making the key of %s: %w", commonName, err)
 	}
-	tmpl, err := caTemplate(commonName, 0, 180*24*time.Hour)
+	tmpl, err := caTemplate(commonName, 0, time.Until(notAfter))
 	if err != nil {
 		return nil, err
+	}
+	if from := notAfter.Add(-2 * time.Minute); from.Before(tmpl.NotBefore) {
+		tmpl.NotBefore = from
 	}
 	tmpl.MaxPathLenZero = true
 	cert, err := sign(tmpl, r.cert, key.Public(), r.key)

@@ -227,3 +227,19 @@ func TestIssuersOfOneRootTrustEachOther(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnIssuerThatHasExpiredWasValidInThePast(t *testing.T) {
+	root := newRoot(t)
+	end := time.Now().Add(-time.Minute) // of the two that the root is older than now
+	i, err := root.IssuerUntil("expired", end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := issue(t, i, Leaf{URI: shopID, Backdate: 3 * time.Hour, Lifetime: time.Hour})
+	if err := verify(leaf, root.Pool(), time.Now()); err == nil {
+		t.Error("a chain through an expired issuer is valid")
+	}
+	if err := verify(leaf, root.Pool(), end.Add(-30*time.Second)); err != nil {
+		t.Errorf("before its end: %v", err)
+	}
+}
