@@ -67,8 +67,8 @@ func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
 	if name(a) != "east" || name(b) != "west" {
 		t.Errorf("istiod's clusters are %v and %v", name(a), name(b))
 	}
-	for _, m := range All() {
-		if in := m.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"); m.Name() != "istio" && m.Name() != "linkerd" && len(in.Releases)+len(in.Objects) != 0 {
+	for _, m := range []Mesh{none{}} {
+		if in := m.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"); len(in.Releases)+len(in.Objects) != 0 {
 			t.Errorf("%s is installed from %v", m.Name(), in)
 		}
 	}

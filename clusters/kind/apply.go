@@ -238,7 +238,7 @@ func (c *cluster) applied(ctx context.Context, obj clusters.Object, version stri
 	case *appsv1.Deployment:
 		for i := range o.Spec.Template.Spec.Containers {
 			if cfg, err := configOf(&o.Spec.Template.Spec.Containers[i]); err == nil && cfg.Role == workload.RoleIngress {
-				return c.openIngress(ctx, o, &o.Spec.Template.Spec.Containers[i])
+				return c.openIngress(ctx, o, outside(&o.Spec.Template.Spec, &o.Spec.Template.Spec.Containers[i]))
 			}
 		}
 	}

@@ -26,7 +26,9 @@ import (
 
 // istio is Istio with sidecars: a primary control plane in each cluster, on one flat network, each reading the others'
 // Services and pods by a remote secret.
-type istio struct{}
+type istio struct {
+	envoy string // the container of its proxies, where that is not its injector's
+}
 
 const (
 	istioNamespace = "istio-system"
