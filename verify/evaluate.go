@@ -18,12 +18,7 @@ func Evaluate(rec *evidence.Record) *Result {
 		res.Verdict, res.Reason, res.Message = Invalid, "NoScenario", fmt.Sprintf("the record does not hold a readable scenario: %v", err)
 		return res
 	}
-	var ids []evidence.Trial
-	for b, row := range rec.Manifest.Order {
-		for _, mesh := range row {
-			ids = append(ids, evidence.Trial{Block: b + 1, Mesh: mesh})
-		}
-	}
+	ids := trialsOf(rec)
 	all := index(rec, s, ids)
 	for _, e := range rec.Events {
 		res.Interrupted = res.Interrupted || e.Kind == evidence.EventInterrupted
