@@ -67,9 +67,7 @@ func TestEachClusterHasAControlPlaneOfItsOwnName(t *testing.T) {
 	if name(a) != "east" || name(b) != "west" {
 		t.Errorf("istiod's clusters are %v and %v", name(a), name(b))
 	}
-	for _, m := range []Mesh{none{}} {
-		if in := m.Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"); len(in.Releases)+len(in.Objects) != 0 {
-			t.Errorf("%s is installed from %v", m.Name(), in)
-		}
+	if in := (none{}).Install(&scenarios.Scenario{}, scenarios.MeshEntry{}, "", "east"); len(in.Releases)+len(in.Objects) != 0 {
+		t.Errorf("no mesh is installed from %v", in)
 	}
 }
