@@ -200,8 +200,7 @@ func (istio) proxies() []proxy {
 	return []proxy{{container: istioSidecar, port: 15020, path: "/stats/prometheus", logs: true}}
 }
 
-// absent leaves it to say which parts are missing: a bundle that is built from packages can have all of them.
-func (istio) absent(string) error { return nil }
+func (istio) added() (charts, images []string) { return nil, nil }
 
 // notInjecting tries, without making it, whether a pod would get a sidecar. A pod that came too early would have none.
 func (c *cluster) notInjecting(ctx context.Context, asks metav1.ObjectMeta, sidecar string) ([]string, error) {

@@ -109,4 +109,4 @@ func (l layered) proxies() []proxy {
 	return append(l.inside().proxies(), proxy{container: gatewayContainer, port: envoyMetrics, path: "/stats/prometheus", logs: true})
 }
 
-func (l layered) absent(dir string) error { return l.inside().absent(dir) }
+func (l layered) added() (charts, images []string) { return l.inside().added() }

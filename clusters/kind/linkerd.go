@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -158,8 +157,5 @@ func (linkerd) proxies() []proxy {
 	return []proxy{{container: linkerdSidecar, port: 4191, path: "/metrics"}}
 }
 
-// absent says that a bundle has nothing of Linkerd, which no registry of packages has.
-func (linkerd) absent(dir string) error {
-	return fmt.Errorf("%w: the bundle %s has no Linkerd, which bundles that are built from packages never have: run `meshproof bundle pull` on a host with a network, or `meshproof bundle add` with the images %s and %s and the charts %s, or use --driver embedded, which has a model of it",
-		clusters.ErrNotPossible, dir, linkerdImage, linkerdCtl, strings.Join(linkerd{}.charts(), " and "))
-}
+// added: no registry of packages has Linkerd.
+func (l linkerd) added() (charts, images []string) { return l.charts(), l.images() }

@@ -30,9 +30,9 @@ func TestAMeshOfWhichTheBundleHasNothingIsNotPossibleAndOneWithSomethingMissingI
 	}{
 		{"all of it", bundleWith(t, charts, linkerdRefs...), true, nil},
 		{"nothing of it", bundleWith(t, []string{"base"}, "docker.io/istio/pilot:1.30.3"), false, []string{"meshproof bundle add", "linkerd/proxy", "linkerd-control-plane"}},
-		{"somebody else's proxy", bundleWith(t, nil, "docker.io/other/proxy:1", "docker.io/other/controller:1"), false, []string{"has no Linkerd"}},
-		{"a chart is missing", bundleWith(t, charts[:1], linkerdRefs...), true, []string{"chart-linkerd-control-plane"}},
-		{"an image is missing", bundleWith(t, charts, linkerdRefs[:1]...), true, []string{"image linkerd/proxy"}},
+		{"somebody else's proxy", bundleWith(t, nil, "docker.io/other/proxy:1", "docker.io/other/controller:1"), false, []string{"has nothing of what mesh linkerd needs"}},
+		{"a chart is missing", bundleWith(t, charts[:1], linkerdRefs...), true, []string{"chart-linkerd-control-plane", "bundle add"}},
+		{"an image is missing", bundleWith(t, charts, linkerdRefs[:1]...), true, []string{"image linkerd/proxy", "bundle add"}},
 		{"no bundle", t.TempDir(), true, []string{"no bundle"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -54,6 +54,15 @@ func TestAMeshOfWhichTheBundleHasNothingIsNotPossibleAndOneWithSomethingMissingI
 				t.Errorf("Build: %+v", b)
 			}
 		})
+	}
+}
+
+func TestLayersAreNotPossibleWithoutLinkerdThoughIstioIsThere(t *testing.T) {
+	p := New(Config{Bundle: bundleWith(t, []string{"base", "istiod"}, "docker.io/meshproof/pilot:1", "docker.io/meshproof/proxyv2:1")})
+	for mesh, possible := range map[string]bool{"istio": true, "linkerd": false, "layered": false} {
+		if err := p.Check(mesh, nil); (err == nil) != possible || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
+			t.Errorf("%s: %v", mesh, err)
+		}
 	}
 }
 

@@ -49,8 +49,8 @@ type mesh interface {
 	imported(s *discoveryv1.EndpointSlice, behind []*pod)
 	// proxies is how the proxies in pods are read.
 	proxies() []proxy
-	// absent is why clusters of the mesh cannot be where a bundle has no part of it; nil where a bundle is merely to be built.
-	absent(bundle string) error
+	// added are those of the charts and images that no bundle has by being built.
+	added() (charts, images []string)
 }
 
 // proxy is how a mesh's proxies are read.
@@ -77,27 +77,35 @@ func meshOf(name string) (mesh, error) {
 }
 
 // possible says why clusters of a mesh cannot be made from the bundle, where that is known before anything is looked at
-// more closely: it has no part of the mesh at all.
+// more closely: it has nothing of what no build brings.
 func (p *Provider) possible(name string) error {
 	m, err := meshOf(name)
 	if err != nil || m == nil {
 		return err
 	}
+	charts, images := m.added()
 	b, err := bundle.Open(p.cfg.Bundle)
-	if err != nil {
+	if err != nil || len(charts) == 0 {
 		return nil // a bundle is what is missing, not the mesh: who needs it says so
 	}
-	for _, want := range m.charts() {
+	for _, want := range charts {
 		if _, err := b.Part(chartPart(want)); err == nil {
 			return nil
 		}
 	}
-	for _, want := range m.images() {
+	for _, want := range images {
 		if _, err := imageNamed(b, want); err == nil {
 			return nil
 		}
 	}
-	return m.absent(b.Dir())
+	return fmt.Errorf("%w: the bundle %s has nothing of what mesh %s needs beside what a build brings: %s, or use --driver embedded, which has a model of it",
+		clusters.ErrNotPossible, b.Dir(), name, toAdd(charts, images))
+}
+
+// toAdd says what to do about charts and images that no build brings.
+func toAdd(charts, images []string) string {
+	return fmt.Sprintf("run `meshproof bundle pull` on a host with a network, or `meshproof bundle add` with the images %s and the charts %s",
+		strings.Join(images, " and "), strings.Join(charts, " and "))
 }
 
 // chartPart is the name of a chart in a bundle.
@@ -150,6 +158,9 @@ func (p *Provider) materialOf(name string) (*material, error) {
 		mat.images[want] = img
 	}
 	if err := errors.Join(errs...); err != nil {
+		if charts, images := m.added(); len(charts) > 0 {
+			err = fmt.Errorf("%w\nwhat a build does not bring: %s", err, toAdd(charts, images))
+		}
 		return nil, fmt.Errorf("mesh %s: %w", name, err)
 	}
 	return mat, nil
