@@ -294,6 +294,9 @@ const (
 	EventInterrupted = "interrupted" // the user stopped the run
 	EventRunEnd      = "run-end"
 	EventSkipped     = "skipped" // a mesh that cannot run here: Message
+	// EventAmbient is a sign that Istio's ambient mode is at work in a cluster: Name is what shows it (kind/namespace/name),
+	// At.Cluster where, Message what it is.
+	EventAmbient = "ambient-found"
 	// EventReused is that the trial had clusters of an earlier one and not fresh ones: Name is their fleet, Message whose.
 	EventReused = "clusters-reused"
 )

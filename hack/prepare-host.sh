@@ -49,9 +49,16 @@ install_packages() {
 		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 	fi
 	apt-get update -qq
+	local before brought
+	before=$(installed)
 	apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	brought=$(comm -13 <(echo "$before") <(installed) | grep -vxF "$(printf '%s\n' "${missing[@]}")" | paste -sd' ' || true)
+	[ -z "$brought" ] || did "dependencies $brought"
 	did "packages ${missing[*]}"
 }
+
+# installed lists the packages that are, sorted.
+installed() { dpkg-query -W -f '${Package} ${db:Status-Status}\n' | awk '$2 == "installed" {print $1}' | sort -u; }
 
 raise_inotify() {
 	for want in "${inotify[@]}"; do
@@ -137,13 +144,13 @@ start_docker() {
 	local pid=$!
 	mkdir -p "$state"
 	echo "$pid $(cut -d' ' -f22 "/proc/$pid/stat")" >"$state/dockerd"
+	did "dockerd" # also where it does not come up: it may linger
 	for _ in $(seq 60); do
 		docker_up && break
 		[ -d "/proc/$pid" ] || break
 		sleep 1
 	done
 	docker_up || fail "dockerd did not come up: $(tail -1 "$log")" "its log is $log"
-	did "dockerd"
 	say "started dockerd (process $pid, log $log)"
 }
 
@@ -184,9 +191,15 @@ undo() {
 		service) systemctl stop "$rest" "$rest.socket" && say "stopped the service $rest" ;;
 		file) rm -f "$rest" && say "removed $rest" ;;
 		sysctl) sysctl -qw "$rest" && say "$rest again" ;;
-		packages)
+		packages) # not purged: Debian's docker.io would take all of /var/lib/docker along
 			# shellcheck disable=SC2086 # a list of names
-			apt-get purge -y -qq --autoremove $rest >/dev/null && say "removed $rest; images and volumes stay in /var/lib/docker"
+			apt-get remove -y -qq $rest >/dev/null && say "removed $rest; images and volumes stay in /var/lib/docker"
+			;;
+		dependencies) # those that nobody else needs by now
+			local unneeded
+			unneeded=$(apt-get --simulate autoremove | awk '/^Remv/ {print $2}' | grep -xF "${rest// /$'\n'}" | paste -sd' ' || true)
+			# shellcheck disable=SC2086 # a list of names
+			[ -z "$unneeded" ] || { apt-get remove -y -qq $unneeded >/dev/null && say "removed $unneeded"; }
 			;;
 		esac
 	done < <(tac "$state/done")

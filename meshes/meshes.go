@@ -40,5 +40,8 @@ func ByName(name scenarios.MeshName) (Mesh, error) {
 	for _, m := range All() {
 		known = append(known, string(m.Name()))
 	}
+	if later := scenarios.ReservedMesh(string(name)); later != "" {
+		return nil, fmt.Errorf("mesh %q is not in this version: %s: use %s", name, later, strings.Join(known, " or "))
+	}
 	return nil, fmt.Errorf("mesh %q is not known: use %s", name, strings.Join(known, " or "))
 }

@@ -26,3 +26,6 @@ var misplacedFields = map[string]string{
 	"spec.stages":           "write it under spec.traffic[].profile",
 	"spec.traffic[].stages": "write it under spec.traffic[].profile",
 }
+
+// ReservedMesh says what a mesh's name is reserved for that this version does not have; "" for any other name.
+func ReservedMesh(name string) string { return laterValues["spec.meshes[].name="+name] }

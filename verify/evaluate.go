@@ -36,7 +36,7 @@ func Evaluate(rec *evidence.Record) *Result {
 // judge makes every check of a trial, and adds its cells, phases and faults to the result.
 func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 	checks := []Check{x.run(rec)}
-	if checks[0].Verdict == Skipped {
+	if checks[0].Verdict == Skipped || len(x.events[evidence.EventAmbient]) > 0 {
 		return x.finish(checks)
 	}
 	for i := range x.s.Spec.Traffic {

@@ -72,6 +72,8 @@ func (x *trial) mtls(e edge) Check {
 		all.add(&w.tally)
 		c.Witnesses = append(c.Witnesses, w.tally.witness(w.name, w.ok))
 	}
+	// Whose pods have no sidecar, or a wrong one, has lost everything else by that.
+	all.lead(reasonSidecars)
 	all.lead(reasonNotMeshed)
 	c.Verdict, c.Reason, c.Message, c.Used = all.judge(fmt.Sprintf("every request from %s to %s was under mutual TLS", e.from.Name, e.to.Name))
 	if c.Verdict == Pass && !x.d.proxied() {

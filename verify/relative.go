@@ -149,6 +149,10 @@ func (r relative) judge(s *scenarios.Scenario, all map[evidence.Trial]*trial, me
 				c.Used = refsOf(e...)
 				return skip("NotPossibleHere", "not judged: trial %s was skipped: %s", id, e[0].Message)
 			}
+			for _, e := range x.events[evidence.EventAmbient] {
+				t.invalid("PairUnusable", refsOf(e), "trial %s can't be compared: %s", id, ambient(e))
+				whole = false
+			}
 			for _, f := range r.faults(x) {
 				if f.Verdict == Skipped {
 					c.Used = f.Used

@@ -194,6 +194,9 @@ func TestAPairOfWhichOneTrialIsSpoiltProvesNothing(t *testing.T) {
 				}
 			}
 		}, "trial 6/none was skipped: no images", Skipped},
+		"a cluster in ambient mode": {func(rec *evidence.Record) {
+			turnAmbient(rec, evidence.Trial{Block: 6, Mesh: "none"})
+		}, "trial 6/none can't be compared: cluster east is in Istio's ambient mode", Invalid},
 		"a mesh that was left out of a block": {func(rec *evidence.Record) {
 			rec.Manifest.Order[2] = []string{"istio"}
 		}, "trial 3/none is not among those of the run", Invalid},

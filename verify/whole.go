@@ -32,6 +32,9 @@ func (x *trial) run(rec *evidence.Record) Check {
 		}
 		t.use(refsOf(found...)...)
 	}
+	for _, e := range x.events[evidence.EventAmbient] {
+		t.invalid(reasonAmbient, refsOf(e), "%s", ambient(e))
+	}
 	for _, p := range rec.Problems {
 		t.invalid("RecordNotWhole", nil, "the record is not whole: %s", p)
 	}

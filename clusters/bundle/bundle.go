@@ -63,17 +63,16 @@ func Open(dir string) (*Bundle, error) {
 // Dir is the bundle's folder.
 func (b *Bundle) Dir() string { return b.dir }
 
-// Parts are all parts, by name.
+// Parts are all parts, by name and version.
 func (b *Bundle) Parts() []Part { return slices.Clone(b.m.Parts) }
 
-// Part finds a part by its name.
+// Part finds a part by its name; of several versions the one that was built, or else the first.
 func (b *Bundle) Part(name string) (Part, error) {
-	for _, p := range b.m.Parts {
-		if p.Name == name {
-			return p, nil
-		}
+	all, err := b.Named(name)
+	if err != nil {
+		return Part{}, err
 	}
-	return Part{}, fmt.Errorf("the bundle %s has no part %q: %s", b.dir, name, howToGet)
+	return all[max(0, slices.IndexFunc(all, func(p Part) bool { return p.Inputs != "" }))], nil
 }
 
 // Image finds the part that is loaded under a reference, which may leave out what container runtimes complete: the

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,17 +144,48 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestAPartThatIsPutAgainReplacesTheOldOneAndItsFile(t *testing.T) {
-	b, _ := filled(t)
-	next := Part{Name: "gate", Kind: Chart, Version: "0.2.0", Source: "test", File: "charts/gate-0.2.0.tgz"}
-	if _, err := Put(t.Context(), b.Dir(), next, text("another")); err != nil {
-		t.Fatal(err)
+func TestAPartThatIsPutAgainReplacesItsOwnVersionAndWhatIsBuiltEveryOther(t *testing.T) {
+	put := func(dir string, p Part) *Bundle {
+		t.Helper()
+		_, err := Put(t.Context(), dir, p, text("another"))
+		must(t, err)
+		b, err := Open(dir)
+		must(t, err)
+		must(t, b.Verify(t.Context())) // a file left over would be a stranger
+		return b
 	}
-	b, err := Open(b.Dir())
-	must(t, err)
-	must(t, b.Verify(t.Context())) // a file left over would be a stranger
-	if p, err := b.Part("gate"); err != nil || p.Version != "0.2.0" || len(b.Parts()) != 2 {
-		t.Errorf("got %+v of %d parts, %v", p, len(b.Parts()), err)
+	chart := func(version, file, inputs string) Part {
+		return Part{Name: "gate", Kind: Chart, Version: version, Source: "test", Inputs: inputs, File: file}
+	}
+	files := func(b *Bundle) (list []string) {
+		parts, err := b.Named("gate")
+		must(t, err)
+		for _, p := range parts {
+			list = append(list, p.File)
+		}
+		return list
+	}
+	old, _ := filled(t)
+	for _, step := range []struct {
+		put  Part
+		want []string
+	}{
+		{chart("0.1.0", "charts/gate.tgz", ""), []string{"charts/gate.tgz"}}, // its file has another name now
+		{chart("0.2.0", "charts/gate.tgz", ""), []string{"charts/gate.tgz", "charts/gate-0.2.0.tgz"}},
+		{chart("0.2.0", "charts/gate.tgz", ""), []string{"charts/gate.tgz", "charts/gate-0.2.0.tgz"}},
+		{chart("0.3.0", "charts/built.tgz", "a"), []string{"charts/gate.tgz", "charts/gate-0.2.0.tgz", "charts/built.tgz"}},
+		{chart("0.4.0", "charts/built.tgz", "b"), []string{"charts/gate.tgz", "charts/gate-0.2.0.tgz", "charts/built.tgz"}},
+	} {
+		b := put(old.Dir(), step.put)
+		if got := files(b); !slices.Equal(got, step.want) {
+			t.Errorf("after %s: %q, want %q", step.put.Version, got, step.want)
+		}
+		if step.put.Inputs == "" {
+			continue
+		}
+		if p, err := b.Part("gate"); err != nil || p.Version != step.put.Version {
+			t.Errorf("of several, the part is %+v, %v, want what was built", p, err)
+		}
 	}
 }
 

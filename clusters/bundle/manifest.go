@@ -28,7 +28,7 @@ const (
 
 // Part is one file of a bundle.
 type Part struct {
-	Name    string `json:"name"` // unique in the bundle
+	Name    string `json:"name"` // with Version unique in the bundle
 	Kind    Kind   `json:"kind"`
 	Version string `json:"version"`
 	Source  string `json:"source"` // where it came from: a module and its version, a registry's address, a file
@@ -73,15 +73,15 @@ func parse(b []byte) (manifest, error) {
 		return manifest{}, fmt.Errorf("not a manifest: %w", err)
 	}
 	var errs []error
-	seen := map[string]bool{}
+	seen := map[[2]string]bool{}
 	for i, p := range m.Parts {
 		if err := p.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("parts[%d] %q: %w", i, p.Name, err))
 		}
-		if seen[p.Name] {
-			errs = append(errs, fmt.Errorf("parts[%d]: a second part is named %q", i, p.Name))
+		if seen[[2]string{p.Name, p.Version}] {
+			errs = append(errs, fmt.Errorf("parts[%d]: a second part is named %q and of version %q", i, p.Name, p.Version))
 		}
-		seen[p.Name] = true
+		seen[[2]string{p.Name, p.Version}] = true
 	}
 	return m, errors.Join(errs...)
 }
@@ -133,10 +133,9 @@ func (p Part) validate() error {
 	return errors.Join(errs...)
 }
 
-// with is the manifest with a part added, or put in the place of the one with its name.
+// with is the manifest with a part added, in the place of those that it replaces.
 func (m manifest) with(p Part) manifest {
-	parts := slices.DeleteFunc(slices.Clone(m.Parts), func(q Part) bool { return q.Name == p.Name })
-	parts = append(parts, p)
-	slices.SortFunc(parts, func(a, b Part) int { return strings.Compare(a.Name, b.Name) })
+	parts := append(slices.DeleteFunc(slices.Clone(m.Parts), p.inPlaceOf), p)
+	slices.SortFunc(parts, Part.unlike)
 	return manifest{SchemaVersion: SchemaVersion, Parts: parts}
 }

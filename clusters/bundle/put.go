@@ -17,7 +17,8 @@ const (
 	partial  = ".partial" // in the name of a file that is being written
 )
 
-// Put writes a part into the bundle in dir, which is made when it is not there; a part of the same name is replaced.
+// Put writes a part into the bundle in dir, which is made when it is not there; a part of the same name and version is
+// replaced, and of what is built, and of images of nodes, there is one version alone.
 // write gives the file's content; SHA256 and Size of p are filled in from it. The part is in the manifest only when its
 // file is whole; several processes may put at once.
 func Put(ctx context.Context, dir string, p Part, write func(io.Writer) error) (Part, error) {
@@ -60,11 +61,19 @@ func Put(ctx context.Context, dir string, p Part, write func(io.Writer) error) (
 		case !errors.Is(err, ErrNoBundle):
 			return err
 		}
-		old := ""
+		for _, q := range m.Parts { // another version of it has the file of that name
+			if q.Name == p.Name && q.File == p.File && !p.inPlaceOf(q) {
+				p.File = fileOf(p.File, p.Version)
+				path = filepath.Join(dir, filepath.FromSlash(p.File))
+				break
+			}
+		}
+		var old []string
 		for _, q := range m.Parts {
-			if q.Name == p.Name && q.File != p.File {
-				old = filepath.Join(dir, filepath.FromSlash(q.File))
-			} else if q.Name != p.Name && q.File == p.File {
+			switch {
+			case p.inPlaceOf(q) && q.File != p.File:
+				old = append(old, filepath.Join(dir, filepath.FromSlash(q.File)))
+			case !p.inPlaceOf(q) && q.File == p.File:
 				return fmt.Errorf("file: %q is part %q's", p.File, q.Name)
 			}
 		}
@@ -74,8 +83,10 @@ func Put(ctx context.Context, dir string, p Part, write func(io.Writer) error) (
 		if err := save(dir, m.with(p)); err != nil {
 			return err
 		}
-		if old != "" {
-			return os.Remove(old)
+		for _, file := range old {
+			if err := os.Remove(file); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -20,9 +20,10 @@ const attackRate = 20
 
 // attack is a load of shop in east on cart, which runs in west alone.
 func (e *env) attack(d time.Duration) loadgen.Attack {
+	e.ids++
 	return loadgen.Attack{
 		Trial: evidence.Trial{Block: 1, Mesh: string(e.mesh.Name())}, Base: fmt.Sprintf("http://%s:%d", e.host("cart"), scenarios.ServicePort), Host: e.host("cart"),
-		Caller: "shop@east", IDPrefix: "load", Seed: 7, Start: time.Now().Add(500 * time.Millisecond),
+		Caller: "shop@east", IDPrefix: fmt.Sprintf("load%d", e.ids), Seed: 7, Start: time.Now().Add(500 * time.Millisecond),
 		Traffic: scenarios.Traffic{
 			Name: "inner", From: "shop", To: "cart", Cluster: "east", Timeout: scenarios.Duration(time.Minute), MaxInFlight: 100,
 			Requests: []scenarios.RequestKind{{Method: "GET", Path: "/items/7", Weight: 1}},
@@ -34,7 +35,8 @@ func (e *env) attack(d time.Duration) loadgen.Attack {
 func attackAcross(t *testing.T, e *env) {
 	shop, cart := e.pod("east", "shop"), e.pod("west", "cart")
 	reports, early := 0, false
-	if err := e.fleet.Cluster("east").Attack(e.ctx, shop, e.attack(time.Second), func(p loadgen.Progress) {
+	a := e.attack(time.Second)
+	if err := e.fleet.Cluster("east").Attack(e.ctx, shop, a, func(p loadgen.Progress) {
 		reports++
 		_, phases := e.sink.load("inner")
 		early = early || len(phases) < 2
@@ -68,7 +70,7 @@ func attackAcross(t *testing.T, e *env) {
 		}
 	}
 	for n := range total {
-		rs := e.recorded(fmt.Sprintf("load-inner-%d", n))
+		rs := e.recorded(fmt.Sprintf("%s-inner-%d", a.IDPrefix, n))
 		if len(rs) != 1 {
 			t.Fatalf("request %d has %d records", n, len(rs))
 		}

@@ -24,46 +24,67 @@ import (
 // latency is the one-way latency between the clusters of the test: well above what a busy machine adds by itself.
 const latency = 20 * time.Millisecond
 
+// Part is a part of the test that is a driver's own.
+type Part struct {
+	Name string
+	Test func(ctx context.Context, t *testing.T, f clusters.Fleet)
+}
+
+// part is one promise, tried on a fleet that it shares with others: each leaves the scenario's objects applied and ready.
+type part struct {
+	name string
+	test func(*testing.T, *env)
+}
+
 // Run holds a Provider to the promises of package clusters, with the objects of one mesh entry. A Provider that makes real
-// clusters takes minutes.
-func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry) {
+// clusters takes minutes: all parts share two fleets. The driver's own parts are the last on that with separate networks,
+// and may leave it as they like.
+func Run(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, separately ...Part) {
 	mesh := entry.Name
 	t.Run("what a cancelled Create began is gone", func(t *testing.T) { cancelledCreate(t, p, mesh) })
 	t.Run("what it cannot make is refused", func(t *testing.T) { refusedSpecs(t, p, mesh) })
-	for _, tt := range []struct {
-		name string
-		test func(*testing.T, *env)
-	}{
-		{"applied Deployments become ready pods with identities of their own", readyPods},
-		{"a request reaches a service in its own cluster and in the other", sendAcross},
-		{"the workload records what it received", workloadRecord},
-		{"a load from a pod goes where it is sent, in the pod's name", attackAcross},
-		{"a load from a pod is stopped as any, and says what it sent", attackStopped},
-		{"a load whose pod is killed is lost", attackLost},
-		{"a name that nobody has and a pod that is gone are errors", sendErrors},
-		{"latency between clusters is felt", latencyFelt},
-		{"a delay is felt on fresh and established connections, and goes", delay},
-		{"a partition holds fresh and established connections, and heals", partition},
-		{"a killed pod is replaced by another with the reason in evidence", kill},
-		{"a Deployment that is applied again is scaled", scale},
-		{"objects that cannot be applied are refused and change nothing", refusedObjects},
-		{"a pod without its service account never becomes ready", noServiceAccount},
-		{"a handshake and a scrape say what the pod serves", handshakeAndScrape},
-		{"the ingress answers from the host", ingress},
-		{"a closed fleet answers nothing and says nothing any more", closed},
-	} {
+	t.Run("clusters of several nodes", func(t *testing.T) {
+		s := spec(mesh, &sink{})
+		s.Nodes = map[string]int{"east": 2, "west": 2} // the pods of shop then stand on both
+		shared(t, p, entry, s, []part{
+			{"applied Deployments become ready pods with identities of their own", readyPods}, // the first: as they were made
+			{"a request reaches a service in its own cluster and in the other", sendAcross},
+			{"the workload records what it received", workloadRecord},
+			{"a load from a pod goes where it is sent, in the pod's name", attackAcross},
+			{"a load from a pod is stopped as any, and says what it sent", attackStopped},
+			{"a load whose pod is killed is lost", attackLost},
+			{"a name that nobody has and a pod that is gone are errors", sendErrors},
+			{"latency between clusters is felt, within a cluster there is none", latencyFelt},
+			{"a delay is felt on fresh and established connections, and goes", delay},
+			{"a partition holds fresh and established connections, and heals", partition},
+			{"a killed pod is replaced by another with the reason in evidence", kill},
+			{"a Deployment that is applied again is scaled", scale},
+			{"objects that cannot be applied are refused and change nothing", refusedObjects},
+			{"a pod is not ready before it has its service account", noServiceAccount},
+			{"a handshake and a scrape say what the pod serves", handshakeAndScrape},
+			{"the ingress answers from the host, and a killed one is replaced", ingress},
+			{"a closed fleet answers nothing and says nothing any more", closed}, // the last
+		})
+	})
+	t.Run("clusters on separate networks", func(t *testing.T) { separate(t, p, entry, separately) })
+}
+
+// shared makes a fleet and tries parts on it, one after the other.
+func shared(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, s clusters.Spec, parts []part) {
+	t.Helper()
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	e := newEnv(t, p, entry, s)
+	defer e.close()
+	for _, tt := range parts {
 		t.Run(tt.name, func(t *testing.T) {
-			if testing.Short() {
-				t.Skip("-short: the parts below try the most important promises in two fleets, this one would make its own")
-			}
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-			e := newEnv(t, p, entry, spec(mesh, &sink{}))
-			defer e.close()
-			tt.test(t, e)
+			own := *e
+			own.t = t
+			own.sink = e.whole.now()
+			defer func() { e.ids = own.ids }() // no ID is used twice
+			own.ready()                        // also where the part before has failed
+			tt.test(t, &own)
 		})
 	}
-	t.Run("clusters of several nodes keep the same promises", func(t *testing.T) { severalNodes(t, p, entry) })
-	t.Run("between separate networks there are the same promises, or there are no such networks", func(t *testing.T) { separate(t, p, entry) })
 }
 
 // env is a fleet with a scenario's objects applied and ready.
@@ -72,7 +93,8 @@ type env struct {
 	ctx      context.Context
 	provider clusters.Provider
 	fleet    clusters.Fleet
-	sink     *sink
+	whole    sight // of what the fleet said
+	sink     sight // of what it said since this part began
 	scenario *scenarios.Scenario
 	mesh     meshes.Mesh
 	entry    scenarios.MeshEntry
@@ -103,7 +125,11 @@ func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, made c
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	e := &env{t: t, ctx: ctx, provider: p, scenario: scenario(), entry: entry}
-	e.sink, _ = made.Sink.(*sink)
+	all, ok := made.Sink.(*sink)
+	if !ok {
+		t.Fatalf("a fleet of this test wants its sink, not %T", made.Sink)
+	}
+	e.whole, e.sink = sight{of: all}, sight{of: all}
 	var err error
 	if e.mesh, err = meshes.ByName(entry.Name); err != nil {
 		t.Fatal(err)
@@ -119,19 +145,30 @@ func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, made c
 	if e.fleet, err = p.Create(ctx, made); err != nil {
 		t.Fatal(err)
 	}
+	whole := false
+	defer func() {
+		if !whole {
+			e.close()
+		}
+	}()
 	for _, c := range e.fleet.Clusters() {
 		if err := c.Apply(ctx, e.objects(c.Name())...); err != nil {
-			e.close()
 			t.Fatal(err)
 		}
 	}
-	for _, c := range e.fleet.Clusters() {
-		if err := c.WaitReady(ctx); err != nil {
-			e.close()
-			t.Fatal(err)
-		}
-	}
+	e.ready()
+	whole = true
 	return e
+}
+
+// ready waits until all clusters are.
+func (e *env) ready() {
+	e.t.Helper()
+	for _, c := range e.fleet.Clusters() {
+		if err := c.WaitReady(e.ctx); err != nil {
+			e.t.Fatal(err)
+		}
+	}
 }
 
 func (e *env) close() {

@@ -45,7 +45,7 @@ func readyPods(t *testing.T, e *env) {
 		}
 	}
 	for _, kind := range []string{evidence.EventPodCreated, evidence.EventPodReady} {
-		if got := len(e.sink.events(kind)); got != len(uids) {
+		if got := len(e.whole.events(kind)); got != len(uids) {
 			t.Errorf("%d events %s for %d pods", got, kind, len(uids))
 		}
 	}
@@ -99,7 +99,7 @@ func kill(t *testing.T, e *env) {
 
 func scale(t *testing.T, e *env) {
 	east := e.fleet.Cluster("east")
-	for _, n := range []int32{3, 1} {
+	for _, n := range []int32{3, 1, 2} { // in the end as many as it had
 		for _, obj := range e.objects("east") {
 			if d, ok := obj.(*appsv1.Deployment); ok && d.Name == "shop" {
 				d.Spec.Replicas = &n
@@ -162,15 +162,19 @@ func refusedObjects(t *testing.T, e *env) {
 
 func noServiceAccount(t *testing.T, e *env) {
 	east := e.fleet.Cluster("east")
-	for _, obj := range e.objects("east") {
-		if d, ok := obj.(*appsv1.Deployment); ok && d.Name == "stock" {
-			d.Name = "lonely"
-			d.Spec.Template.Spec.ServiceAccountName = "nobody"
-			if err := east.Apply(e.ctx, d); err != nil {
-				t.Fatal(err)
+	apply := func(account string) {
+		t.Helper()
+		for _, obj := range e.objects("east") {
+			if d, ok := obj.(*appsv1.Deployment); ok && d.Name == "stock" {
+				d.Name = "lonely"
+				d.Spec.Template.Spec.ServiceAccountName = account
+				if err := east.Apply(e.ctx, d); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
+	apply("nobody")
 	ctx, cancel := context.WithTimeout(e.ctx, 2*time.Second)
 	defer cancel()
 	err := east.WaitReady(ctx)
@@ -182,12 +186,16 @@ func noServiceAccount(t *testing.T, e *env) {
 			t.Errorf("error %q does not say %q", err, want)
 		}
 	}
+	apply("stock")
+	if err := east.WaitReady(e.ctx); err != nil {
+		t.Errorf("with a service account: %v", err)
+	}
 }
 
 func handshakeAndScrape(t *testing.T, e *env) {
 	east := e.fleet.Cluster("east")
 	shop := e.pod("east", "shop")
-	trust := e.sink.events(evidence.EventTrust)
+	trust := e.whole.events(evidence.EventTrust)
 	if len(trust) != 1 {
 		t.Fatalf("%d events about trust", len(trust))
 	}
@@ -264,10 +272,10 @@ func closed(t *testing.T, e *env) {
 		t.Error("a removed cluster takes objects")
 	}
 	ended := map[string]int{}
-	for _, ev := range e.sink.events(evidence.EventPodEnded) {
+	for _, ev := range e.whole.events(evidence.EventPodEnded) {
 		ended[ev.At.UID]++
 	}
-	for _, ev := range e.sink.events(evidence.EventPodCreated) {
+	for _, ev := range e.whole.events(evidence.EventPodCreated) {
 		if ended[ev.At.UID] != 1 {
 			t.Errorf("pod %s ended %d times in evidence", ev.At.Pod, ended[ev.At.UID])
 		}

@@ -66,6 +66,7 @@ func (d *deployment) template(obj *appsv1.Deployment) error {
 		return fmt.Errorf("hashing the pod template: %w", err)
 	}
 	d.obj, d.cfg = obj, cfg
+	d.failure = nil // of pods that it had by its old template
 	d.hash = suffix(draw(0, string(data)), 9)
 	return nil
 }

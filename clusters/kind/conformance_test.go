@@ -1,22 +1,21 @@
-package kind_test
+package kind
 
 import (
 	"os"
 	"testing"
 
 	"github.com/meshproof/meshproof/clusters/conformance"
-	"github.com/meshproof/meshproof/clusters/kind"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
 func TestKindClustersKeepThePromisesOfClustersWithoutAMesh(t *testing.T) {
-	conformance.Run(t, kind.RealProvider(t), scenarios.MeshEntry{Name: scenarios.MeshNone})
+	conformance.Run(t, RealProvider(t), scenarios.MeshEntry{Name: scenarios.MeshNone},
+		conformance.Part{Name: "addresses of another's pods and Services are dropped", Test: dropsWhatIsSentToPodsAndServices})
 }
 
-// It makes some twenty pairs of clusters with control planes, more than make test-kind has time for.
 func TestKindClustersKeepThePromisesOfClustersWithIstio(t *testing.T) {
-	if os.Getenv(kind.EnvKind) != "full" {
-		t.Skipf("takes half an hour: set %s=full", kind.EnvKind)
+	if os.Getenv(EnvKind) != "full" {
+		t.Skipf("takes minutes more: set %s=full", EnvKind)
 	}
-	conformance.Run(t, kind.RealProvider(t), scenarios.MeshEntry{Name: scenarios.MeshIstio})
+	conformance.Run(t, RealProvider(t), scenarios.MeshEntry{Name: scenarios.MeshIstio})
 }

@@ -16,6 +16,7 @@
 //	access.go    proxies' access logs
 //	scrape.go    proxies' metric pages
 //	ready.go     what is not ready
+//	hopeless.go  what no waiting mends
 //	why.go       why a pod is not ready, and what to do
 //	kept.go      fleets that were kept: their file, who uses them
 //	keep.go      keeping a fleet: noting what it is, and getting it back there
@@ -23,6 +24,8 @@
 //	drift.go     what differs between then and now
 //	inventory.go the objects of a cluster that stay
 //	nodestate.go what of a node stays
+//	nodekernel.go of its packet filter and settings, what iptables does not show
+//	klog.go      what Kubernetes' libraries say of themselves
 //	explain.go   what a host lacks, and what to do
 //	node.go      one node of a cluster, and its network
 //	services.go  Services across clusters
@@ -33,8 +36,12 @@
 //	image.go     the agent's image
 //	hosts.go     names outside of the clusters
 //	mesh.go      what the driver must know of a mesh; installing it from a bundle
+//	versions.go  which of a bundle's versions a mesh is installed in
+//	furnish.go   the mesh of clusters that are kept: installed over itself, or removed
 //	helm.go      one chart
+//	ambient.go   Istio's ambient mode, found on a cluster
 //	istio.go     Istio: trust, clusters that read each other, pods' annotations
+//	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
 //	linkerd.go   Linkerd: trust, identities of other clusters' pods, pods' annotations
 //	linkerd_sync.go whether Linkerd's proxies have their newest policy and endpoints

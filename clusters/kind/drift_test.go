@@ -62,7 +62,7 @@ COMMIT
 
 func TestOfANodesRulesWhatStaysIsTaken(t *testing.T) {
 	is := fingerprint{}
-	readRules(is, "node n: ", rules)
+	readRules("iptables")(is, "node n: ", rules)
 	want := fingerprint{
 		"node n: iptables raw PREROUTING":    "-A PREROUTING -s 10.98.0.0/16 -m comment --comment meshproof-1 -j DROP\n-A PREROUTING -s 192.0.2.1/32 -j DROP",
 		"node n: iptables nat FORWARD":       "policy DROP",
@@ -84,7 +84,7 @@ func FuzzReadRules(f *testing.F) {
 	f.Add(rules)
 	f.Add("*\n:\n-A")
 	f.Fuzz(func(_ *testing.T, text string) {
-		readRules(fingerprint{}, "", text)
+		readRules("iptables")(fingerprint{}, "", text)
 		undoDrops(text)
 	})
 }

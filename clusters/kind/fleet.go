@@ -25,26 +25,28 @@ import (
 
 // fleet is the clusters of one trial.
 type fleet struct {
-	spec    clusters.Spec
-	mesh    mesh             // nil for none
-	images  map[string]image // of the mesh, by what it calls them
-	log     *slog.Logger
-	folder  string // of the fleet's own files
-	lock    *os.File
-	made    keptFile    // what the clusters were made from
-	base    fingerprint // what they were before anything was applied; nil where they are not to be kept
-	reused  bool        // they were made for an earlier trial, with all that belongs to no trial
-	gateway netip.Addr  // of the nodes' network: this host
-	token   string
-	issuers map[string]*trust.Issuer
-	hosts   map[string]string // spec.Hosts as pods reach them
-	list    []*cluster
-	links   map[[2]string]*link
-	ctx     context.Context // ends with the fleet
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup // everything that runs by itself; added to under mu while not closed
-	sinkErr atomic.Pointer[error]
-	silent  atomic.Bool // nothing more is said in evidence
+	spec      clusters.Spec
+	mesh      mesh             // nil for none
+	images    map[string]image // of the mesh, by what it calls them
+	log       *slog.Logger
+	folder    string // of the fleet's own files
+	lock      *os.File
+	made      keptFile    // what the clusters were made from
+	bare      fingerprint // what they were before they got a mesh; nil where they are not to be kept
+	base      fingerprint // what they were before anything of a scenario was applied, with their mesh; nil as bare
+	reused    bool        // they were made for an earlier trial, with all that belongs to no trial
+	hasImages bool        // its nodes have the images of the mesh, apart from those of earlier trials
+	gateway   netip.Addr  // of the nodes' network: this host
+	token     string
+	issuers   map[string]*trust.Issuer
+	hosts     map[string]string // spec.Hosts as pods reach them
+	list      []*cluster
+	links     map[[2]string]*link
+	ctx       context.Context // ends with the fleet
+	cancel    context.CancelFunc
+	tasks     sync.WaitGroup // everything that runs by itself; added to under mu while not closed
+	sinkErr   atomic.Pointer[error]
+	silent    atomic.Bool // nothing more is said in evidence
 
 	noQueue error // why the kernel cannot hold packets back; nil where it can
 
@@ -70,6 +72,7 @@ func newFleet(spec clusters.Spec, state string) *fleet {
 	}
 	f.log = f.log.With("fleet", spec.ID)
 	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.takeKlog()
 	return f
 }
 
@@ -83,27 +86,62 @@ func (f *fleet) trust() error {
 	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
 }
 
-// prepare connects the clusters, brings the agent's image onto every node, and waits until the clusters' own parts work,
-// all at once.
-func (f *fleet) prepare(ctx context.Context, image []byte) error {
+// prepare connects new clusters, brings the images of agent and mesh onto every node, and waits until the clusters' own
+// parts work, all at once: until the controllers work a cluster mostly waits.
+func (f *fleet) prepare(ctx context.Context, plans []plan, agent []byte, mat *material) error {
 	g, gctx := errgroup.WithContext(ctx)
+	for _, p := range plans {
+		g.Go(func() error {
+			load := f.loader(gctx, p.name)
+			if err := load(workload.Image, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(agent)), nil }); err != nil {
+				return err
+			}
+			if !f.hasImages {
+				return nil
+			}
+			return mat.load(load)
+		})
+	}
 	g.Go(func() error {
-		return f.timed("connect the clusters", func() error { return f.connect(gctx) })
+		if err := f.reach(gctx, plans); err != nil {
+			return err
+		}
+		own, octx := errgroup.WithContext(gctx)
+		own.Go(func() error {
+			return f.timed("connect the clusters", func() error { return f.connect(octx) })
+		})
+		for _, c := range f.list {
+			own.Go(func() error {
+				return f.timed("wait for the cluster's own parts", func() error { return c.systemReady(octx) }, "cluster", c.name)
+			})
+		}
+		return own.Wait()
 	})
-	for _, c := range f.list {
-		g.Go(func() error {
-			return f.timed("load the agent's image", func() error {
-				return loadImage(prefix(f.spec.ID)+"-"+c.name, workload.Image, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(image)), nil })
-			}, "cluster", c.name)
-		})
-		g.Go(func() error {
-			return f.timed("wait for the cluster's own parts", func() error { return c.systemReady(gctx) }, "cluster", c.name)
+	return g.Wait()
+}
+
+// loader loads images onto the nodes of a cluster, and says how long it took.
+func (f *fleet) loader(ctx context.Context, cluster string) func(ref string, open func() (io.ReadCloser, error)) error {
+	return func(ref string, open func() (io.ReadCloser, error)) error {
+		return f.timed("load image", func() error { return loadImage(ctx, cluster, ref, open) }, "cluster", cluster, "image", ref)
+	}
+}
+
+// reach makes the clients of the clusters, and waits until these know their nodes.
+func (f *fleet) reach(ctx context.Context, plans []plan) error {
+	found := make([]*cluster, len(plans))
+	var g errgroup.Group
+	for i, name := range f.spec.Clusters {
+		g.Go(func() (err error) {
+			return f.timed("find the cluster's nodes", func() error {
+				found[i], err = newCluster(ctx, f, name, plans[i])
+				return err
+			}, "cluster", name)
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return nil
+	err := g.Wait()
+	f.list = slices.DeleteFunc(found, func(c *cluster) bool { return c == nil })
+	return err
 }
 
 // watch begins to watch the clusters' pods.
@@ -222,7 +260,7 @@ func (f *fleet) Close(ctx context.Context) error {
 		return f.broken()
 	}
 	f.end(ctx)
-	if err := Clean(ctx, filepath.Dir(f.folder), f.spec.ID); err != nil {
+	if err := f.timed("remove nodes and network", func() error { return Clean(ctx, filepath.Dir(f.folder), f.spec.ID) }); err != nil {
 		return errLeft(f.spec.ID, err)
 	}
 	f.gone = true
@@ -238,9 +276,12 @@ func (f *fleet) end(ctx context.Context) {
 	if was {
 		return
 	}
-	for _, c := range f.list {
-		c.drain(ctx)
-	}
+	_ = f.timed("take what workloads and proxies still have to say", func() error {
+		return all(f.list, func(c *cluster) error {
+			c.drain(ctx)
+			return nil
+		})
+	})
 	f.mu.Lock()
 	for _, c := range f.list {
 		c.endPods("the clusters are removed")
@@ -253,6 +294,7 @@ func (f *fleet) end(ctx context.Context) {
 		c.transport.CloseIdleConnections()
 	}
 	f.tasks.Wait()
+	leaveKlog()
 	for _, c := range f.list {
 		c.transport.CloseIdleConnections()
 	}

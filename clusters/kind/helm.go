@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/kube"
+	"helm.sh/helm/v4/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -27,7 +29,8 @@ import (
 // helmTimeout bounds what Helm itself waits for: jobs of charts' hooks. What the charts made is waited for elsewhere.
 const helmTimeout = time.Minute
 
-// installChart installs one release from a packaged chart, and returns when its objects are made.
+// installChart installs one release from a packaged chart, or upgrades it where it is there, and returns when its objects
+// are made.
 func (c *cluster) installChart(ctx context.Context, r clusters.Release, open func() (io.ReadCloser, error)) error {
 	failed := func(err error) error {
 		return fmt.Errorf("installing chart %s as %s/%s in cluster %s: %w", r.Chart, r.Namespace, r.Name, c.name, err)
@@ -36,17 +39,55 @@ func (c *cluster) installChart(ctx context.Context, r clusters.Release, open fun
 	if err != nil {
 		return failed(err)
 	}
-	cfg := action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
-	if err := cfg.Init(restGetter{c.own(), r.Namespace}, r.Namespace, ""); err != nil {
+	cfg, err := c.helm(r.Namespace)
+	if err != nil {
+		return failed(err)
+	}
+	if _, err := action.NewHistory(cfg).Run(r.Name); err == nil {
+		upgrade := action.NewUpgrade(cfg)
+		upgrade.Namespace, upgrade.ResetValues, upgrade.MaxHistory = r.Namespace, true, 1
+		upgrade.WaitStrategy, upgrade.Timeout = kube.HookOnlyStrategy, helmTimeout
+		upgrade.ForceConflicts = true // control planes write into their own webhooks, which are the chart's
+		if _, err := upgrade.RunWithContext(ctx, r.Name, ch, r.Values); err != nil {
+			return failed(err)
+		}
+		return nil
+	} else if !errors.Is(err, driver.ErrReleaseNotFound) {
+		return failed(err)
+	}
+	// A namespace that is there is the driver's: Helm would put a label on it, under the same field manager (the program's
+	// name), which the driver's next apply takes off again.
+	there, err := c.namespaces(ctx)
+	if err != nil {
 		return failed(err)
 	}
 	install := action.NewInstall(cfg)
-	install.ReleaseName, install.Namespace, install.CreateNamespace = r.Name, r.Namespace, true
+	install.ReleaseName, install.Namespace, install.CreateNamespace = r.Name, r.Namespace, !there[r.Namespace]
 	install.WaitStrategy, install.Timeout = kube.HookOnlyStrategy, helmTimeout
 	if _, err := install.RunWithContext(ctx, ch, r.Values); err != nil {
 		return failed(err)
 	}
 	return nil
+}
+
+// uninstall removes a release, unless it is not there.
+func (c *cluster) uninstall(r keptRelease) error {
+	cfg, err := c.helm(r.Namespace)
+	if err == nil {
+		remove := action.NewUninstall(cfg)
+		remove.IgnoreNotFound, remove.WaitStrategy, remove.Timeout = true, kube.HookOnlyStrategy, helmTimeout
+		_, err = remove.Run(r.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("removing the Helm release %s/%s from cluster %s: %w", r.Namespace, r.Name, c.name, err)
+	}
+	return nil
+}
+
+// helm is Helm on the cluster, for releases in a namespace.
+func (c *cluster) helm(namespace string) (*action.Configuration, error) {
+	cfg := action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
+	return cfg, cfg.Init(restGetter{c.own(), namespace}, namespace, "")
 }
 
 func readChart(open func() (io.ReadCloser, error)) (*chart.Chart, error) {

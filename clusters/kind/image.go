@@ -3,6 +3,7 @@ package kind
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	kindcluster "sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/cluster/nodes"
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
 
 	"github.com/meshproof/meshproof/internal/workload"
@@ -72,12 +74,15 @@ func agentImage(binary string) ([]byte, error) {
 }
 
 // loadImage brings an archive of an image onto the nodes of a cluster.
-func loadImage(cluster, ref string, open func() (io.ReadCloser, error)) error {
-	nodes, err := kindcluster.NewProvider(kindcluster.ProviderWithDocker()).ListInternalNodes(cluster)
+func loadImage(ctx context.Context, cluster, ref string, open func() (io.ReadCloser, error)) error {
+	list, err := kindcluster.NewProvider(kindcluster.ProviderWithDocker()).ListInternalNodes(cluster)
 	if err != nil {
 		return fmt.Errorf("listing the nodes of %s: %w", cluster, err)
 	}
-	for _, n := range nodes {
+	return all(list, func(n nodes.Node) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		archive, err := open()
 		if err != nil {
 			return fmt.Errorf("loading the image %s onto node %s: %w", ref, n, err)
@@ -85,6 +90,6 @@ func loadImage(cluster, ref string, open func() (io.ReadCloser, error)) error {
 		if err := errors.Join(nodeutils.LoadImageArchive(n, archive), archive.Close()); err != nil {
 			return fmt.Errorf("loading the image %s onto node %s: %w%s", ref, n, err, outputOf(err))
 		}
-	}
-	return nil
+		return nil
+	})
 }

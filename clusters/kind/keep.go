@@ -90,28 +90,29 @@ func idOf(ctx context.Context, image string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// note remembers what the clusters are before anything is applied to them: as soon as two looks see the same.
-func (f *fleet) note(ctx context.Context) error {
-	for _, c := range f.list {
-		if err := c.until(ctx, c.lackingOwnEndpoints); err != nil {
-			return fmt.Errorf("waiting for kube-proxy in cluster %s: %w", c.name, err)
+// note finds out what the clusters are, so that they can be kept: as soon as two looks see the same.
+func (f *fleet) note(ctx context.Context) (is fingerprint, err error) {
+	err = f.timed("note what the clusters are", func() error {
+		for _, c := range f.list {
+			if err := c.until(ctx, c.lackingOwnEndpoints); err != nil {
+				return fmt.Errorf("waiting for kube-proxy in cluster %s: %w", c.name, err)
+			}
 		}
-	}
-	var was fingerprint
-	for {
-		is, err := f.state(ctx)
-		if err != nil {
-			return fmt.Errorf("noting what the clusters are, so that they can be kept: %w", err)
+		var was fingerprint
+		for {
+			if is, err = f.state(ctx); err != nil {
+				return fmt.Errorf("noting what the clusters are, so that they can be kept: %w", err)
+			}
+			if was != nil && maps.Equal(was, is) {
+				return nil
+			}
+			was = is
+			if sleep(ctx, stateAgain); ctx.Err() != nil {
+				return ctx.Err()
+			}
 		}
-		if was != nil && maps.Equal(was, is) {
-			f.base = is
-			return nil
-		}
-		was = is
-		if sleep(ctx, stateAgain); ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
+	})
+	return is, err
 }
 
 // Keep implements clusters.Keepable.
@@ -141,6 +142,9 @@ func (f *fleet) Keep(ctx context.Context) (*clusters.Kept, error) {
 	}
 	k := f.made
 	k.Version, k.Since, k.State = keptVersion, time.Now().UTC(), f.base
+	if k.Mesh != meshNone {
+		k.Bare = f.bare
+	}
 	if err := k.write(f.folder); err != nil {
 		return failed(err)
 	}
@@ -166,14 +170,19 @@ func (f *fleet) reset(ctx context.Context) error {
 	for _, c := range f.list {
 		g.Go(func() error { return c.removeApplied(gctx, f.base) })
 	}
-	if err := g.Wait(); err != nil {
+	if err := f.timed("take back what was applied", g.Wait); err != nil {
 		return err
 	}
+	return f.untilAgain(ctx, f.base)
+}
+
+// untilAgain waits until the clusters are again what they were.
+func (f *fleet) untilAgain(ctx context.Context, was fingerprint) error {
 	var left []string
 	for {
 		is, err := f.state(ctx)
 		if err == nil {
-			if left = drift(f.base, is); len(left) == 0 {
+			if left = drift(was, is); len(left) == 0 {
 				return nil
 			}
 		} else if ctx.Err() == nil {
@@ -192,10 +201,20 @@ func (c *cluster) removeApplied(ctx context.Context, base fingerprint) error {
 	if err != nil {
 		return err
 	}
-	objs = slices.DeleteFunc(objs, func(o object) bool {
-		_, was := base["cluster "+c.name+": "+o.what()]
-		return was || !o.ours() || o.GetDeletionTimestamp() != nil
-	})
+	return c.remove(ctx, slices.DeleteFunc(objs, func(o object) bool {
+		return c.noted(base, o) || !o.ours()
+	}))
+}
+
+// noted reports whether an object was in the cluster when it was noted.
+func (c *cluster) noted(was fingerprint, o object) bool {
+	_, ok := was["cluster "+c.name+": "+o.what()]
+	return ok
+}
+
+// remove deletes objects. It does not wait until they are gone.
+func (c *cluster) remove(ctx context.Context, objs []object) error {
+	objs = slices.DeleteFunc(objs, func(o object) bool { return o.GetDeletionTimestamp() != nil })
 	// A namespace takes along what is in it.
 	going := map[string]bool{}
 	for _, o := range objs {

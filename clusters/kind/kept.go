@@ -21,8 +21,8 @@ const (
 	keptName = "kept.json"
 	// lockName is the file that the process which uses a fleet holds locked.
 	lockName = "lock"
-	// keptVersion grows when the driver makes clusters in another way: older ones then fit nothing.
-	keptVersion = 1
+	// keptVersion grows when the driver makes clusters in another way, or looks at more of them: older ones then fit nothing.
+	keptVersion = 3
 )
 
 // keptFile is what kept.json says.
@@ -30,11 +30,19 @@ type keptFile struct {
 	Version  int           `json:"version"`
 	Since    time.Time     `json:"since"`
 	Mesh     string        `json:"mesh"`
-	Image    string        `json:"image"`   // ID of the image of nodes
-	Network  netip.Prefix  `json:"network"` // of the nodes
+	Releases []keptRelease `json:"releases,omitempty"` // of the mesh, in the order of installation
+	Image    string        `json:"image"`              // ID of the image of nodes
+	Network  netip.Prefix  `json:"network"`            // of the nodes
 	Separate bool          `json:"separate"`
 	Clusters []keptCluster `json:"clusters"`
 	State    fingerprint   `json:"state"`
+	Bare     fingerprint   `json:"bare,omitempty"` // State without the mesh, where there is one
+}
+
+// keptRelease is a Helm release that stands in each of the clusters.
+type keptRelease struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
 }
 
 // keptCluster is what a cluster was made from.
@@ -128,6 +136,7 @@ type KeptFleet struct {
 	ID       string
 	Since    time.Time
 	Clusters []string // names
+	Mesh     string   // whose control plane stands in them: "none"
 	InUse    bool     // by a run
 	Err      error    // why no more is known than the ID
 }
@@ -136,7 +145,11 @@ func (k KeptFleet) String() string {
 	if k.Err != nil {
 		return fmt.Sprintf("fleet %s (%v)", k.ID, k.Err)
 	}
-	return fmt.Sprintf("fleet %s: clusters %s, kept since %s", k.ID, strings.Join(k.Clusters, ", "), k.Since.Local().Format("2006-01-02 15:04:05"))
+	with := ""
+	if k.Mesh != meshNone {
+		with = " with mesh " + k.Mesh
+	}
+	return fmt.Sprintf("fleet %s: clusters %s%s, kept since %s", k.ID, strings.Join(k.Clusters, ", "), with, k.Since.Local().Format("2006-01-02 15:04:05"))
 }
 
 // Kept lists the fleets that were kept, the newest first.
@@ -160,7 +173,7 @@ func Kept(state string) ([]KeptFleet, error) {
 		}
 		fleet := KeptFleet{ID: e.Name(), Err: err}
 		if err == nil {
-			fleet.Since, fleet.Clusters = k.Since, k.names()
+			fleet.Since, fleet.Clusters, fleet.Mesh = k.Since, k.names(), k.Mesh
 		}
 		l, err := lock(dir)
 		if fleet.InUse = errors.Is(err, errInUse); err == nil {

@@ -51,6 +51,7 @@ func put(t *testing.T, state, id string, k keptFile) string {
 
 func TestAKeptFleetIsReadAsItWasWritten(t *testing.T) {
 	want := keptOf("east", "west")
+	want.Mesh, want.Releases, want.Bare = "istio", []keptRelease{{"istio-system", "istiod"}}, fingerprint{"c": "d"}
 	dir := put(t, t.TempDir(), "abcdef", want)
 	got, err := readKept(dir)
 	if err != nil {
@@ -74,14 +75,14 @@ func TestKeptClustersFitWhereTheyWereMadeForTheSame(t *testing.T) {
 		change func(*keptFile)
 		want   string
 	}{
-		"the same":               {func(*keptFile) {}, ""},
-		"other names":            {func(k *keptFile) { k.Clusters[1].Name = "north" }, "north"},
-		"fewer":                  {func(k *keptFile) { k.Clusters = k.Clusters[:1] }, `want ["east" "west"]`},
-		"more nodes":             {func(k *keptFile) { k.Clusters[0].Nodes = 2 }, "has 2 nodes, want 1"},
-		"another network":        {func(k *keptFile) { k.Separate = true }, "separate: true"},
-		"another mesh":           {func(k *keptFile) { k.Mesh = "istio" }, "mesh istio"},
-		"another image of nodes": {func(k *keptFile) { k.Image = "sha256:2" }, "sha256:2"},
-		"another driver":         {func(k *keptFile) { k.Version++ }, "another version"},
+		"the same":                       {func(*keptFile) {}, ""},
+		"other names":                    {func(k *keptFile) { k.Clusters[1].Name = "north" }, "north"},
+		"fewer":                          {func(k *keptFile) { k.Clusters = k.Clusters[:1] }, `want ["east" "west"]`},
+		"more nodes":                     {func(k *keptFile) { k.Clusters[0].Nodes = 2 }, "has 2 nodes, want 1"},
+		"another network":                {func(k *keptFile) { k.Separate = true }, "separate: true"},
+		"another mesh, which is removed": {func(k *keptFile) { k.Mesh = "istio" }, ""},
+		"another image of nodes":         {func(k *keptFile) { k.Image = "sha256:2" }, "sha256:2"},
+		"another driver":                 {func(k *keptFile) { k.Version++ }, "another version"},
 	} {
 		k := keptOf("east", "west")
 		tt.change(&k)

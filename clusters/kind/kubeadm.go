@@ -31,10 +31,15 @@ func kubeadmPatches() map[string]string {
         - {name: KUBERNETES_SERVICE_PORT, value: "6443"}
         readinessProbe: {periodSeconds: 1}
 `,
+		// There is one of each: nobody else to agree with on who leads, nor to wait for.
+		"kube-controller-manager+json.yaml": alone,
+		"kube-scheduler+json.yaml":          alone,
 		// Clusters need not survive the host's.
 		"etcd+json.yaml": "- {op: add, path: /spec/containers/0/command/-, value: --unsafe-no-fsync=true}\n",
 	}
 }
+
+const alone = "- {op: add, path: /spec/containers/0/command/-, value: --leader-elect=false}\n"
 
 // writeKubeadmPatches makes the folder of patches in a fleet's own.
 func writeKubeadmPatches(dir string) (path string, err error) {

@@ -35,11 +35,11 @@ func linkerdMaterial(t *testing.T) *material {
 	}
 	mat := &material{bundle: b, charts: map[string]bundle.Part{}}
 	for _, name := range (linkerd{}).charts() {
-		part, err := b.Part(chartPart(name))
+		parts, err := b.Named(chartPart(name))
 		if err != nil {
 			t.Skipf("SKIPPED: no Linkerd to test with: %v", err)
 		}
-		mat.charts[name] = part
+		mat.charts[name] = parts[0]
 	}
 	return mat
 }

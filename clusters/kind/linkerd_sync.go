@@ -88,7 +88,7 @@ func (l linkerd) enforcing(ctx context.Context, c *cluster) ([]string, error) {
 	err = c.until(ctx, redirecting(true))
 	for _, ns := range slices.Sorted(maps.Keys(guarded)) {
 		for _, obj := range policyBarrier(ns, guarded[ns].servers, mark) {
-			err = errors.Join(err, c.remove(ctx, obj))
+			err = errors.Join(err, c.removeOwn(ctx, obj))
 		}
 	}
 	if err != nil {
@@ -216,8 +216,8 @@ func (c *cluster) redirects(ctx context.Context, namespace, pod, mark string) (b
 	return res.StatusCode == http.StatusFound, errors.Join(err, res.Body.Close())
 }
 
-// remove deletes an object of the driver's own.
-func (c *cluster) remove(ctx context.Context, obj clusters.Object) error {
+// removeOwn deletes an object of the driver's own.
+func (c *cluster) removeOwn(ctx context.Context, obj clusters.Object) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
 	gvk := obj.GetObjectKind().GroupVersionKind()

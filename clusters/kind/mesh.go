@@ -2,10 +2,9 @@ package kind
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -89,12 +88,12 @@ func (p *Provider) possible(name string) error {
 		return nil // a bundle is what is missing, not the mesh: who needs it says so
 	}
 	for _, want := range charts {
-		if _, err := b.Part(chartPart(want)); err == nil {
+		if _, err := b.Named(chartPart(want)); err == nil {
 			return nil
 		}
 	}
 	for _, want := range images {
-		if _, err := imageNamed(b, want); err == nil {
+		if _, err := imagesNamed(b, want); err == nil {
 			return nil
 		}
 	}
@@ -142,41 +141,13 @@ func (p *Provider) materialOf(name string) (*material, error) {
 		return nil, fmt.Errorf("mesh %s is installed from a bundle: %w", name, err)
 	}
 	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
-	var errs []error
-	for _, want := range m.charts() {
-		part, err := b.Part(chartPart(want))
-		if err != nil {
-			errs = append(errs, err)
-		}
-		mat.charts[want] = part
-	}
-	for _, want := range m.images() {
-		img, err := imageNamed(b, want)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		mat.images[want] = img
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := mat.choose(m.charts(), m.images(), p.cfg.Versions); err != nil {
 		if charts, images := m.added(); len(charts) > 0 {
 			err = fmt.Errorf("%w\nwhat a build does not bring: %s", err, toAdd(charts, images))
 		}
 		return nil, fmt.Errorf("mesh %s: %w", name, err)
 	}
 	return mat, nil
-}
-
-// imageNamed finds an image by the last elements of its name.
-func imageNamed(b *bundle.Bundle, name string) (image, error) {
-	for _, p := range b.Parts() {
-		for _, ref := range p.Refs {
-			i := strings.LastIndex(ref, ":")
-			if p.Kind == bundle.Image && i > 0 && strings.HasSuffix("/"+ref[:i], "/"+name) {
-				return image{p, ref, path.Dir(ref[:i]), ref[i+1:]}, nil
-			}
-		}
-	}
-	return image{}, fmt.Errorf("the bundle %s has no image %s: run `meshproof bundle build`, or `meshproof bundle pull` on a host with a network", b.Dir(), name)
 }
 
 // Build implements clusters.Provider.
@@ -199,24 +170,49 @@ func (p *Provider) Build(name string) (clusters.Build, error) {
 	return build, nil
 }
 
+// check makes sure that everything is as the bundle says it is.
+func (m *material) check(ctx context.Context) error {
+	if m == nil { // no mesh
+		return nil
+	}
+	parts := slices.Collect(maps.Values(m.charts))
+	for _, img := range m.images {
+		parts = append(parts, img.part)
+	}
+	for _, p := range parts {
+		if err := m.bundle.Check(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load hands every image of the mesh to whoever loads it, one after the other: nodes have little else to do then, and
+// unpacking keeps a core busy.
+func (m *material) load(load func(ref string, open func() (io.ReadCloser, error)) error) error {
+	if m == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.images)) {
+		img := m.images[name]
+		if err := load(img.ref, opener(m.bundle.Path(img.part))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // install brings the mesh up in all clusters, each by itself, and then together.
 func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if f.mesh == nil {
 		return nil
 	}
 	mat, err := p.materialOf(f.spec.Mesh)
+	if err == nil && !f.hasImages {
+		err = mat.check(ctx)
+	}
 	if err != nil {
 		return err
-	}
-	for _, part := range slices.Collect(maps.Values(mat.charts)) {
-		if err := mat.bundle.Check(ctx, part); err != nil {
-			return err
-		}
-	}
-	for _, img := range mat.images {
-		if err := mat.bundle.Check(ctx, img.part); err != nil {
-			return err
-		}
 	}
 	f.images = mat.images
 	ctx, cancel := context.WithTimeout(ctx, installWithin)
@@ -240,16 +236,16 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if err != nil {
 		return err
 	}
+	if err := f.settle(ctx); err != nil {
+		return err
+	}
 	return all(func(ctx context.Context, c *cluster) error { return c.Apply(ctx, f.spec.Install[c.name].Objects...) })
 }
 
 // installMesh makes one cluster's control plane.
 func (c *cluster) installMesh(ctx context.Context, mat *material) error {
-	for _, img := range mat.images {
-		err := c.f.timed("load image "+img.ref, func() error {
-			return loadImage(prefix(c.f.spec.ID)+"-"+c.name, img.ref, opener(mat.bundle.Path(img.part)))
-		}, "cluster", c.name)
-		if err != nil {
+	if !c.f.hasImages {
+		if err := mat.load(c.f.loader(ctx, prefix(c.f.spec.ID)+"-"+c.name)); err != nil {
 			return err
 		}
 	}
@@ -269,6 +265,13 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		namespaces[r.Namespace] = true
 	}
 	c.mapper.Reset() // charts bring definitions
+	if c.f.made.Mesh == c.f.spec.Mesh && c.f.reused {
+		for _, ns := range slices.Sorted(maps.Keys(namespaces)) { // it knows the trust of an earlier trial
+			if err := c.restart(ctx, ns); err != nil {
+				return err
+			}
+		}
+	}
 	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
 		if err := c.until(ctx, func(ctx context.Context) ([]string, error) { return c.lackingDeployments(ctx, ns) }); err != nil {
 			return fmt.Errorf("waiting for the control plane of mesh %s in cluster %s: %w", c.f.spec.Mesh, c.name, err)

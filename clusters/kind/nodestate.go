@@ -38,25 +38,42 @@ func nodeState(ctx context.Context, nodes []string) (fingerprint, bool, error) {
 	return is, running, nil
 }
 
+// looks are the commands that show what is on a node, and how what they print is read.
+var looks = []struct {
+	args []string
+	read func(is fingerprint, what, out string)
+}{
+	{[]string{"iptables-save"}, readRules("iptables")},
+	{[]string{"ip6tables-save"}, readRules("ip6tables")},
+	{[]string{"nft", "--stateless", "list", "ruleset"}, readTables},
+	{[]string{"sysctl", "--all", "--ignore", "--pattern", `^net\.`}, readSysctls},
+	{[]string{"ip", "-4", "route", "show", "table", "all"}, readLines("routes")},
+	{[]string{"ip", "-4", "rule", "show"}, readLines("routing rules")},
+	{[]string{"tc", "qdisc", "show"}, readLines("queueing disciplines")},
+	{[]string{"find", agentOnNode, "/etc/cni/net.d", "-type", "f", "-exec", "sha256sum", "{}", "+"}, readSums},
+	{[]string{"ctr", "--namespace", "k8s.io", "images", "list"}, readImages},
+}
+
+// looksAtOnce bounds how many of them are under way on a node.
+const looksAtOnce = 4
+
 // insideNode is what is on a node, beside its Kubernetes objects.
 func insideNode(ctx context.Context, node string) (fingerprint, error) {
+	said := make([]string, len(looks))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(looksAtOnce)
+	for i, l := range looks {
+		g.Go(func() (err error) {
+			said[i], err = onNode(gctx, node, l.args...)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	is := fingerprint{}
-	for _, look := range []struct {
-		args []string
-		read func(is fingerprint, what, out string)
-	}{
-		{[]string{"iptables-save"}, readRules},
-		{[]string{"ip", "-4", "route", "show", "table", "all"}, readLines("routes")},
-		{[]string{"ip", "-4", "rule", "show"}, readLines("routing rules")},
-		{[]string{"tc", "qdisc", "show"}, readLines("queueing disciplines")},
-		{[]string{"find", agentOnNode, "/etc/cni/net.d", "-type", "f", "-exec", "sha256sum", "{}", "+"}, readSums},
-		{[]string{"ctr", "--namespace", "k8s.io", "images", "list"}, readImages},
-	} {
-		out, err := onNode(ctx, node, look.args...)
-		if err != nil {
-			return nil, err
-		}
-		look.read(is, "node "+node+": ", out)
+	for i, l := range looks {
+		l.read(is, "node "+node+": ", said[i])
 	}
 	before := time.Now()
 	out, err := onNode(ctx, node, "date", "+%s%N")
@@ -110,30 +127,32 @@ func readLines(name string) func(fingerprint, string, string) {
 // pod: they come and go with pods. Rules that lead to them do not.
 var ofServices = regexp.MustCompile(`^(KUBE-(SVC|SEP|EXT|FW|XLB|SVL)-[A-Z0-9]{16}|CNI-[0-9a-f]+|CNI-(DN|SN)-[0-9a-f]+)$`)
 
-// readRules takes the rules of each chain, in their order, and the policies of chains that let not everything pass. A
-// chain without rules is nothing.
-func readRules(is fingerprint, what, out string) {
-	table := ""
-	chains := map[string][]string{}
-	for line := range strings.Lines(out) {
-		line = strings.TrimSpace(line)
-		f := strings.Fields(line)
-		switch {
-		case strings.HasPrefix(line, "*"):
-			table = line[1:]
-		case strings.HasPrefix(line, ":") && len(f) > 1 && f[1] != "-" && f[1] != "ACCEPT":
-			chain := table + " " + f[0][1:]
-			chains[chain] = append(chains[chain], "policy "+f[1])
-		case len(f) > 1 && f[0] == "-A" && !ofServices.MatchString(f[1]):
-			chain := table + " " + f[1]
-			chains[chain] = append(chains[chain], line)
+// readRules takes what iptables-save or ip6tables-save, named by tool, prints: the rules of each chain, in their order, and
+// the policies of chains that let not everything pass. A chain without rules is nothing.
+func readRules(tool string) func(fingerprint, string, string) {
+	return func(is fingerprint, what, out string) {
+		table := ""
+		chains := map[string][]string{}
+		for line := range strings.Lines(out) {
+			line = strings.TrimSpace(line)
+			f := strings.Fields(line)
+			switch {
+			case strings.HasPrefix(line, "*"):
+				table = line[1:]
+			case strings.HasPrefix(line, ":") && len(f) > 1 && f[1] != "-" && f[1] != "ACCEPT":
+				chain := table + " " + f[0][1:]
+				chains[chain] = append(chains[chain], "policy "+f[1])
+			case len(f) > 1 && f[0] == "-A" && !ofServices.MatchString(f[1]):
+				chain := table + " " + f[1]
+				chains[chain] = append(chains[chain], line)
+			}
 		}
-	}
-	for chain, rules := range chains {
-		if strings.Contains(chain, " KUBE-") { // kube-proxy writes a chain's rules in any order
-			slices.Sort(rules)
+		for chain, rules := range chains {
+			if strings.Contains(chain, " KUBE-") { // kube-proxy writes a chain's rules in any order
+				slices.Sort(rules)
+			}
+			is[what+tool+" "+chain] = strings.Join(rules, "\n")
 		}
-		is[what+"iptables "+chain] = strings.Join(rules, "\n")
 	}
 }
 

@@ -24,12 +24,15 @@ const Driver = "kind"
 
 const meshNone = "none"
 
-// Config is what a Provider needs. All fields are needed.
+// Config is what a Provider needs. All fields but Versions are needed.
 type Config struct {
 	// NodeImage is the image of the clusters' nodes, as Docker knows it; it is loaded into Docker when it returns.
 	NodeImage func(ctx context.Context) (ref string, err error)
 	// Bundle is the folder with the charts and images that meshes are installed from.
 	Bundle string
+	// Versions are the versions that meshes are taken in, by project (bundle.Istio, bundle.Linkerd); without an entry the
+	// pinned one, or the only one that the bundle has. It may be nil.
+	Versions map[string]string
 	// State is the folder in which each fleet keeps its kubeconfigs, readable by their owner only.
 	State string
 }
@@ -58,8 +61,8 @@ func (p *Provider) Models() []string { return nil }
 
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
-	if spec.Keep && spec.Mesh != meshNone {
-		return fmt.Errorf("keeping clusters: %w: this version takes no mesh off clusters, and keeps those without one: leave out --keep and --reuse, or use --mesh %s", clusters.ErrNotPossible, meshNone)
+	if spec.Keep && (spec.Mesh == string(scenarios.MeshLinkerd) || spec.Mesh == string(scenarios.MeshLayered)) {
+		return fmt.Errorf("keeping clusters: %w: this version keeps none with mesh %s: leave out --keep and --reuse, or use --mesh %s,%s", clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)
 	}
 	if spec.Separate && spec.Mesh != meshNone {
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s", clusters.ErrNotPossible, spec.Mesh, meshNone)
@@ -178,8 +181,13 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 			return err
 		}
 	}
+	mat, err := p.materialOf(f.spec.Mesh)
+	if err != nil {
+		return err
+	}
 	var image []byte
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return mat.check(gctx) })
 	g.Go(func() (err error) {
 		image, err = agentImage(h.agent)
 		return err
@@ -199,23 +207,17 @@ func (f *fleet) create(ctx context.Context, p *Provider, h host) error {
 	if err := f.relayHosts(ctx, f.gateway); err != nil {
 		return err
 	}
-	for i, name := range f.spec.Clusters {
-		c, err := newCluster(ctx, f, name, plans[i])
-		if err != nil {
-			return err
-		}
-		f.list = append(f.list, c)
-	}
-	if err := f.prepare(ctx, image); err != nil {
+	f.hasImages = !f.spec.Keep // clusters that are kept are noted without
+	if err := f.prepare(ctx, plans, image, mat); err != nil {
 		return err
 	}
 	if f.spec.Keep {
-		if err := f.timed("note what the clusters are", func() error { return f.note(ctx) }); err != nil {
+		if f.bare, err = f.note(ctx); err != nil {
 			return err
 		}
 	}
 	f.watch()
-	return f.install(ctx, p)
+	return f.furnish(ctx, p)
 }
 
 // inNetwork does something while kind's library puts nodes into a Docker network.

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,13 +22,16 @@ const lookAgain = 500 * time.Millisecond
 const clusterParts = "kube-system"
 
 // until looks at something after each change of pods, and now and then, until nothing is lacking. Its error says what
-// was lacking last.
+// was lacking last; where look says that no waiting brings it, at once.
 func (c *cluster) until(ctx context.Context, look func(context.Context) ([]string, error)) error {
 	var lacking []string
 	for {
 		changed := c.f.change()
 		now, err := look(ctx)
+		var never *hopelessError
 		switch {
+		case errors.As(err, &never):
+			return err
 		case ctx.Err() != nil && len(lacking) > 0:
 			return fmt.Errorf("%s: %w", strings.Join(lacking, "; "), ctx.Err())
 		case ctx.Err() != nil:
@@ -86,7 +90,10 @@ func (c *cluster) systemReady(ctx context.Context) error {
 // WaitReady implements clusters.Cluster. What becomes ready here is known to the other clusters' kube-proxies, too, when
 // it returns.
 func (c *cluster) WaitReady(ctx context.Context) error {
-	if err := c.podsReady(ctx); err != nil || c.f.mesh == nil {
+	if err := c.podsReady(ctx); err != nil {
+		return err
+	}
+	if err := c.lookForAmbient(ctx); err != nil || c.f.mesh == nil {
 		return err
 	}
 	for _, o := range c.f.list {
@@ -151,8 +158,12 @@ func (c *cluster) lackingDeployments(ctx context.Context, namespace string) ([]s
 			continue
 		}
 		what := fmt.Sprintf("Deployment %s/%s in cluster %s: %d of %d replicas ready", d.Namespace, d.Name, c.name, s.ReadyReplicas, want)
-		if why := c.why(ctx, d); why != "" {
+		why, never := c.why(ctx, d)
+		if why != "" {
 			what += ": " + why
+		}
+		if never {
+			return nil, &hopelessError{what}
 		}
 		lacking = append(lacking, what)
 	}
@@ -160,28 +171,29 @@ func (c *cluster) lackingDeployments(ctx context.Context, namespace string) ([]s
 }
 
 // why looks for the reason that a Deployment is not whole: its own conditions, then its pods' states, events and last
-// words. It is for people: what cannot be found out is left out.
-func (c *cluster) why(ctx context.Context, d *appsv1.Deployment) string {
+// words. It is for people: what cannot be found out is left out. never tells that it will not become whole.
+func (c *cluster) why(ctx context.Context, d *appsv1.Deployment) (text string, never bool) {
 	for _, k := range d.Status.Conditions {
 		if k.Type == appsv1.DeploymentReplicaFailure && k.Status == corev1.ConditionTrue {
-			return k.Message
+			return k.Message, false
 		}
 	}
 	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
 	if err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
 	pods, err := c.client.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
 	if err != nil {
-		return ""
+		return "", false
 	}
 	var all []string
 	for i := range pods.Items {
+		never = never || hopeless(&pods.Items[i])
 		if why := c.whyPod(ctx, &pods.Items[i]); why != "" {
 			all = append(all, "pod "+pods.Items[i].Name+" "+why)
 		}
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(all, ", "), never
 }
 
 // lastWarning is the newest warning event about a pod.

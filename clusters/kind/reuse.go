@@ -82,8 +82,6 @@ func (k *keptFile) misfit(spec clusters.Spec, image string) string {
 		return fmt.Sprintf("it has clusters %q, want %q", k.names(), spec.Clusters)
 	case k.Separate != spec.Separate:
 		return fmt.Sprintf("the network between its clusters is of the other kind (separate: %t)", k.Separate)
-	case k.Mesh != spec.Mesh:
-		return fmt.Sprintf("its clusters are of mesh %s, want %s", k.Mesh, spec.Mesh)
 	case k.Image != image:
 		return fmt.Sprintf("its nodes are of image %s, and now they would be of %s", k.Image, image)
 	}
@@ -112,14 +110,17 @@ const readyWithin = 30 * time.Second
 func (p *Provider) reuse(ctx context.Context, spec clusters.Spec, t *taken) (clusters.Fleet, error) {
 	spec.Clusters = slices.Clone(spec.Clusters)
 	f := newFleet(spec, p.cfg.State)
-	f.lock, f.made, f.base, f.reused = t.lock, t.keptFile, t.State, true
+	f.lock, f.made, f.bare, f.base, f.reused = t.lock, t.keptFile, t.State, t.State, true
+	if t.Mesh != meshNone {
+		f.bare = t.Bare
+	}
 	if err := f.same(ctx); err != nil {
 		f.end(ctx)
 		return nil, errors.Join(err, f.unlock())
 	}
 	err := os.Remove(filepath.Join(f.folder, keptName)) // what follows changes them
 	if err == nil {
-		err = f.begin(ctx, t)
+		err = f.begin(ctx, p, t)
 	}
 	if err != nil {
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
@@ -219,10 +220,10 @@ func (f *fleet) otherAgent(agent string) ([]string, error) {
 }
 
 // begin makes of the clusters what Create makes of new ones: all that belongs to one trial.
-func (f *fleet) begin(ctx context.Context, t *taken) error {
+func (f *fleet) begin(ctx context.Context, p *Provider, t *taken) error {
 	if err := f.append(&evidence.Event{
 		Header: f.header("fleet"), Kind: evidence.EventReused, Name: f.spec.ID,
-		Message: fmt.Sprintf("the clusters were made earlier, kept since %s, and had not drifted", t.Since.Format(time.RFC3339)),
+		Message: fmt.Sprintf("the clusters were made earlier, kept since %s%s, and had not drifted", t.Since.Format(time.RFC3339), becoming(t.Mesh, f.spec.Mesh)),
 	}); err != nil {
 		return err
 	}
@@ -236,5 +237,21 @@ func (f *fleet) begin(ctx context.Context, t *taken) error {
 		return err
 	}
 	f.watch()
-	return nil
+	if t.Mesh != meshNone && t.Mesh != f.spec.Mesh {
+		if err := f.timed("remove mesh "+t.Mesh, func() error { return f.removeMesh(ctx) }); err != nil {
+			return fmt.Errorf("removing mesh %s: %w", t.Mesh, err)
+		}
+	}
+	return f.furnish(ctx, p)
+}
+
+// becoming says what becomes of the mesh that kept clusters have.
+func becoming(was, want string) string {
+	switch {
+	case was == meshNone:
+		return ""
+	case was == want:
+		return " with mesh " + was + ", which is installed anew over itself"
+	}
+	return " with mesh " + was + ", which is removed"
 }

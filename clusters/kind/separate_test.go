@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,56 +12,29 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/clusters"
-	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/agent"
-	"github.com/meshproof/meshproof/meshes"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
-// TestBetweenSeparateClustersAddressesOfPodsAndServicesAreDropped asks from a real pod, also when routes were added that
-// would lead there, and in the end without the rules, so that it is the rules that keep the pod out.
-func TestBetweenSeparateClustersAddressesOfPodsAndServicesAreDropped(t *testing.T) {
-	p := RealProvider(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	s := &scenarios.Scenario{Spec: scenarios.Spec{Topology: scenarios.Topology{
-		Clusters: []scenarios.Cluster{{Name: "east"}, {Name: "west", Nodes: 2}},
-		Services: []scenarios.Service{{Name: "cart", Namespace: "app", Clusters: []string{"west"}, Replicas: 2}},
-	}}}
-	made, err := p.Create(ctx, clusters.Spec{
-		ID: "sep" + uuid.NewString()[:8], Trial: evidence.Trial{Block: 1, Mesh: meshNone}, Mesh: meshNone, Seed: 1, Sink: &sink{},
-		Clusters: []string{"east", "west"}, Nodes: map[string]int{"west": 2}, Separate: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := made.Close(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
-		}
-	}()
-	none, err := meshes.ByName(scenarios.MeshNone)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range made.Clusters() {
-		objs, err := meshes.Render(none, scenarios.MeshEntry{Name: scenarios.MeshNone}, s, c.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Apply(ctx, objs...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range made.Clusters() {
-		if err := c.WaitReady(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
+// dropsWhatIsSentToPodsAndServices asks from a real pod of one cluster for addresses of another on a separate network, also
+// when routes were added that would lead there, and in the end without the rules, so that it is the rules that keep the pod
+// out. It leaves the network open.
+func dropsWhatIsSentToPodsAndServices(ctx context.Context, t *testing.T, made clusters.Fleet) {
 	f := made.(*fleet)
 	east, west := f.cluster("east"), f.cluster("west")
 
 	// What the far cluster has: pods on both of its nodes, and a Service's own address.
+	scale, err := west.client.AppsV1().Deployments("app").GetScale(ctx, "cart", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	scale.Spec.Replicas = 2
+	if _, err := west.client.AppsV1().Deployments("app").UpdateScale(ctx, "cart", scale, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := west.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
 	var far []string
 	on := map[string]bool{}
 	f.mu.Lock()
@@ -84,14 +58,21 @@ func TestBetweenSeparateClustersAddressesOfPodsAndServicesAreDropped(t *testing.
 		if err != nil {
 			t.Fatal(err)
 		}
+		said := make([]string, len(far))
+		var asking sync.WaitGroup
+		for i, address := range far {
+			asking.Go(func() {
+				cmd := agent.ProbeCommand{ID: uuid.NewString(), Address: address, Connection: "open", Timeout: 2 * time.Second}
+				res, err := command[agent.ProbeResult](ctx, from, pod.ref.Namespace, pod.ref.Pod, agent.PathProbe, cmd.Timeout, cmd)
+				if said[i] = res.Error; err != nil {
+					said[i] = "not asked: " + err.Error()
+				}
+			})
+		}
+		asking.Wait()
 		got := map[string]string{}
-		for _, address := range far {
-			cmd := agent.ProbeCommand{ID: uuid.NewString(), Address: address, Connection: "open", Timeout: 2 * time.Second}
-			res, err := command[agent.ProbeResult](ctx, from, pod.ref.Namespace, pod.ref.Pod, agent.PathProbe, cmd.Timeout, cmd)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got[address] = res.Error
+		for i, address := range far {
+			got[address] = said[i]
 		}
 		return got
 	}

@@ -44,7 +44,7 @@ func stuck(p *corev1.Pod) (why, container string, ended bool) {
 		w := s.State.Waiting
 		t := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated)
 		switch {
-		case w != nil && slices.Contains([]string{"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}, w.Reason):
+		case w != nil && slices.Contains(imageLacks, w.Reason):
 			return fmt.Sprintf("cannot start container %s: its node does not have image %s, and it cannot be pulled (%s: %s): put it into the bundle with `meshproof bundle add`",
 				s.Name, s.Image, w.Reason, oneLine(w.Message)), "", false
 		case t != nil && (t.ExitCode != 0 || s.RestartCount > 0):

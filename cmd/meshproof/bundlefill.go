@@ -57,17 +57,22 @@ func filling(err error) error {
 
 func newBundlePull(where func() (string, error)) *cobra.Command {
 	var repo string
+	var versions versionFlags
 	cmd := &cobra.Command{
 		Use:   "pull [REF…]",
 		Short: "Pull the parts from image registries and chart repositories, on a host with a network",
 		Long: `Pull what the projects publish of all that real clusters can use: kind's node image, Istio,
 Linkerd and Chaos Mesh with their charts. With arguments only these: images (REPOSITORY:TAG),
 charts of registries (oci://HOST/PATH/CHART:VERSION), or, with --repo, charts of a chart
-repository (CHART:VERSION). Images that are there already are not fetched again.`,
+repository (CHART:VERSION). Images that are there already are not fetched again. A bundle may have a mesh in
+several versions.`,
 		Example: "  meshproof bundle pull\n  meshproof bundle pull docker.io/kindest/node:v1.35.1\n" +
 			"  meshproof bundle pull --repo https://helm.linkerd.io/edge linkerd-crds:2026.6.3",
 		Args: takes(0, -1),
 		RunE: func(cmd *cobra.Command, refs []string) error {
+			if len(refs) > 0 && len(versions.asked()) > 0 {
+				return errors.New("--istio-version and --linkerd-version are about what is pulled without arguments: put the version behind the argument's colon")
+			}
 			if repo != "" && len(refs) == 0 {
 				return errors.New("--repo: which chart? Name it as CHART:VERSION")
 			}
@@ -75,7 +80,7 @@ repository (CHART:VERSION). Images that are there already are not fetched again.
 			if err != nil {
 				return err
 			}
-			items := pull.Everything()
+			items := pull.Public().Everything(versions.asked())
 			if len(refs) > 0 {
 				items = nil
 			}
@@ -84,27 +89,10 @@ repository (CHART:VERSION). Images that are there already are not fetched again.
 			}
 			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr(), stopBuild)
 			defer stop()
-			var errs []error
-			for _, it := range items {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: pulling\n", it.Ref)
-				p, fresh, err := pull.Pull(ctx, dir, it)
-				if ctx.Err() != nil {
-					return failed(ctx.Err())
-				}
-				if err != nil { // the others may be had all the same
-					errs = append(errs, err)
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s: failed\n", it.Ref)
-					continue
-				}
-				how := "there already"
-				if fresh {
-					how = "pulled"
-				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s %s %s\n", p.Name, p.Kind, p.Version, how)
-			}
-			return failed(filling(errors.Join(errs...)))
+			return fill(ctx, dir, items, cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&repo, "repo", "", "`address` of the chart repository that the arguments are charts of")
+	versions.add(cmd.Flags())
 	return cmd
 }

@@ -56,7 +56,7 @@ Exit code 4 where something keeps a run from beginning.`,
 			}
 			ctx, stop := interruptible(cmd.Context(), cmd.ErrOrStderr(), stopping{"stopping", "left at once"})
 			defer stop()
-			findings, err := examine(ctx, needs, dir, true)
+			findings, err := examine(ctx, needs, dir, nil, true)
 			if err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ Exit code 4 where something keeps a run from beginning.`,
 }
 
 // examine looks at this host. Every part of the bundle is read where whole is asked for; else only what a run needs of it.
-func examine(ctx context.Context, needs doctor.Needs, dir string, whole bool) ([]doctor.Finding, error) {
+func examine(ctx context.Context, needs doctor.Needs, dir string, versions map[string]string, whole bool) ([]doctor.Finding, error) {
 	dir, err := bundleDir(dir)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func examine(ctx context.Context, needs doctor.Needs, dir string, whole bool) ([
 			return fmt.Sprintf("%s: %d parts, every one as its digest says", dir, len(b.Parts())), nil
 		},
 		Mesh: func(mesh string) (string, error) {
-			b, err := kind.New(kind.Config{Bundle: dir}).Build(mesh)
+			b, err := kind.New(kind.Config{Bundle: dir, Versions: versions}).Build(mesh)
 			if err != nil {
 				return "", err
 			}
@@ -155,7 +155,7 @@ func canRun(ctx context.Context, list []*scenarios.Scenario, f runFlags) error {
 			needs = needs.Most(n)
 		}
 	}
-	findings, err := examine(ctx, needs, f.bundle, false)
+	findings, err := examine(ctx, needs, f.bundle, f.versions.asked(), false)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 )
 
 // newKind makes the driver of real clusters in Docker, with nodes from the bundle in a folder: the default where none is
-// named.
-func newKind(dir string) (*kind.Provider, error) {
+// named, and meshes of these versions.
+func newKind(dir string, versions map[string]string) (*kind.Provider, error) {
 	state, err := kindState()
 	if err != nil {
 		return nil, err
@@ -17,7 +17,7 @@ func newKind(dir string) (*kind.Provider, error) {
 	if dir, err = bundleDir(dir); err != nil {
 		return nil, err
 	}
-	return kind.New(kind.Config{NodeImage: kind.FromBundle(dir), Bundle: dir, State: state}), nil
+	return kind.New(kind.Config{NodeImage: kind.FromBundle(dir), Bundle: dir, State: state, Versions: versions}), nil
 }
 
 // kindState is where the kind driver keeps what must outlive a run that is killed, beside the journals.

@@ -23,6 +23,7 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
+	quietKlog()
 	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -69,14 +70,14 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 var drivers = []string{"embedded", kind.Driver}
 
 // provider finds a driver by the name that --driver takes. bundleDir is that of real clusters: "" stands for the default.
-func provider(driver, bundleDir string) (clusters.Provider, error) {
+func provider(driver, bundleDir string, versions map[string]string) (clusters.Provider, error) {
 	switch driver {
 	case "embedded":
 		return embedded.New(map[string]proxy.Factory{
 			"istio": istio.Factory(), "linkerd": linkerd.Factory(), "layered": layered.Factory(),
 		}), nil
 	case kind.Driver:
-		return newKind(bundleDir)
+		return newKind(bundleDir, versions)
 	case "existing":
 		return nil, fmt.Errorf("--driver %s is not in this version: use --driver embedded or kind", driver)
 	}

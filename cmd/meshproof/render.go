@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 func newRender() *cobra.Command {
 	var mesh, cluster, driver string
+	var versions versionFlags
 	cmd := &cobra.Command{
 		Use:   "render FILE|NAME --mesh M",
 		Short: "Print the Kubernetes objects that a mesh gets for a scenario, as YAML",
@@ -25,6 +27,9 @@ name images.`,
 		Example: "  meshproof render two-clusters --mesh istio --cluster east",
 		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {
+			if driver == "embedded" && len(versions.asked()) > 0 {
+				return errors.New("--istio-version and --linkerd-version are about real clusters: use them with --driver kind")
+			}
 			s, _, err := scenarios.Resolve(given[0])
 			if err != nil {
 				return err
@@ -35,7 +40,7 @@ name images.`,
 					entry = e
 				}
 			}
-			p, err := provider(driver, "")
+			p, err := provider(driver, "", versions.asked())
 			if err != nil {
 				return err
 			}
@@ -71,6 +76,7 @@ name images.`,
 	cmd.Flags().StringVar(&driver, "driver", "embedded", "also what this driver installs the mesh from: embedded (nothing), or kind")
 	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions(drivers, cobra.ShellCompDirectiveNoFileComp)))
 	cmd.Flags().StringVar(&cluster, "cluster", "", "only this cluster (default: all)")
+	versions.add(cmd.Flags())
 	must(cmd.MarkFlagRequired("mesh"))
 	return cmd
 }

@@ -33,10 +33,13 @@ type runFlags struct {
 	bundle  string
 	keep    bool
 	reuse   bool
+	pull    bool
+
+	versions versionFlags
 }
 
 // onlyKind are the flags that mean something on real clusters alone.
-var onlyKind = []string{"keep", "reuse", "bundle"}
+var onlyKind = []string{"keep", "reuse", "bundle", "pull", "istio-version", "linkerd-version"}
 
 func newRun() *cobra.Command {
 	var f runFlags
@@ -78,6 +81,8 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 	fl.BoolVar(&f.keep, "keep", false, "leave the clusters of the last trial standing, reset, with their kubeconfigs (driver kind)")
 	fl.BoolVar(&f.reuse, "reuse", false, "take kept clusters that fit, after a check that nothing of them has drifted; with --keep from trial to trial (driver kind)")
 	bundleFlag(fl, "bundle", &f.bundle)
+	fl.BoolVar(&f.pull, "pull", false, "first pull what the bundle lacks for these meshes, from image registries and chart repositories (driver kind)")
+	f.versions.add(fl)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if asksJSON(os.Args[1:]) { // whoever asked for a document gets one, also about a flag beside it
 			f.output = "json"
@@ -136,9 +141,14 @@ func run(stdout io.Writer, f runFlags, work func(*document) error) error {
 }
 
 func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runFlags, doc *document) error {
-	p, err := provider(f.driver, f.bundle)
+	p, err := provider(f.driver, f.bundle, f.versions.asked())
 	if err != nil {
 		return err
+	}
+	if f.pull {
+		if err := pullFor(ctx, p, args, f, stderr); err != nil {
+			return err
+		}
 	}
 	// Everything is read before anything is started: a typo in the last file must not cost an hour of the first ones.
 	list, err := loadAll(p, args, f)
@@ -242,6 +252,9 @@ func narrow(s *scenarios.Scenario, f runFlags) error {
 		names = append(names, string(m.Name))
 	}
 	for _, m := range f.meshes {
+		if later := scenarios.ReservedMesh(m); later != "" {
+			return fmt.Errorf("--mesh %s is not in this version: %s: %s has %s", m, later, s.Metadata.Name, strings.Join(names, ", "))
+		}
 		if !slices.Contains(names, m) {
 			return fmt.Errorf("--mesh %s: %s has only %s (a mesh to compare stands under spec.meshes)", m, s.Metadata.Name, strings.Join(names, ", "))
 		}

@@ -13,7 +13,7 @@ func newValidate() *cobra.Command {
 		Short: "Find every error in scenario files, without running them",
 		Args:  takes(1, -1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			p, err := provider("embedded", "")
+			p, err := provider("embedded", "", nil)
 			if err != nil {
 				return err
 			}

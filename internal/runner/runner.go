@@ -72,13 +72,24 @@ func Check(s *scenarios.Scenario, e scenarios.MeshEntry, p clusters.Provider) er
 	return nil
 }
 
-// NotPossible names the scenario's meshes that the driver is known to have no means for, each with the reason. They are
-// skipped: their other errors are the driver's, too.
-func NotPossible(s *scenarios.Scenario, p clusters.Provider) map[string]string {
-	reasons := map[string]string{}
+// checked is what the driver says of each of the scenario's meshes: why it cannot run it, or nil. Each is rendered once.
+type checked map[scenarios.MeshName]error
+
+func check(s *scenarios.Scenario, p clusters.Provider) checked {
+	all := checked{}
 	for _, e := range s.Spec.Meshes {
-		if err := Check(s, e, p); errors.Is(err, clusters.ErrNotPossible) {
-			reasons[string(e.Name)] = err.Error()
+		all[e.Name] = Check(s, e, p)
+	}
+	return all
+}
+
+// notPossible names the meshes that the driver is known to have no means for, each with the reason. They are skipped:
+// their other errors are the driver's, too.
+func (c checked) notPossible() map[string]string {
+	reasons := map[string]string{}
+	for mesh, err := range c {
+		if errors.Is(err, clusters.ErrNotPossible) {
+			reasons[string(mesh)] = err.Error()
 		}
 	}
 	return reasons
@@ -87,7 +98,10 @@ func NotPossible(s *scenarios.Scenario, p clusters.Provider) map[string]string {
 // CheckTopology finds out, before anything is started, whether the driver can make the scenario's clusters and the network
 // between them, and keep them where that is asked for. Meshes that it has no means for are left out.
 func CheckTopology(s *scenarios.Scenario, p clusters.Provider, keep bool) error {
-	skip := NotPossible(s, p)
+	return checkTopology(s, p, keep, check(s, p).notPossible())
+}
+
+func checkTopology(s *scenarios.Scenario, p clusters.Provider, keep bool, skip map[string]string) error {
 	for _, e := range s.Spec.Meshes {
 		if skip[string(e.Name)] != "" {
 			continue
@@ -144,16 +158,17 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 	if _, ok := o.Provider.(clusters.Keeper); !ok && (o.Keep || o.Reuse) {
 		return nil, fmt.Errorf("%w: the clusters of driver %s end with the process: only those of driver kind can be kept and reused", ErrUsage, o.Provider.Driver())
 	}
-	if err := CheckTopology(o.Scenario, o.Provider, o.Keep); err != nil {
+	able := check(o.Scenario, o.Provider)
+	skip := able.notPossible()
+	if err := checkTopology(o.Scenario, o.Provider, o.Keep, skip); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	skip := NotPossible(o.Scenario, o.Provider)
 	for _, e := range o.Scenario.Spec.Meshes {
 		_, skipped := skip[string(e.Name)]
 		if skipped && !o.Named && len(skip) < len(o.Scenario.Spec.Meshes) {
 			continue
 		}
-		if err := Check(o.Scenario, e, o.Provider); err != nil {
+		if err := able[e.Name]; err != nil {
 			return nil, fmt.Errorf("%w: mesh %s: %w", ErrUsage, e.Name, err)
 		}
 	}

@@ -17,8 +17,12 @@ import (
 	"time"
 )
 
-// scenario is what is run where a test has none of its own.
-const scenario = "testdata/across.yaml"
+const (
+	// scenario is what is run where a test has none of its own.
+	scenario = "testdata/across.yaml"
+	// small is what is run to be stopped: on one cluster.
+	small = "testdata/small.yaml"
+)
 
 // host is the machine as a user has it, with folders of its own for what meshproof keeps and writes.
 type host struct {

@@ -22,10 +22,11 @@ const interrupted = 130 // exit code
 
 func TestAnInterruptedRunEndsWithinAMinuteAndLeavesNothing(t *testing.T) {
 	var all []features.Feature
-	for _, when := range []struct{ name, logs string }{{"while clusters are made", logsMaking}, {"under load", logsLoad}} {
+	for _, when := range []struct{ name, file, logs string }{{"while clusters are made", scenario, logsMaking}, {"under load", small, logsLoad}} {
 		all = append(all, features.New(when.name).
 			Assess("it ends, and says so", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 				h := hostOf(ctx)
+				h.file = when.file
 				s := h.start(ctx, t)
 				s.logs(t, when.logs)
 				ids := h.journalled(t)
@@ -48,7 +49,7 @@ func TestAnInterruptedRunEndsWithinAMinuteAndLeavesNothing(t *testing.T) {
 				return ctx
 			}).Feature())
 	}
-	test(t, all...)
+	beside(t, all...)
 }
 
 // gone fails the test where a volume is there.
@@ -63,9 +64,10 @@ func gone(ctx context.Context, t *testing.T, volumes []string) {
 }
 
 func TestASecondInterruptLeavesAtOnceAndCleanUndoesTheRest(t *testing.T) {
-	test(t, features.New("twice Ctrl-C under load").
+	beside(t, features.New("twice Ctrl-C under load").
 		Assess("it exits at once with the journal intact", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			h := hostOf(ctx)
+			h.file = small
 			s := h.start(ctx, t)
 			s.logs(t, logsLoad)
 			before := h.journalled(t)
@@ -90,7 +92,7 @@ func TestASecondInterruptLeavesAtOnceAndCleanUndoesTheRest(t *testing.T) {
 			h := hostOf(ctx)
 			var volumes []string
 			for _, id := range h.journalled(t) {
-				if len(ofFleet(ctx, t, id)) == 0 {
+				if len(inDocker(ctx, t, id)) == 0 {
 					t.Error("the run left nothing: there is nothing to clean")
 				}
 				volumes = append(volumes, volumesOf(ctx, t, id)...)

@@ -91,8 +91,24 @@ func (h *host) nothingLeft(ctx context.Context, t *testing.T) {
 	h.others.untouched(ctx, t)
 }
 
-// ofFleet lists what carries the ID of a fleet: containers, networks, volumes by their containers, processes.
+// ofFleet lists what carries the ID of a fleet: in Docker, and processes. Commands that were under way when their run was
+// killed end by themselves, when what they talk to is gone: it waits for those.
 func ofFleet(ctx context.Context, t *testing.T, id string) []string {
+	t.Helper()
+	list := inDocker(ctx, t, id)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		running := processes(t, "meshproof-"+id)
+		if len(running) == 0 {
+			return list
+		}
+		if time.Now().After(deadline) {
+			return append(list, running...)
+		}
+	}
+}
+
+// inDocker lists what carries the ID of a fleet: containers, networks, volumes by their containers.
+func inDocker(ctx context.Context, t *testing.T, id string) []string {
 	t.Helper()
 	var list []string
 	name := "meshproof-" + id
@@ -107,16 +123,7 @@ func ofFleet(ctx context.Context, t *testing.T, id string) []string {
 			}
 		}
 	}
-	// Commands that were under way when their run was killed end by themselves, when what they talk to is gone.
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		running := processes(t, name)
-		if len(running) == 0 {
-			return list
-		}
-		if time.Now().After(deadline) {
-			return append(list, running...)
-		}
-	}
+	return list
 }
 
 // processes lists the processes that have a name in their command line.

@@ -19,7 +19,8 @@ import (
 // suite is the environment of all tests; nil where no real clusters are to be made.
 var suite env.Environment
 
-// whole is how long a whole run takes here, which tells when to kill one. A run that passes sets it anew.
+// whole is how long a whole run of scenario takes here, which tells when to kill one. TestARunOnRealClustersAndAnotherOnTheSame
+// sets it anew.
 var whole = time.Minute
 
 func TestMain(m *testing.M) {
@@ -45,6 +46,19 @@ func test(t *testing.T, f ...features.Feature) {
 		t.Skip("makes real clusters: use make test-kind")
 	}
 	suite.WithContext(t.Context()).Test(t, f...)
+}
+
+// beside lets features run beside each other, as many as the machine has cores, after all that run alone: those in which
+// nothing is measured.
+func beside(t *testing.T, all ...features.Feature) {
+	t.Helper()
+	t.Parallel()
+	for _, f := range all {
+		t.Run(f.Name(), func(t *testing.T) {
+			t.Parallel()
+			test(t, f)
+		})
+	}
 }
 
 // binary is the built meshproof.

@@ -62,9 +62,11 @@ func pullImage(ctx context.Context, dir string, it Item) (bundle.Part, bool, err
 		return bundle.Part{}, false, err
 	}
 	if b, err := bundle.Open(dir); err == nil {
-		old, err := b.Part(p.Name)
-		if err == nil && old.ImageID == id.String() && old.Refs[0] == p.Refs[0] && b.Check(ctx, old) == nil {
-			return old, false, nil
+		all, _ := b.Named(p.Name) // none, then it is fetched
+		for _, old := range all {
+			if old.ImageID == id.String() && old.Refs[0] == p.Refs[0] && b.Check(ctx, old) == nil {
+				return old, false, nil
+			}
 		}
 	}
 	p, err = bundle.PutImage(ctx, dir, p, img)

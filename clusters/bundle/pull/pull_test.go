@@ -219,7 +219,7 @@ func TestAChartIsPulledFromARegistry(t *testing.T) {
 
 func TestWhatEverythingNamesCanBeRead(t *testing.T) {
 	seen := map[string]bool{}
-	for _, it := range Everything() {
+	for _, it := range Public().Everything(nil) {
 		key := it.Part + it.Ref
 		if seen[key] {
 			t.Errorf("%s is there twice", it.Ref)
@@ -231,5 +231,59 @@ func TestWhatEverythingNamesCanBeRead(t *testing.T) {
 		if _, err := name.ParseReference(it.Ref, name.StrictValidation); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// pushChart puts a chart into a registry as Helm does.
+func pushChart(t *testing.T, ref string, chart []byte) {
+	t.Helper()
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), "application/vnd.cncf.helm.config.v1+json")
+	img, err := mutate.Append(img, mutate.Addendum{Layer: static.NewLayer(chart, "application/vnd.cncf.helm.chart.content.v1.tar+gzip")})
+	must(t, err)
+	push(t, ref, img)
+}
+
+func TestAProjectIsPulledInTheVersionThatIsAskedForBesideOthers(t *testing.T) {
+	host, dir := aRegistry(t), t.TempDir()
+	from := Sources{Istio: host + "/istio/"}
+	for _, version := range []string{bundle.Pinned()[bundle.Istio], "1.29.0"} {
+		for _, name := range []string{"pilot", "proxyv2"} {
+			push(t, host+"/istio/"+name+":"+version, image(t, runtime.GOARCH))
+		}
+		for _, name := range []string{"base", "istiod", "gateway"} {
+			pushChart(t, host+"/istio/charts/"+name+":"+version, charttest.Packaged(t, name, version))
+		}
+	}
+	for _, version := range []string{"", "1.29.0"} {
+		for _, it := range from.Of(bundle.Istio, version) {
+			_, _, err := Pull(t.Context(), dir, it)
+			must(t, err)
+		}
+	}
+	b, err := bundle.Open(dir)
+	must(t, err)
+	must(t, b.Verify(t.Context()))
+	for _, name := range []string{"pilot", "proxyv2", "chart-base", "chart-istiod", "chart-gateway"} {
+		parts, err := b.Named(name)
+		must(t, err)
+		for version, want := range map[string]string{"": bundle.Pinned()[bundle.Istio], "1.29.0": "1.29.0"} {
+			if got, err := bundle.Choose(bundle.Istio, version, [][]bundle.Part{parts}); err != nil || got[0].Version != want {
+				t.Errorf("%s asked for in version %q: %+v, %v", name, version, got, err)
+			}
+		}
+	}
+	if _, _, err := Pull(t.Context(), dir, from.Of(bundle.Istio, "1.0.0")[0]); err == nil {
+		t.Error("a version that nobody published was pulled")
+	}
+}
+
+func TestLinkerdsChartsAndImagesAreOfOneRelease(t *testing.T) {
+	var refs []string
+	for _, it := range Public().Of(bundle.Linkerd, "edge-26.5.1") {
+		refs = append(refs, it.Ref)
+	}
+	want := "cr.l5d.io/linkerd/controller:edge-26.5.1 cr.l5d.io/linkerd/proxy:edge-26.5.1 linkerd-crds:2026.5.1 linkerd-control-plane:2026.5.1"
+	if got := strings.Join(refs, " "); got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
 }
