@@ -64,7 +64,11 @@ func (l linkerd) enforcing(ctx context.Context, c *cluster) ([]string, error) {
 	mark := uuid.NewString()
 	for _, ns := range slices.Sorted(maps.Keys(guarded)) {
 		for _, obj := range policyBarrier(ns, guarded[ns].servers, mark) {
-			if err := c.applyOwn(ctx, obj); err != nil {
+			said, err := fields(obj) // without the empty status that a route's type writes
+			if err == nil {
+				err = c.applyOwn(ctx, said)
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
