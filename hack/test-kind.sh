@@ -25,9 +25,9 @@ elif ! timeout 10 docker info >/dev/null 2>&1; then
 fi
 
 if root; then # nothing is built twice for the same inputs
-	bin/meshproof bundle build --only node --only istiod --only pilot-agent --only istio-charts || fail "the bundle could not be built" "mend what is said above"
-elif ! bin/meshproof bundle list | grep -q ' node-image ' || ! bin/meshproof bundle list | grep -q '^chart-istiod '; then
-	fail "the bundle has no image of nodes, or no Istio" "run 'bin/meshproof bundle build' as root, or 'bin/meshproof bundle pull' on a host with a network"
+	bin/meshproof bundle build || fail "the bundle could not be built" "mend what is said above"
+elif has=$(bin/meshproof bundle list || true) && ! { grep -q ' node-image ' <<<"$has" && grep -q '^chart-istiod ' <<<"$has" && grep -q '^chart-chaos-mesh ' <<<"$has"; }; then
+	fail "the bundle lacks the image of nodes, Istio or Chaos Mesh" "run 'bin/meshproof bundle build' as root, or 'bin/meshproof bundle pull' on a host with a network"
 fi
 
 echo "host and bundle: $((SECONDS - began)) s"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // patchesOnNode is where kubeadm finds patches of what it makes.
@@ -31,15 +32,23 @@ func kubeadmPatches() map[string]string {
         - {name: KUBERNETES_SERVICE_PORT, value: "6443"}
         readinessProbe: {periodSeconds: 1}
 `,
-		// There is one of each: nobody else to agree with on who leads, nor to wait for.
-		"kube-controller-manager+json.yaml": alone,
-		"kube-scheduler+json.yaml":          alone,
+		// There is one of each: nobody to agree with on who leads. The controllers ask for a token each before they begin,
+		// for which the twenty requests a second that they allow themselves take five seconds.
+		"kube-controller-manager+json.yaml": flags("--leader-elect=false", "--kube-api-qps=300", "--kube-api-burst=600"),
+		"kube-scheduler+json.yaml":          flags("--leader-elect=false"),
 		// Clusters need not survive the host's.
-		"etcd+json.yaml": "- {op: add, path: /spec/containers/0/command/-, value: --unsafe-no-fsync=true}\n",
+		"etcd+json.yaml": flags("--unsafe-no-fsync=true"),
 	}
 }
 
-const alone = "- {op: add, path: /spec/containers/0/command/-, value: --leader-elect=false}\n"
+// flags is the patch that adds flags to a command line, where the last of a name counts.
+func flags(list ...string) string {
+	var b strings.Builder
+	for _, f := range list {
+		fmt.Fprintf(&b, "- {op: add, path: /spec/containers/0/command/-, value: %s}\n", f)
+	}
+	return b.String()
+}
 
 // writeKubeadmPatches makes the folder of patches in a fleet's own.
 func writeKubeadmPatches(dir string) (path string, err error) {
