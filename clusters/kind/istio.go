@@ -26,9 +26,7 @@ import (
 
 // istio is Istio with sidecars: a primary control plane in each cluster, on one flat network, each reading the others'
 // Services and pods by a remote secret.
-type istio struct {
-	envoy string // the container of its proxies, where that is not its injector's
-}
+type istio struct{}
 
 const (
 	istioNamespace = "istio-system"

@@ -2,7 +2,6 @@ package kind
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,8 +37,7 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	container := cmp.Or(i.envoy, istioSidecar)
-	proxies := c.sidecars(container)
+	proxies := c.sidecars()
 	if len(proxies) == 0 {
 		return nil, nil
 	}
@@ -75,17 +73,17 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return behind(c.name, c.sidecars(container), before, now), nil
+		return behind(c.name, c.sidecars(), before, now), nil
 	})
 }
 
-// sidecars names the cluster's ready proxies, by their container, as istiod does: pod.namespace.
-func (c *cluster) sidecars(container string) []string {
+// sidecars names the cluster's ready proxies as istiod does: pod.namespace.
+func (c *cluster) sidecars() []string {
 	c.f.mu.Lock()
 	defer c.f.mu.Unlock()
 	var ids []string
 	for _, p := range c.pods {
-		if p.ready && has(p.public(), container) {
+		if p.ready && has(p.public(), istioSidecar) {
 			ids = append(ids, p.ref.Pod+"."+p.ref.Namespace)
 		}
 	}
