@@ -457,14 +457,16 @@ func (b *builder) load() {
 		switch f := &b.s.Spec.Faults[i]; f.Kind {
 		case scenarios.PodKill:
 			b.kill(zero, f)
-		case scenarios.NetworkDelay:
-			b.linkFault(zero, f, evidence.FaultSample{OK: true, Micros: 82_000})
-		case scenarios.Partition:
-			b.linkFault(zero, f, evidence.FaultSample{Micros: 250_000, Error: "timeout"})
 		case scenarios.WorkloadOutage:
 			b.outage(zero, f)
-		default:
+		case scenarios.LeafRotation, scenarios.IssuerRotation:
 			b.rotate(zero, f)
+		default: // tests make others of the two that are on the link
+			sample := evidence.FaultSample{Micros: 250_000, Error: "timeout"}
+			if f.Name == "slow" {
+				sample = evidence.FaultSample{OK: true, Micros: 82_000}
+			}
+			b.linkFault(zero, f, sample)
 		}
 	}
 	b.now = zero.Add(6200 * time.Millisecond)
