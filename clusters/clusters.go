@@ -90,7 +90,7 @@ type Spec struct {
 	// is sent to such an address of another cluster is dropped.
 	Separate bool
 	Latency  time.Duration // one way, between two clusters
-	Mesh     string        // the mesh whose control plane the clusters get: "none" or "istio"
+	Mesh     string        // the mesh whose control plane the clusters get, by its name in scenarios
 	// Install is what that control plane is installed from, by cluster. A driver whose data planes are models needs none.
 	Install map[string]Installation
 	Seed    int64 // for everything that the driver draws: pod names, balancing, workloads' own latency

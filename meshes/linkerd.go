@@ -34,9 +34,9 @@ func (linkerd) Name() scenarios.MeshName { return scenarios.MeshLinkerd }
 // Gaps implements Mesh.
 func (linkerd) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapEdgeClaims} }
 
-// Install implements Mesh. No driver with real data planes runs this mesh yet.
+// Install implements Mesh: a control plane in each cluster, all of which trust one root.
 func (linkerd) Install(*scenarios.Scenario, scenarios.MeshEntry, string, string) clusters.Installation {
-	return clusters.Installation{}
+	return clusters.Installation{Releases: linkerdReleases()}
 }
 
 // Objects implements Mesh.

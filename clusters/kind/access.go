@@ -15,6 +15,7 @@ import (
 // accessLog takes the access log of one pod's Envoy from its container's log.
 type accessLog struct {
 	*containerLog
+	proxy proxy
 
 	mu    sync.Mutex
 	first []byte // line of the log, by which one of another process is known
@@ -24,8 +25,8 @@ type accessLog struct {
 	moved chan struct{}
 }
 
-func newAccessLog(c *cluster, ref evidence.PodRef, container string) *accessLog {
-	a := &accessLog{containerLog: newContainerLog(c, ref, container), moved: make(chan struct{})}
+func newAccessLog(c *cluster, ref evidence.PodRef, px proxy) *accessLog {
+	a := &accessLog{containerLog: newContainerLog(c, ref, px.container), proxy: px, moved: make(chan struct{})}
 	a.taker = a
 	return a
 }
@@ -77,7 +78,7 @@ func (a *accessLog) take(text []byte) error {
 // drain waits until every line is here that the proxy has written so far. Envoy counts them, before it flushes them.
 func (a *accessLog) drain(ctx context.Context) {
 	lost := func(n uint64, why string) { a.missing(a.source(), evidence.Accesses, n, why) }
-	page, err := a.c.page(ctx, a.ref.Namespace, a.ref.Pod)
+	page, err := a.c.page(ctx, a.ref.Namespace, a.ref.Pod, a.proxy)
 	want := uint64(0)
 	if err == nil {
 		want, err = writtenLines(page)

@@ -14,7 +14,7 @@ func testAccessLog(t *testing.T) (*accessLog, *sink) {
 	t.Helper()
 	s := &sink{}
 	f := newFleet(clusters.Spec{Trial: evidence.Trial{Block: 1, Mesh: "istio"}, Sink: s, Mesh: "istio"}, t.TempDir())
-	return newAccessLog(&cluster{f: f, name: "east"}, evidence.PodRef{Cluster: "east", Pod: "shop-1", UID: "u"}, istioSidecar), s
+	return newAccessLog(&cluster{f: f, name: "east"}, evidence.PodRef{Cluster: "east", Pod: "shop-1", UID: "u"}, istio{}.proxies()[0]), s
 }
 
 func TestAnAccessLogIsTakenOnceAmongWhatElseTheProxySays(t *testing.T) {
@@ -91,7 +91,7 @@ func TestHowManyRequestsAProxyLoggedIsToldByItsMetrics(t *testing.T) {
 func FuzzTakeAccess(f *testing.F) {
 	f.Add([]byte(`{"code":200}`))
 	f.Add([]byte("2026 info\n"))
-	l := newAccessLog(&cluster{f: newFleet(clusters.Spec{Sink: &sink{}}, f.TempDir())}, evidence.PodRef{}, istioSidecar)
+	l := newAccessLog(&cluster{f: newFleet(clusters.Spec{Sink: &sink{}}, f.TempDir())}, evidence.PodRef{}, istio{}.proxies()[0])
 	f.Fuzz(func(_ *testing.T, text []byte) {
 		l.begin()
 		_ = l.take(text)

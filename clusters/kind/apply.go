@@ -92,7 +92,7 @@ func (p patch) String() string {
 
 // patches makes the objects ready for the API server, or says which are none of Meshproof's kinds.
 func (c *cluster) patches(objs []clusters.Object) ([]patch, error) {
-	if err := (&Provider{}).Check(c.f.spec.Mesh, objs); err != nil {
+	if err := checkObjects(c.f.spec.Mesh, objs); err != nil {
 		return nil, err
 	}
 	list := make([]patch, 0, len(objs))

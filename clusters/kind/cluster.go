@@ -52,6 +52,7 @@ type cluster struct {
 	created  int                         // pods seen so far
 	services map[string]*corev1.Service  // applied, by namespace/name
 	settings map[string]string           // of the mesh, applied: their versions, by kind/namespace/name
+	enforced map[string]string           // those settings that every proxy of Linkerd's was seen to have
 	gateways map[string]map[string]int32 // of Services, by namespace/name: the nodes' port for each of its ports
 	ambient  []string                    // what showed Istio's ambient mode, by kind/namespace/name
 	ingress  string                      // URL; "" where none was applied

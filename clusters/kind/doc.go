@@ -44,6 +44,8 @@
 //	istio_eastwest.go Istio between separate networks: the gateway that leads mutual TLS through
 //	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
+//	linkerd.go   Linkerd: trust, identities of other clusters' pods, pods' annotations
+//	linkerd_sync.go whether Linkerd's proxies have their newest policy and endpoints
 //
 // # How a request is witnessed
 //
@@ -67,6 +69,11 @@
 // Istio's control planes read the other clusters themselves (multi-primary) and pass over these slices, which are marked as imported:
 // through them an endpoint would have no identity. They stay for whoever has no
 // sidecar: in plaintext, too, every pod of every cluster must be asked.
+//
+// Linkerd's control plane reads its own cluster alone. It takes these slices for
+// endpoints, too, and knows the identity of what is in them by an annotation, the
+// one by which Linkerd's multicluster extension says whose gateway it mirrors:
+// all pods of a Service have one service account, and so one identity.
 //
 // # A mesh's evidence
 //

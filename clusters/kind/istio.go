@@ -14,6 +14,7 @@ import (
 	telemetry "istio.io/client-go/pkg/apis/telemetry/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -131,7 +132,7 @@ func (istio) before(ctx context.Context, c *cluster) error {
 }
 
 // join gives the cluster's istiod a remote secret for each of the others.
-func (i istio) join(ctx context.Context, c *cluster) error {
+func (istio) join(ctx context.Context, c *cluster) error {
 	for _, o := range c.f.list {
 		if o == c {
 			continue
@@ -149,7 +150,9 @@ func (i istio) join(ctx context.Context, c *cluster) error {
 			return fmt.Errorf("opening cluster %s to the others: %w", c.name, err)
 		}
 	}
-	err := c.until(ctx, func(ctx context.Context) ([]string, error) { return i.notInjecting(ctx, c) })
+	err := c.until(ctx, func(ctx context.Context) ([]string, error) {
+		return c.notInjecting(ctx, metav1.ObjectMeta{Labels: map[string]string{"sidecar.istio.io/inject": "true"}}, istioSidecar)
+	})
 	if err != nil {
 		return fmt.Errorf("waiting for Istio's injector in cluster %s: %w", c.name, err)
 	}
@@ -191,10 +194,20 @@ func (c *cluster) remoteSecret(ctx context.Context) (*corev1.Secret, error) {
 // apiServerPort is where a node's API server listens on the nodes' network.
 const apiServerPort = "6443"
 
+// imported has nothing to add: istiod reads the other clusters itself, and passes over such slices.
+func (istio) imported(*discoveryv1.EndpointSlice, []*pod) {}
+
+func (istio) proxies() []proxy {
+	return []proxy{{container: istioSidecar, port: 15020, path: "/stats/prometheus", logs: true}}
+}
+
+func (istio) added() (charts, images []string) { return nil, nil }
+
 // notInjecting tries, without making it, whether a pod would get a sidecar. A pod that came too early would have none.
-func (istio) notInjecting(ctx context.Context, c *cluster) ([]string, error) {
+func (c *cluster) notInjecting(ctx context.Context, asks metav1.ObjectMeta, sidecar string) ([]string, error) {
+	asks.GenerateName = "meshproof-try-"
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "meshproof-try-", Labels: map[string]string{"sidecar.istio.io/inject": "true"}},
+		ObjectMeta: asks,
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: workload.Container, Image: workload.Image}}},
 	}
 	got, err := c.client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
@@ -203,16 +216,12 @@ func (istio) notInjecting(ctx context.Context, c *cluster) ([]string, error) {
 	}
 	for _, list := range [][]corev1.Container{got.Spec.InitContainers, got.Spec.Containers} {
 		for _, ct := range list {
-			if ct.Name == istioSidecar {
+			if ct.Name == sidecar {
 				return nil, nil
 			}
 		}
 	}
 	return []string{"a pod that asks for a sidecar would get none"}, nil
-}
-
-func (istio) proxy() proxy {
-	return proxy{container: istioSidecar, port: 15020, path: "/stats/prometheus", logs: true}
 }
 
 // applyOwn applies an object of the driver's own, which is no matter of evidence.

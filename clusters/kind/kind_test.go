@@ -269,7 +269,10 @@ func TestWhatAClusterCannotTakeIsRefusedBeforeTheRun(t *testing.T) {
 		{"a setting of Istio", scenarios.MeshIstio, &security.PeerAuthentication{}, ""},
 		{"a setting of a mesh that is not there", scenarios.MeshNone, &security.PeerAuthentication{}, "kind"},
 		{"a setting of another mesh", scenarios.MeshIstio, &linkerdapi.Server{}, "kind"},
-		{"a mesh", scenarios.MeshLinkerd, own, "--driver embedded"},
+		{"a workload of Linkerd", scenarios.MeshLinkerd, own, ""},
+		{"a setting of Linkerd", scenarios.MeshLinkerd, &linkerdapi.Server{}, ""},
+		{"a setting of the other mesh", scenarios.MeshLinkerd, &security.PeerAuthentication{}, "kind"},
+		{"a mesh", scenarios.MeshLayered, own, "--driver embedded"},
 	} {
 		err := p.Check(string(tt.mesh), []clusters.Object{tt.obj})
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {

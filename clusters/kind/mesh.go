@@ -6,10 +6,12 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/bundle"
@@ -42,8 +44,12 @@ type mesh interface {
 	join(ctx context.Context, c *cluster) error
 	// lacking says which proxies of a cluster do not have the newest configuration.
 	lacking(ctx context.Context, c *cluster) ([]string, error)
-	// proxy is how the proxy in a pod is read.
-	proxy() proxy
+	// imported adds to a slice of another cluster's pods what the mesh must know of them, with the fleet's lock held.
+	imported(s *discoveryv1.EndpointSlice, behind []*pod)
+	// proxies is how the proxies in pods are read.
+	proxies() []proxy
+	// added are those of the charts and images that no bundle has by being built.
+	added() (charts, images []string)
 }
 
 // proxy is how a mesh's proxies are read.
@@ -61,9 +67,47 @@ func meshOf(name string) (mesh, error) {
 		return nil, nil
 	case string(scenarios.MeshIstio):
 		return istio{}, nil
+	case string(scenarios.MeshLinkerd):
+		return linkerd{}, nil
 	}
-	return nil, fmt.Errorf("%w: the kind driver of this version runs clusters without a mesh or with Istio, not with mesh %q: use --mesh %s,%s, or --driver embedded, which has a model of it", clusters.ErrNotPossible, name, meshNone, scenarios.MeshIstio)
+	return nil, fmt.Errorf("%w: the kind driver of this version runs clusters without a mesh, with Istio or with Linkerd, not with mesh %q: use --mesh %s,%s,%s, or --driver embedded, which has a model of it",
+		clusters.ErrNotPossible, name, meshNone, scenarios.MeshIstio, scenarios.MeshLinkerd)
 }
+
+// possible says why clusters of a mesh cannot be made from the bundle, where that is known before anything is looked at
+// more closely: it has nothing of what no build brings.
+func (p *Provider) possible(name string) error {
+	m, err := meshOf(name)
+	if err != nil || m == nil {
+		return err
+	}
+	charts, images := m.added()
+	b, err := bundle.Open(p.cfg.Bundle)
+	if err != nil || len(charts) == 0 {
+		return nil // a bundle is what is missing, not the mesh: who needs it says so
+	}
+	for _, want := range charts {
+		if _, err := b.Named(chartPart(want)); err == nil {
+			return nil
+		}
+	}
+	for _, want := range images {
+		if _, err := imagesNamed(b, want); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the bundle %s has nothing of what mesh %s needs beside what a build brings: %s, or use --driver embedded, which has a model of it",
+		clusters.ErrNotPossible, b.Dir(), name, toAdd(charts, images))
+}
+
+// toAdd says what to do about charts and images that no build brings.
+func toAdd(charts, images []string) string {
+	return fmt.Sprintf("run `meshproof bundle pull` on a host with a network, or `meshproof bundle add` with the images %s and the charts %s",
+		strings.Join(images, " and "), strings.Join(charts, " and "))
+}
+
+// chartPart is the name of a chart in a bundle.
+func chartPart(name string) string { return "chart-" + name }
 
 // image is a container image of a bundle.
 type image struct {
@@ -71,6 +115,9 @@ type image struct {
 	// ref is the reference under which nodes know it; repository is that without the image's own name and tag.
 	ref, repository, tag string
 }
+
+// name is the image's reference without its tag.
+func (i image) name() string { return strings.TrimSuffix(i.ref, ":"+i.tag) }
 
 // material is what a mesh is installed from, as a bundle has it.
 type material struct {
@@ -85,12 +132,18 @@ func (p *Provider) materialOf(name string) (*material, error) {
 	if err != nil || m == nil {
 		return nil, err
 	}
+	if err := p.possible(name); err != nil {
+		return nil, err
+	}
 	b, err := bundle.Open(p.cfg.Bundle)
 	if err != nil {
 		return nil, fmt.Errorf("mesh %s is installed from a bundle: %w", name, err)
 	}
 	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
 	if err := mat.choose(m.charts(), m.images(), p.cfg.Versions); err != nil {
+		if charts, images := m.added(); len(charts) > 0 {
+			err = fmt.Errorf("%w\nwhat a build does not bring: %s", err, toAdd(charts, images))
+		}
 		return nil, fmt.Errorf("mesh %s: %w", name, err)
 	}
 	return mat, nil

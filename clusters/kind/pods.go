@@ -182,9 +182,11 @@ func (c *cluster) observe(obj *corev1.Pod) *pod {
 		p.follower = newFollower(c, p)
 		c.f.tasks.Go(func() { p.follower.run(c.f.ctx) })
 	}
-	if p.access == nil && c.f.mesh != nil && c.f.mesh.proxy().logs && runs(obj, c.f.mesh.proxy().container) {
-		p.access = newAccessLog(c, p.ref, c.f.mesh.proxy().container)
-		c.f.tasks.Go(func() { p.access.run(c.f.ctx) })
+	for _, px := range c.proxies(p.public()) {
+		if p.access == nil && px.logs && runs(obj, px.container) {
+			p.access = newAccessLog(c, p.ref, px)
+			c.f.tasks.Go(func() { p.access.run(c.f.ctx) })
+		}
 	}
 	c.f.notify()
 	return p

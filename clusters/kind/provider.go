@@ -61,6 +61,9 @@ func (p *Provider) Models() []string { return nil }
 
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
+	if spec.Keep && spec.Mesh == string(scenarios.MeshLinkerd) {
+		return fmt.Errorf("keeping clusters: %w: this version keeps none with mesh %s: leave out --keep and --reuse, or use --mesh %s,%s", clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)
+	}
 	if spec.Separate && spec.Mesh != meshNone && spec.Mesh != string(scenarios.MeshIstio) {
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s,%s", clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)
 	}
@@ -69,6 +72,14 @@ func (p *Provider) CheckTopology(spec clusters.Spec) error {
 
 // Check implements clusters.Provider.
 func (p *Provider) Check(mesh string, objs []clusters.Object) error {
+	if err := p.possible(mesh); err != nil {
+		return err
+	}
+	return checkObjects(mesh, objs)
+}
+
+// checkObjects refuses objects that clusters of a mesh cannot have.
+func checkObjects(mesh string, objs []clusters.Object) error {
 	m, err := meshOf(mesh)
 	if err != nil {
 		return err

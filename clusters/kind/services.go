@@ -39,14 +39,26 @@ func (c *cluster) inside(key string) target {
 	for _, p := range svc.Spec.Ports {
 		t.ports[p.Name] = targetPort(p)
 	}
-	selector := labels.SelectorFromSet(svc.Spec.Selector)
-	for _, p := range c.pods {
-		if p.ready && p.ip != "" && p.ref.Namespace == svc.Namespace && selector.Matches(labels.Set(p.obj.Labels)) {
-			t.addresses = append(t.addresses, p.ip)
-		}
+	for _, p := range c.behind(key) {
+		t.addresses = append(t.addresses, p.ip)
 	}
 	slices.Sort(t.addresses)
 	return t
+}
+
+// behind are the ready pods of a Service (namespace/name) in its own cluster. The fleet's lock must be held.
+func (c *cluster) behind(key string) (list []*pod) {
+	svc := c.services[key]
+	if svc == nil || len(svc.Spec.Selector) == 0 {
+		return nil
+	}
+	selector := labels.SelectorFromSet(svc.Spec.Selector)
+	for _, p := range c.pods {
+		if p.ready && p.ip != "" && p.ref.Namespace == svc.Namespace && selector.Matches(labels.Set(p.obj.Labels)) {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // outside is where other clusters reach the pods of a Service in this one: the pods themselves on a flat network, the
@@ -166,7 +178,11 @@ func (c *cluster) mirrorOnce(ctx context.Context, written map[string]string) err
 			gateways[key] = gatewayOf(c.services[key])
 		}
 		for _, o := range c.shared(key) {
-			slicesNow = append(slicesNow, slice(c.services[key], o.name, o.outside(key)))
+			s := slice(c.services[key], o.name, o.outside(key))
+			if c.f.mesh != nil {
+				c.f.mesh.imported(s, o.behind(key))
+			}
+			slicesNow = append(slicesNow, s)
 		}
 	}
 	c.f.mu.Unlock()

@@ -26,7 +26,7 @@ func (mat *material) choose(charts, images []string, versions map[string]string)
 		lists[of] = append(lists[of], parts)
 	}
 	for _, want := range charts {
-		parts, err := mat.bundle.Named("chart-" + want)
+		parts, err := mat.bundle.Named(chartPart(want))
 		take(want, parts, err)
 	}
 	for _, want := range images {

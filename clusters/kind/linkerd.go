@@ -1,0 +1,161 @@
+package kind
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/linkerdapi"
+	"github.com/meshproof/meshproof/internal/agent"
+	"github.com/meshproof/meshproof/internal/workload"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// linkerd is Linkerd: a control plane in each cluster, on one flat network.
+type linkerd struct{}
+
+const (
+	linkerdNamespace = "linkerd"
+	linkerdSidecar   = "linkerd-proxy"
+	linkerdInject    = "linkerd.io/inject"
+	linkerdSkip      = "config.linkerd.io/skip-inbound-ports"
+	linkerdSubnets   = "config.linkerd.io/skip-subnets"
+	linkerdCRDs      = "linkerd-crds"
+	linkerdChart     = "linkerd-control-plane"
+	linkerdCtl       = "linkerd/controller" // images by the ends of their names: "proxy" alone could be anybody's
+	linkerdImage     = "linkerd/proxy"
+	// linkerdFarIdentity, on an EndpointSlice, is the identity of all endpoints in it that no pod of the cluster stands
+	// behind: Linkerd's own multicluster extension writes it for what it mirrors.
+	linkerdFarIdentity = "mirror.linkerd.io/remote-gateway-identity"
+)
+
+func (linkerd) charts() []string { return []string{linkerdCRDs, linkerdChart} }
+func (linkerd) images() []string { return []string{linkerdCtl, linkerdImage} }
+
+// flavor: whoever adds Linkerd's images to a bundle under their own names says that they are what the project publishes.
+func (linkerd) flavor(map[string]image) string { return "" }
+
+func (linkerd) imageValues(chart string, images map[string]image) map[string]any {
+	if chart != linkerdChart {
+		return nil
+	}
+	ctl, px := images[linkerdCtl], images[linkerdImage]
+	return map[string]any{
+		"imagePullPolicy": "IfNotPresent",
+		"controllerImage": ctl.name(), "controllerImageVersion": ctl.tag,
+		"proxy": map[string]any{"image": map[string]any{"name": px.name(), "version": px.tag}},
+	}
+}
+
+// clusterValues narrow what counts as the cluster's own network: by default that is every private address, so that
+// cluster-authenticated would let in the pods of every other cluster.
+func (linkerd) clusterValues(c *cluster, chart string) map[string]any {
+	if chart != linkerdChart {
+		return nil
+	}
+	return map[string]any{"clusterNetworks": c.ranges.pods.String() + "," + c.ranges.services.String()}
+}
+
+func (linkerd) takes(obj clusters.Object) bool {
+	switch obj.(type) {
+	case *linkerdapi.Server, *linkerdapi.HTTPRoute, *linkerdapi.AuthorizationPolicy, *linkerdapi.MeshTLSAuthentication,
+		*linkerdapi.NetworkAuthentication, *linkerdapi.HTTPLocalRateLimitPolicy, *gatewayapi.HTTPRoute:
+		return true
+	}
+	return false
+}
+
+func (linkerd) object(_ *fleet, obj clusters.Object) clusters.Object { return obj }
+
+// template lets the driver's commands to the agent, and what the agent asks of hosts outside, past the proxy: neither is
+// traffic of the workload.
+func (linkerd) template(f *fleet, t *corev1.PodTemplateSpec) {
+	if t.Annotations == nil {
+		t.Annotations = map[string]string{}
+	}
+	own := strconv.Itoa(agent.ControlPort)
+	if was := t.Annotations[linkerdSkip]; was != "" {
+		own = was + "," + own
+	}
+	t.Annotations[linkerdSkip] = own
+	if f.gateway.IsValid() && len(f.hosts) > 0 {
+		t.Annotations[linkerdSubnets] = f.gateway.String() + "/32"
+	}
+}
+
+// before gives the cluster's identity service its intermediate of the run's root, in the form of cert-manager and others
+// (kubernetes.io/tls).
+func (linkerd) before(ctx context.Context, c *cluster) error {
+	issuer := c.f.issuers[c.name]
+	key, err := issuer.KeyPEM()
+	if err != nil {
+		return err
+	}
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: linkerdNamespace, Name: name}
+	}
+	for _, obj := range []clusters.Object{
+		workload.Namespace(linkerdNamespace, nil),
+		&corev1.Secret{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+			ObjectMeta: meta("linkerd-identity-issuer"),
+			Type:       corev1.SecretTypeTLS,
+			StringData: map[string]string{corev1.TLSCertKey: issuer.PEM(), corev1.TLSPrivateKeyKey: key, "ca.crt": issuer.Root().PEM()},
+		},
+		&corev1.ConfigMap{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+			ObjectMeta: meta("linkerd-identity-trust-roots"),
+			Data:       map[string]string{"ca-bundle.crt": issuer.Root().PEM()},
+		},
+	} {
+		if err := c.applyOwn(ctx, obj); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join has nothing to tell the other control planes: endpoints of other clusters come as slices (imported).
+func (linkerd) join(ctx context.Context, c *cluster) error {
+	err := c.until(ctx, func(ctx context.Context) ([]string, error) {
+		return c.notInjecting(ctx, metav1.ObjectMeta{Annotations: map[string]string{linkerdInject: "enabled"}}, linkerdSidecar)
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for Linkerd's injector in cluster %s: %w", c.name, err)
+	}
+	return nil
+}
+
+// imported tells the cluster's destination controller which identity the pods of another cluster have that a slice lists:
+// by their addresses alone it would know none, and proxies would send plaintext. Pods that are not all in the mesh, or
+// not all of one account, are left without.
+func (linkerd) imported(s *discoveryv1.EndpointSlice, behind []*pod) {
+	identity := ""
+	for _, p := range behind {
+		id := ""
+		if has(p.public(), linkerdSidecar) {
+			w := scenarios.Workload{Namespace: p.ref.Namespace, ServiceAccount: p.obj.Spec.ServiceAccountName}
+			id = w.LinkerdID()
+		}
+		if id == "" || identity != "" && id != identity {
+			return
+		}
+		identity = id
+	}
+	if identity != "" {
+		s.Annotations = map[string]string{linkerdFarIdentity: identity}
+	}
+}
+
+func (linkerd) proxies() []proxy {
+	return []proxy{{container: linkerdSidecar, port: 4191, path: "/metrics"}}
+}
+
+// added: no registry of packages has Linkerd.
+func (l linkerd) added() (charts, images []string) { return l.charts(), l.images() }
