@@ -14,6 +14,7 @@ import (
 )
 
 func TestChaosMeshBreaksWhatItIsToldToAndWhatCannotBeIsSkipped(t *testing.T) {
+	onlyWhole(t)
 	test(t, features.New("faults by Chaos Mesh").
 		Assess("each is injected and seen, or skipped with the reason before the load", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			h := hostOf(ctx)

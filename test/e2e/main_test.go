@@ -39,6 +39,14 @@ func TestMain(m *testing.M) {
 	os.Exit(suite.Run(m))
 }
 
+// onlyWhole skips a test for which a run before a change lands has no time.
+func onlyWhole(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MESHPROOF_TEST_KIND") != "full" {
+		t.Skip("takes minutes more: set MESHPROOF_TEST_KIND=full")
+	}
+}
+
 // test runs features one after the other: each on a host of its own, with everything gone at its end.
 func test(t *testing.T, f ...features.Feature) {
 	t.Helper()

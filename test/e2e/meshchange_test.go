@@ -20,6 +20,7 @@ import (
 const unproved = 3
 
 func TestAKeptClusterGetsAnotherMeshAndLosesItAgain(t *testing.T) {
+	onlyWhole(t)
 	var id string
 	var bare []string
 	run := func(ctx context.Context, t *testing.T, code int, flags ...string) (left []string) {
