@@ -105,7 +105,7 @@ func TestALeafRotationIsWatchedUntilEveryPodHasAnotherCertificate(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		w, by := newWorld(), issuer(t)
 		w.certificates(t, by, "cart")
-		time.AfterFunc(4*time.Second, func() { w.certificates(t, by, "cart") }) // 3 s after the zero of the plan
+		time.AfterFunc(4050*time.Millisecond, func() { w.certificates(t, by, "cart") }) // 3.05 s after the zero of the plan, between two looks
 		start, err := run(t, w, rotate(scenarios.LeafRotation, 2*time.Second, 5*time.Second))
 		if err != nil || w.messages() != "" {
 			t.Fatal(err, w.messages())

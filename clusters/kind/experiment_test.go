@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,8 +24,10 @@ import (
 // fakeChaos is the API server with Chaos Mesh behind it, as one experiment sees them.
 type fakeChaos struct {
 	dynamic.ResourceInterface
-	obj     *unstructured.Unstructured // nil: not there
 	changes chan watch.Event
+
+	mu  sync.Mutex
+	obj *unstructured.Unstructured // nil: not there
 
 	records  []map[string]any // that the experiment has once it is made
 	injects  time.Duration    // until all are injected; negative: never
@@ -49,10 +52,14 @@ func (f *fakeChaos) Create(_ context.Context, obj *unstructured.Unstructured, _ 
 	if f.refuses != nil {
 		return nil, f.refuses
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.obj = obj.DeepCopy()
 	f.status("Not Injected", "False", "")
 	if f.injects >= 0 {
 		time.AfterFunc(f.injects, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			f.status("Injected", "True", "")
 			f.tell(watch.Modified)
 		})
@@ -79,6 +86,12 @@ func (f *fakeChaos) status(phase, all, failure string) {
 }
 
 func (f *fakeChaos) gone() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.goes()
+}
+
+func (f *fakeChaos) goes() {
 	if f.obj != nil {
 		f.tell(watch.Deleted)
 		f.obj = nil
@@ -86,6 +99,8 @@ func (f *fakeChaos) gone() {
 }
 
 func (f *fakeChaos) Delete(context.Context, string, metav1.DeleteOptions, ...string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.obj == nil {
 		return apierrors.NewNotFound(chaosapi.Resource("networkchaos"), "x")
 	}
@@ -96,18 +111,22 @@ func (f *fakeChaos) Delete(context.Context, string, metav1.DeleteOptions, ...str
 }
 
 func (f *fakeChaos) Patch(_ context.Context, _ string, _ types.PatchType, body []byte, _ metav1.PatchOptions, _ ...string) (*unstructured.Unstructured, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.obj == nil {
 		return nil, apierrors.NewNotFound(chaosapi.Resource("networkchaos"), "x")
 	}
 	f.forced = strings.Contains(string(body), `"finalizers":null`)
 	if f.forced && !f.sticky {
-		f.gone()
+		f.goes()
 		return &unstructured.Unstructured{}, nil
 	}
 	return f.obj.DeepCopy(), nil
 }
 
 func (f *fakeChaos) List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	list := &unstructured.UnstructuredList{}
 	if f.obj != nil {
 		list.Items = append(list.Items, *f.obj.DeepCopy())
