@@ -78,7 +78,7 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 		}
 		late := begun.Sub(st.zero.Add(f.At.D()))
 		if late.Abs() > onSchedule {
-			t.invalid("OffSchedule", refsOf(inject, injected), "the fault was planned at %s and injected %s off", f.At, late)
+			t.invalid("OffSchedule", refsOf(inject, injected), "the fault was planned at %s and injected %s off", f.At, late.Round(time.Millisecond))
 		}
 		switch {
 		case f.Kind == scenarios.PodKill:
@@ -90,7 +90,7 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 		default:
 			st.from = revert.T
 			if off := revert.T.Sub(begins) - f.For.D(); off.Abs() > onSchedule {
-				t.invalid("OffSchedule", refsOf(revert), "the fault was planned to last %s, and its end was %s off", f.For, off)
+				t.invalid("OffSchedule", refsOf(revert), "the fault was planned to last %s, and its end was %s off", f.For, off.Round(time.Millisecond))
 			}
 			switch {
 			case f.Kind.Between():
