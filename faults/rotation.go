@@ -55,7 +55,7 @@ func (f *fault) rotation(ctx context.Context) error {
 	case len(w.pods) == 0:
 		return f.failed(fmt.Errorf("there is no pod of %s whose certificate could change", f.plan.target()))
 	case !slices.ContainsFunc(w.pods, func(p *servingPod) bool { return !p.plain }):
-		return f.record(evidence.Fault{Action: evidence.FaultSkipped, Message: fmt.Sprintf("no pod of %s speaks TLS: there is no certificate that could change", f.plan.target())})
+		return f.skipped(fmt.Errorf("no pod of %s speaks TLS: there is no certificate that could change", f.plan.target()))
 	}
 	if !sleepUntil(ctx, f.at) {
 		return nil
@@ -92,7 +92,7 @@ func (w *rotationWatch) newIssuer(ctx context.Context) (bool, error) {
 	err = w.cluster.RotateIssuer(ctx)
 	switch {
 	case errors.Is(err, clusters.ErrNotPossible):
-		return false, errors.Join(f.record(evidence.Fault{Action: evidence.FaultSkipped, Message: err.Error()}), settle())
+		return false, errors.Join(f.skipped(err), settle())
 	case err != nil && ctx.Err() != nil:
 		return false, settle() // the clusters go with whatever issuer they have
 	case err != nil:

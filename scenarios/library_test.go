@@ -28,7 +28,7 @@ func TestTheLibraryLoadsAndStaysSmallEnoughForALaptop(t *testing.T) {
 			t.Errorf("%s: no header that says the expected verdict: %v", e.Name, err)
 		}
 		for _, tr := range s.Spec.Traffic {
-			if l := tr.Profile.length().D().Seconds(); l > 15 {
+			if l := tr.Profile.Length().D().Seconds(); l > 15 {
 				t.Errorf("%s: %s takes %gs", e.Name, tr.Name, l)
 			}
 			for _, st := range tr.Profile.Stages {

@@ -143,7 +143,7 @@ func (v *validator) recovery(seen map[string]string, path string, r ExpectRecove
 		v.problem(path+".after", fmt.Sprintf("%s breaks nothing that could recover", r.After), "write spec.expect.rotation: [{after: …, within: …}]")
 		return
 	}
-	if end := v.loadEnd(); f.At+f.For < end && f.At+f.For+r.Within > end && v.timesKnown() && v.d.known(faultsPath+"[].at", faultsPath+"[].for") {
+	if end := v.s.LoadEnd(); f.At+f.For < end && f.At+f.For+r.Within > end && v.timesKnown() && v.d.known(faultsPath+"[].at", faultsPath+"[].for") {
 		v.problem(path+".within", fmt.Sprintf("%s after the fault, at %s, the load is over (%s): whether it recovered could not be seen", r.Within, f.At+f.For+r.Within, end),
 			"send longer, break earlier, or expect it sooner")
 	}

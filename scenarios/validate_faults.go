@@ -51,14 +51,16 @@ func (v *validator) breaks() {
 		v.label(path+".name", f.Name)
 		if fields, ok := faultFields[f.Kind]; ok {
 			v.faultFields(path, f, fields)
-			where := v.podFault
+			lasts := false // in a place that is known
 			switch {
-			case f.Kind.Between():
-				where = v.linkFault
 			case f.Rotates():
-				where = v.rotates
+				v.rotates(path, f)
+			case f.Kind.Between():
+				lasts = v.linkFault(path, f)
+			default:
+				lasts = v.podFault(path, f) && f.Kind != PodKill
 			}
-			if where(path, f) && f.Kind != PodKill && !f.Rotates() {
+			if lasts {
 				places[f.place()] = append(places[f.place()], i)
 			}
 		}
@@ -257,7 +259,7 @@ func (v *validator) faultTime(path string, f *Fault) {
 	if len(v.s.Spec.Traffic) == 0 || !v.timesKnown() || !v.d.sound(path+".at") || !v.d.sound(path+".for") {
 		return
 	}
-	end := v.loadEnd()
+	end := v.s.LoadEnd()
 	switch {
 	case f.At >= end:
 		v.problem(path+".at", fmt.Sprintf("%s is not before the end of the load (%s)", f.At, end), "nothing would be sent to show it; begin earlier, or send longer")

@@ -6,8 +6,8 @@ import (
 )
 
 // rotates checks a rotation of certificates.
-func (v *validator) rotates(path string, f *Fault) bool {
-	at, ok := path+".target", false
+func (v *validator) rotates(path string, f *Fault) {
+	at := path + ".target"
 	switch {
 	case f.Target == nil:
 		v.missing(at, "name the cluster whose certificates are about to change: {cluster: …}")
@@ -15,25 +15,24 @@ func (v *validator) rotates(path string, f *Fault) bool {
 		if v.d.positions.has(at + ".service") {
 			v.problem(at+".service", "has no meaning for issuer-rotation: a cluster's issuer is that of all its services", "remove it")
 		}
-		ok = v.rotatedCluster(at, f.Target)
+		v.rotatedCluster(at, f.Target)
 	case f.Target.Service == "":
-		ok = v.rotatedCluster(at, f.Target)
+		v.rotatedCluster(at, f.Target)
 	default:
-		ok = v.target(path, f, "")
+		v.target(path, f, "")
 	}
 	if v.s.Spec.Identity.LeafLifetime == 0 && v.d.sound("spec.identity") {
 		v.problem(path+".kind", "certificates hold as long as each mesh lets them, a day: none would be renewed under the load",
 			"add spec.identity.leafLifetime: 8s")
 	}
-	return ok
 }
 
-func (v *validator) rotatedCluster(path string, t *FaultTarget) bool {
+func (v *validator) rotatedCluster(path string, t *FaultTarget) {
 	if t.Cluster == "" {
 		v.missing(path+".cluster", "name the cluster whose certificates are about to change")
-		return false
+		return
 	}
-	return refers(v, path+".cluster", "cluster", t.Cluster, v.clusters, clustersPath)
+	refers(v, path+".cluster", "cluster", t.Cluster, v.clusters, clustersPath)
 }
 
 // rotation checks what is expected of a rotation: seen to its end, and by itself, so that what is dropped can be laid to it.
@@ -121,7 +120,7 @@ func (v *validator) after(seen map[string]string, path, what, name string, kinds
 
 // seenWithin refuses a time limit that ends after the load.
 func (v *validator) seenWithin(path, what string, until Duration) {
-	if end := v.loadEnd(); until > end && v.timesKnown() && v.d.known(faultsPath+"[].at") {
+	if end := v.s.LoadEnd(); until > end && v.timesKnown() && v.d.known(faultsPath+"[].at") {
 		v.problem(path+".within", fmt.Sprintf("the load is over at %s, before %s has had its time (%s)", end, what, until),
 			"send longer, begin earlier, or expect it sooner")
 	}

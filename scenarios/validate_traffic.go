@@ -85,7 +85,7 @@ func (v *validator) profile(path string, p *Profile) {
 	if !sends && len(p.Stages) > 0 && v.d.sound(path) {
 		v.problem(path, "every rate is 0: nothing would be sent", "give at least one stage a rate above 0")
 	}
-	if total := p.length(); total > maxDuration {
+	if total := p.Length(); total > maxDuration {
 		v.problem(path, "the stages together take longer than 24h", "at most 24h")
 	}
 }
@@ -95,9 +95,9 @@ func (s *Stage) sends() bool {
 	return s.Rate > 0 || s.To != nil && *s.To > 0 || s.Peak != nil && *s.Peak > 0
 }
 
-// length is how long the profile takes. It can't overflow: no stage is longer than maxDuration, and a file has less
+// Length is how long the profile takes. It can't overflow: no stage is longer than maxDuration, and a file has less
 // than maxTokens of them.
-func (p *Profile) length() Duration {
+func (p *Profile) Length() Duration {
 	var total Duration
 	for _, s := range p.Stages {
 		total += s.For
@@ -114,11 +114,11 @@ func (v *validator) ratesKnown() bool {
 	return v.d.known(stage+".rate", stage+".to", stage+".peak")
 }
 
-// loadEnd is when the last traffic ends, after the start of the load.
-func (v *validator) loadEnd() Duration {
+// LoadEnd is when the last traffic ends, after the start of the load.
+func (s *Scenario) LoadEnd() Duration {
 	var end Duration
-	for i := range v.s.Spec.Traffic {
-		end = max(end, v.s.Spec.Traffic[i].Profile.length())
+	for i := range s.Spec.Traffic {
+		end = max(end, s.Spec.Traffic[i].Profile.Length())
 	}
 	return end
 }

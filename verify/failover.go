@@ -18,8 +18,7 @@ const turnsTaken = 20
 func (x *trial) failover(e scenarios.ExpectFailover, st *faultState, fault Check) Check {
 	c := Check{Kind: KindFailover, Subject: e.After, Limit: e.Within.String()}
 	if fault.Verdict == Skipped {
-		c.Verdict, c.Reason, c.Message, c.Used = Skipped, fault.Reason, fault.Message, fault.Used
-		return c
+		return c.skippedWith(fault)
 	}
 	t := &tally{}
 	t.add(&st.tally)

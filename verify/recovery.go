@@ -12,13 +12,18 @@ import (
 // staysClean is how long the error rate must stay within its budget to count as recovered: three slices of time.
 const staysClean = 750 * time.Millisecond
 
+// skippedWith is a check of what comes of a fault that was skipped: for the fault's reason.
+func (c Check) skippedWith(fault Check) Check {
+	c.Verdict, c.Reason, c.Message, c.Used = Skipped, fault.Reason, fault.Message, fault.Used
+	return c
+}
+
 // recovery judges how long it took from the end of a fault (from the kill, where a pod dies) until its effect was gone
 // and every traffic was within its error budget again, to stay there.
 func (x *trial) recovery(e scenarios.ExpectRecovery, st *faultState, fault Check) Check {
 	c := Check{Kind: KindRecovery, Subject: e.After, Limit: e.Within.String()}
 	if fault.Verdict == Skipped {
-		c.Verdict, c.Reason, c.Message, c.Used = Skipped, fault.Reason, fault.Message, fault.Used
-		return c
+		return c.skippedWith(fault)
 	}
 	t := &tally{}
 	t.add(&st.tally)

@@ -166,8 +166,7 @@ func (x *trial) rotation(e scenarios.ExpectRotation, st *faultState, fault Check
 	x.encrypted(t, pods)
 	switch {
 	case fault.Verdict == Skipped && len(t.disproof) == 0:
-		c.Verdict, c.Reason, c.Message, c.Used = Skipped, fault.Reason, fault.Message, fault.Used
-		return c
+		return c.skippedWith(fault)
 	case fault.Verdict == Skipped:
 	case fault.Verdict != Pass:
 		t.add(&st.tally)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +19,6 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/meshproof/meshproof/clusters"
-	"github.com/meshproof/meshproof/internal/agent"
 	"github.com/meshproof/meshproof/internal/workload"
 )
 
@@ -96,14 +94,7 @@ func (istio) object(f *fleet, obj clusters.Object) clusters.Object {
 // template lets the driver's commands to the agent, and what the agent asks of hosts outside, past the sidecar: neither
 // is traffic of the workload. Its own port stays captured, whatever comes.
 func (istio) template(f *fleet, t *corev1.PodTemplateSpec) {
-	if t.Annotations == nil {
-		t.Annotations = map[string]string{}
-	}
-	own := strconv.Itoa(agent.ControlPort)
-	if was := t.Annotations[excludeInbound]; was != "" {
-		own = was + "," + own
-	}
-	t.Annotations[excludeInbound] = own
+	passControlPort(t, excludeInbound)
 	t.Annotations["sidecar.istio.io/rewriteAppHTTPProbers"] = "false" // the probe is of that port
 	if f.gateway.IsValid() && len(f.hosts) > 0 {
 		t.Annotations["traffic.sidecar.istio.io/excludeOutboundIPRanges"] = f.gateway.String() + "/32"

@@ -3,7 +3,6 @@ package kind
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/linkerdapi"
-	"github.com/meshproof/meshproof/internal/agent"
 	"github.com/meshproof/meshproof/internal/workload"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -76,14 +74,7 @@ func (linkerd) object(_ *fleet, obj clusters.Object) clusters.Object { return ob
 // template lets the driver's commands to the agent, and what the agent asks of hosts outside, past the proxy: neither is
 // traffic of the workload.
 func (linkerd) template(f *fleet, t *corev1.PodTemplateSpec) {
-	if t.Annotations == nil {
-		t.Annotations = map[string]string{}
-	}
-	own := strconv.Itoa(agent.ControlPort)
-	if was := t.Annotations[linkerdSkip]; was != "" {
-		own = was + "," + own
-	}
-	t.Annotations[linkerdSkip] = own
+	passControlPort(t, linkerdSkip)
 	if f.gateway.IsValid() && len(f.hosts) > 0 {
 		t.Annotations[linkerdSubnets] = f.gateway.String() + "/32"
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/bundle"
+	"github.com/meshproof/meshproof/internal/agent"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -289,4 +291,16 @@ func (c *cluster) controlPlaneReady(ctx context.Context, ns string) error {
 		return fmt.Errorf("waiting for the control plane of mesh %s in cluster %s: %w", c.f.spec.Mesh, c.name, err)
 	}
 	return nil
+}
+
+// passControlPort adds the agent's own port to a list of ports, in an annotation of the template, that a proxy leaves alone.
+func passControlPort(t *corev1.PodTemplateSpec, annotation string) {
+	if t.Annotations == nil {
+		t.Annotations = map[string]string{}
+	}
+	own := strconv.Itoa(agent.ControlPort)
+	if was := t.Annotations[annotation]; was != "" {
+		own = was + "," + own
+	}
+	t.Annotations[annotation] = own
 }

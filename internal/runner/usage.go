@@ -9,7 +9,6 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
-	"github.com/meshproof/meshproof/scenarios"
 )
 
 const (
@@ -31,7 +30,7 @@ func (r *run) meter(ctx context.Context, t evidence.Trial, fleet clusters.Fleet,
 	if len(meters) == 0 {
 		return nil
 	}
-	end := start.Add(loadTakes(r.Scenario) + usageAfter)
+	end := start.Add(r.Scenario.LoadEnd().D() + usageAfter)
 	tick := time.NewTicker(usageEvery)
 	defer tick.Stop()
 	for i := 1; ; i++ {
@@ -59,17 +58,4 @@ func (r *run) meter(ctx context.Context, t evidence.Trial, fleet clusters.Fleet,
 		case <-tick.C:
 		}
 	}
-}
-
-// loadTakes is how long the longest traffic is sent.
-func loadTakes(s *scenarios.Scenario) time.Duration {
-	longest := time.Duration(0)
-	for i := range s.Spec.Traffic {
-		takes := time.Duration(0)
-		for _, st := range s.Spec.Traffic[i].Profile.Stages {
-			takes += st.For.D()
-		}
-		longest = max(longest, takes)
-	}
-	return longest
 }

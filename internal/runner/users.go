@@ -64,10 +64,7 @@ func (u *users) tokensOf(tr scenarios.Traffic) ([]string, error) {
 	if u == nil || tr.Token == nil {
 		return nil, nil
 	}
-	valid := spareToken
-	for _, st := range tr.Profile.Stages {
-		valid += st.For.D()
-	}
+	valid := spareToken + tr.Profile.Length().D()
 	tokens := make([]string, usersPerTraffic)
 	for i := range tokens {
 		var err error
