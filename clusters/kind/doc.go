@@ -51,6 +51,8 @@
 //	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
 //	linkerd.go   Linkerd: trust, identities of other clusters' pods, pods' annotations
+//	linkerd_links.go clusters joined by Linkerd's own multicluster extension
+//	reader.go    with what one cluster reads another
 //	linkerd_rotate.go another issuer for its identity service
 //	linkerd_sync.go whether Linkerd's proxies have their newest policy and endpoints
 //
