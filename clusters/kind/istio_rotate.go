@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 var _ rotator = istio{}
@@ -32,8 +33,8 @@ func (c *cluster) giveIssuer(ctx context.Context, issuer *trust.Issuer) error {
 
 // rotate replaces the Secret. istiod watches the files that the kubelet makes of it, which by itself looks at a pod's
 // volumes once a minute, and at once when the pod has changed.
-func (istio) rotate(ctx context.Context, c *cluster, next *trust.Issuer) error {
-	if err := c.giveIssuer(ctx, next); err != nil {
+func (istio) rotate(ctx context.Context, c *cluster) error {
+	if err := c.giveIssuer(ctx, c.issuer(scenarios.MeshIstio)); err != nil {
 		return err
 	}
 	if err := c.touchIstiod(ctx); err != nil {

@@ -83,7 +83,7 @@ func (linkerd) template(f *fleet, t *corev1.PodTemplateSpec) {
 // before gives the cluster's identity service its intermediate of the run's root, in the form of cert-manager and others
 // (kubernetes.io/tls).
 func (linkerd) before(ctx context.Context, c *cluster) error {
-	issuer := c.f.issuers[c.name]
+	issuer := c.issuer(scenarios.MeshLinkerd)
 	key, err := issuer.KeyPEM()
 	if err != nil {
 		return err
