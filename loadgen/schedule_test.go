@@ -24,7 +24,7 @@ func spike(from, peak float64, d time.Duration) scenarios.Stage {
 
 func schedule(t testing.TB, stages ...scenarios.Stage) *Schedule {
 	t.Helper()
-	s, err := NewSchedule(scenarios.Profile{Stages: stages})
+	s, err := NewSchedule(scenarios.Profile{Stages: stages}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestAnyScheduleIsMonotoneInvertsItsHitsAndIsPartitionedByItsPhases(t *testi
 	tried := 0
 	for range 400 {
 		stages := randomProfile(r)
-		s, err := NewSchedule(scenarios.Profile{Stages: stages})
+		s, err := NewSchedule(scenarios.Profile{Stages: stages}, 1)
 		if err != nil {
 			if strings.Contains(err.Error(), "no request at all") {
 				continue
@@ -230,13 +230,13 @@ func TestAnImpossibleProfileIsRefused(t *testing.T) {
 		"negative rate":   {[]scenarios.Stage{ramp(1, -1, time.Second)}, "a rate of -1 per second"},
 		"not a number":    {[]scenarios.Stage{spike(1, math.NaN(), time.Second)}, "a rate of NaN per second"},
 		"infinite":        {[]scenarios.Stage{constant(math.Inf(1), time.Second)}, "a rate of +Inf per second"},
-		"ramp and spike":  {[]scenarios.Stage{both}, "a ramp or a spike"},
+		"ramp and spike":  {[]scenarios.Stage{both}, "several shapes"},
 		"nothing at all":  {[]scenarios.Stage{constant(0.1, time.Second)}, "no request at all"},
 		"too much":        {[]scenarios.Stage{constant(1e9, time.Hour)}, "at most"},
 		"longer than all": {[]scenarios.Stage{constant(1e-9, math.MaxInt64)}, "century"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := NewSchedule(scenarios.Profile{Stages: tc.stages})
+			_, err := NewSchedule(scenarios.Profile{Stages: tc.stages}, 1)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want one that says %q", err, tc.want)
 			}

@@ -33,6 +33,9 @@ func NewDraw(seed uint64, what ...uint64) Draw {
 	return Draw{seed}
 }
 
+// Seed is a seed for further draws, of what this one was made from.
+func (d Draw) Seed() uint64 { return d.state }
+
 // Bits draws 64 bits.
 func (d *Draw) Bits() uint64 {
 	x := Splitmix64(d.state)
