@@ -90,11 +90,8 @@ func (s segment) seek(h float64) float64 {
 	return t
 }
 
-// piece is a segment as a stage has it: rates from a time after the stage's start on.
-type piece struct {
-	from   time.Duration
-	r0, r1 float64
-}
+// piece is a segment as a stage has it: rates from a time (s) after the stage's start on.
+type piece struct{ from, r0, r1 float64 }
 
 // segmentsOf lays out a stage that begins at a time, with h requests asked for before it.
 func segmentsOf(st *scenarios.Stage, start time.Duration, h float64) ([]segment, error) {
@@ -104,7 +101,7 @@ func segmentsOf(st *scenarios.Stage, start time.Duration, h float64) ([]segment,
 	}
 	var out []segment
 	for i, p := range pieces {
-		to := st.For.D()
+		to := st.For.D().Seconds()
 		if i+1 < len(pieces) {
 			to = pieces[i+1].from
 		}
@@ -113,7 +110,7 @@ func segmentsOf(st *scenarios.Stage, start time.Duration, h float64) ([]segment,
 				return nil, fmt.Errorf("a rate of %v per second; want 0 or more", r)
 			}
 		}
-		g := segment{start: (start + p.from).Seconds(), dur: (to - p.from).Seconds(), r0: p.r0, r1: p.r1, h0: h}
+		g := segment{start: start.Seconds() + p.from, dur: to - p.from, r0: p.r0, r1: p.r1, h0: h}
 		if s := st.Sine; s != nil {
 			if !(s.Amplitude > 0 && s.Amplitude <= st.Rate) || s.Period <= 0 {
 				return nil, fmt.Errorf("a sine of %v around %v every %s; want a rate of 0 or more at all times", s.Amplitude, st.Rate, s.Period)
@@ -145,7 +142,7 @@ func piecesOf(st *scenarios.Stage) ([]piece, error) {
 	case st.To != nil:
 		return []piece{{0, st.Rate, *st.To}}, nil
 	case st.Peak != nil:
-		return []piece{{0, st.Rate, *st.Peak}, {d / 2, *st.Peak, st.Rate}}, nil
+		return []piece{{0, st.Rate, *st.Peak}, {d.Seconds() / 2, *st.Peak, st.Rate}}, nil
 	case st.Steps != nil:
 		every := st.Steps.Every.D()
 		if every <= 0 || d/every > maxPieces {
@@ -154,7 +151,7 @@ func piecesOf(st *scenarios.Stage) ([]piece, error) {
 		var out []piece
 		for i := time.Duration(0); i*every < d; i++ {
 			r := st.Rate + st.Steps.By*float64(i)
-			out = append(out, piece{i * every, r, r})
+			out = append(out, piece{(i * every).Seconds(), r, r})
 		}
 		return out, nil
 	case st.Bursts != nil:
@@ -164,9 +161,9 @@ func piecesOf(st *scenarios.Stage) ([]piece, error) {
 		}
 		var out []piece
 		for at := time.Duration(0); at < d; at += b.Every.D() {
-			out = append(out, piece{at, st.Rate, st.Rate})
+			out = append(out, piece{at.Seconds(), st.Rate, st.Rate})
 			if rest := at + b.For.D(); rest < d {
-				out = append(out, piece{rest, b.Between, b.Between})
+				out = append(out, piece{rest.Seconds(), b.Between, b.Between})
 			}
 		}
 		return out, nil
@@ -188,8 +185,7 @@ func replayed(r *scenarios.Replay, d time.Duration) ([]piece, error) {
 		if !(r.Seconds[i+1] > r.Seconds[i]) {
 			return nil, fmt.Errorf("time %d of its series is not after the one before it", i+2)
 		}
-		from := time.Duration(math.Round(r.Seconds[i] * stretch * 1e9))
-		out = append(out, piece{from, r.Rates[i] * r.Scale, r.Rates[i+1] * r.Scale})
+		out = append(out, piece{r.Seconds[i] * stretch, r.Rates[i] * r.Scale, r.Rates[i+1] * r.Scale})
 	}
 	return out, nil
 }

@@ -76,6 +76,7 @@ func TestStagesThatCannotBeAreRefused(t *testing.T) {
 		{"users among rates", "{name: quiet, rate: 0, ", "{name: quiet, users: 2, ", stage + "[4].users: quiet is a closed loop, and climb has a rate"},
 		{"users and rate", "users: 9, ", "users: 9, rate: 1, ", "spec.traffic[1].profile.stages[1].rate: a stage with users has no rate of its own"},
 		{"no users", "users: 9, ", "users: 0, ", "spec.traffic[1].profile.stages[1].users: 0 is out of range"},
+		{"more users than requests", "users: 9, ", "users: 10001, ", "spec.traffic[1].profile.stages[1].users: 10001 users have more requests under way than maxInFlight (10000)"},
 		{"users who arrive", "profile: {stages: [{name: few", "profile: {arrivals: poisson, stages: [{name: few", "spec.traffic[1].profile.arrivals: users of a closed loop do not arrive"},
 		{"another arrival", "arrivals: poisson", "arrivals: poison", `spec.traffic[0].profile.arrivals: "poison" is not known (did you mean poisson?`},
 		{"latency of a closed loop", "{traffic: buyers, phase: swing", "{traffic: workers, phase: few", "spec.expect.latency[0].traffic: workers is a closed loop, whose users ask less when the service is slow: its latency hides how long others would have waited (coordinated omission)"},

@@ -145,4 +145,3 @@ type RequestKind struct {
 	// Weight in the mix, 1 or more. Default 1.
 	Weight int `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
 }
-

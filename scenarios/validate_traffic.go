@@ -36,6 +36,11 @@ func (v *validator) loads() {
 			}
 		}
 		v.profile(path+".profile", &t.Profile)
+		for j, st := range t.Profile.Stages {
+			if st.Users > t.MaxInFlight && v.d.sound(path+".maxInFlight") {
+				v.problem(fmt.Sprintf("%s.profile.stages[%d].users", path, j), fmt.Sprintf("%d users have more requests under way than maxInFlight (%d)", st.Users, t.MaxInFlight), "raise maxInFlight, or take fewer users")
+			}
+		}
 	}
 	v.unique(trafficPath, ".name", names)
 }
