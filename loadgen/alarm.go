@@ -1,12 +1,15 @@
 package loadgen
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // alarm wakes one goroutine in time.
 type alarm interface {
 	// wait returns when d has passed, or wake was called. It may return early for nothing.
 	wait(d time.Duration)
-	wake() // ends the wait that is under way, or the next one
+	wake() // ends the wait that is under way, and every later one
 	close()
 }
 
@@ -14,13 +17,14 @@ type alarm interface {
 // millisecond.
 type timerAlarm struct {
 	timer *time.Timer
-	woken chan struct{}
+	woken chan struct{} // closed
+	once  sync.Once
 }
 
-func newTimerAlarm() (alarm, error) {
+func newTimerAlarm() alarm {
 	t := time.NewTimer(0)
 	<-t.C
-	return &timerAlarm{timer: t, woken: make(chan struct{}, 1)}, nil
+	return &timerAlarm{timer: t, woken: make(chan struct{})}
 }
 
 func (a *timerAlarm) wait(d time.Duration) {
@@ -31,11 +35,6 @@ func (a *timerAlarm) wait(d time.Duration) {
 	}
 }
 
-func (a *timerAlarm) wake() {
-	select {
-	case a.woken <- struct{}{}:
-	default:
-	}
-}
+func (a *timerAlarm) wake() { a.once.Do(func() { close(a.woken) }) }
 
 func (a *timerAlarm) close() { a.timer.Stop() }

@@ -37,7 +37,6 @@ type conn struct {
 	head    fasthttp.ResponseHeader
 	out     []byte
 	scratch scratch
-	wrote   chan struct{} // closed when the request is written, where another goroutine does so
 
 	mu     sync.Mutex
 	closed bool
@@ -53,7 +52,7 @@ type pending struct {
 	intended time.Duration
 	sent     time.Duration
 	method   string
-	wrote    chan struct{}
+	wrote    chan struct{} // closed when it is written, where another goroutine does so; or nil
 }
 
 // live opens the connection, sends the request that it was opened for, and reads answers until the connection ends.

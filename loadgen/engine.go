@@ -26,8 +26,8 @@ const (
 	Vegeta Engine = "vegeta"
 )
 
-// engineFor is the engine that sends an attack.
-func engineFor(a Attack) (engine, error) {
+// engineFor is the engine that sends an attack, paced by alarms of some kind.
+func engineFor(a Attack, newAlarm func() alarm) (engine, error) {
 	switch a.Protocol {
 	case "", HTTP1, HTTP2:
 	default:

@@ -68,6 +68,11 @@ type Progress struct {
 // written: a request that was given up is missing from Done, one that was not sent from Sent and Achieved. The error is
 // that of ctx. Progress may be nil; it is called from one goroutine.
 func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progress)) error {
+	return runBy(ctx, a, newAlarm, sink, progress)
+}
+
+// runBy is Run, paced by alarms of some kind.
+func runBy(ctx context.Context, a Attack, newAlarm func() alarm, sink evidence.Sink, progress func(Progress)) error {
 	if err := a.check(); err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
@@ -79,7 +84,7 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
-	send, err := engineFor(a)
+	send, err := engineFor(a, newAlarm)
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}

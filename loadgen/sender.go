@@ -48,12 +48,9 @@ func (s *sender) classOf(err error) string {
 }
 
 // newSender makes the engine. The alarm wakes it for requests.
-func newSender(newAlarm func() (alarm, error)) engine {
+func newSender(newAlarm func() alarm) engine {
 	return func(j job) error {
-		a, err := newAlarm()
-		if err != nil {
-			return err
-		}
+		a := newAlarm()
 		defer a.close()
 		s := &sender{
 			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge), alarm: a,

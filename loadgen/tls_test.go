@@ -68,7 +68,7 @@ func TestALoadSpeaksTheProtocolThatItIsAskedFor(t *testing.T) {
 		protocols func(*http.Protocols)
 		server    func(*tls.Config)
 		change    func(a *Attack, s *spoken)
-		code      string
+		code      string // none: it fails, by an answer that is no HTTP/2 or by a connection that is closed upon it
 	}{
 		"HTTP/1.1":               {protocols: both, code: "200"},
 		"HTTP/1.1 by vegeta":     {protocols: both, change: func(a *Attack, _ *spoken) { a.Engine = Vegeta }, code: "200"},
@@ -102,6 +102,12 @@ func TestALoadSpeaksTheProtocolThatItIsAskedFor(t *testing.T) {
 			out := &memory{}
 			if err := Run(context.Background(), a, out, nil); err != nil {
 				t.Fatal(err)
+			}
+			if tc.code == "" {
+				if p := out.phases[0]; p.Errors != 30 {
+					t.Errorf("%d errors of 30", p.Errors)
+				}
+				return
 			}
 			if want := map[string]int{tc.code: 30}; !cmp.Equal(out.phases[0].Codes, want) {
 				t.Fatalf("codes %v, want %v", out.phases[0].Codes, want)
