@@ -22,9 +22,9 @@ const (
 	// connection holds that much, so that writing it waits for nobody; more, and whatever goes over a connection that is
 	// not known to have such a buffer, is written by a goroutine of its own.
 	maxInline = 4 << 10
-	// written is how long a connection is given, after its answer, to be done with writing the request. An answer that
+	// maxWriting is how long a connection is given, after its answer, to be done with writing the request. An answer that
 	// comes before the whole request was read leaves a connection that is of no use.
-	written = 50 * time.Millisecond
+	maxWriting = 50 * time.Millisecond
 )
 
 // conn is one connection, with one request under way at most.
@@ -37,10 +37,12 @@ type conn struct {
 	head    fasthttp.ResponseHeader
 	out     []byte
 	scratch scratch
+	writing sync.Mutex // held while a request is written; out and scratch are of use only outside of that
 
 	mu     sync.Mutex
 	closed bool
-	busy   bool
+	busy   bool // a request is under way
+	ended  bool // nobody reads any more
 	req    pending
 	armed  time.Time // when a read ends without data; zero: never. Never after the request's own time, and often before it.
 	broke  error     // why reading ended
@@ -51,8 +53,6 @@ type pending struct {
 	n        int64
 	intended time.Duration
 	sent     time.Duration
-	method   string
-	wrote    chan struct{} // closed when it is written, where another goroutine does so; or nil
 }
 
 // live opens the connection, sends the request that it was opened for, and reads answers until the connection ends.
@@ -77,44 +77,43 @@ func (c *conn) live(n int64, at time.Duration) {
 	c.mu.Unlock()
 	defer c.close()
 	c.in = bufio.NewReaderSize(reader{c}, maxHead)
-	c.write(n, at, sent)
+	c.begin(n, at, sent)
+	c.write()
 	for c.answer() {
 	}
 }
 
-// send sends a request over a connection that is free.
-func (c *conn) send(n int64, at time.Duration) {
-	c.sender.gauge.enter()
-	c.write(n, at, c.sender.now())
-}
-
-func (c *conn) write(n int64, at, sent time.Duration) {
+// begin makes a request the connection's. It is false where the connection has just ended. A connection that was taken
+// from the idle ones may have; one that asks for more work has not.
+func (c *conn) begin(n int64, at, sent time.Duration) bool {
 	s := c.sender
-	k := s.mix.kind(uint64(n))
-	c.out = s.mix.appendHTTP1(c.out[:0], uint64(n), &c.scratch)
-	inline := c.direct && len(c.out) <= maxInline
-	req := pending{n: n, intended: at, sent: sent, method: k.method}
-	if !inline {
-		req.wrote = make(chan struct{})
-	}
 	c.mu.Lock()
-	c.req, c.busy = req, true
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.req, c.busy = pending{n: n, intended: at, sent: sent}, true
 	if c.armed.IsZero() {
 		c.arm(s.attack.Start.Add(sent + s.timeout))
 	}
-	c.mu.Unlock()
-	if inline {
+	return true
+}
+
+// write sends the request that was begun.
+func (c *conn) write() {
+	s := c.sender
+	c.out = s.mix.appendHTTP1(c.out[:0], uint64(c.req.n), &c.scratch)
+	c.writing.Lock()
+	if c.direct && len(c.out) <= maxInline {
 		c.put()
 		return
 	}
-	s.running.Go(func() {
-		defer close(req.wrote)
-		c.put()
-	})
+	s.running.Go(c.put)
 }
 
-// put writes the request. Where that fails, the reader finds the connection closed.
+// put writes the request, and lets writing go. Where it fails, the reader finds the connection closed.
 func (c *conn) put() {
+	defer c.writing.Unlock()
 	if _, err := c.net.Write(c.out); err != nil {
 		c.mu.Lock()
 		if c.broke == nil {
@@ -176,11 +175,12 @@ func (c *conn) answer() bool {
 	_, _ = c.in.Peek(1)
 	c.mu.Lock()
 	req, busy := c.req, c.busy
+	c.ended = !busy
 	c.mu.Unlock()
 	if !busy {
 		return false // the server closed the connection, or said something that nobody asked for
 	}
-	code, size, keep, err := c.read(req.method)
+	code, size, keep, err := c.read(s.mix.kind(uint64(req.n)).method)
 	out := result{n: req.n, intended: req.intended, sent: req.sent, code: code, bytes: size}
 	if err != nil {
 		c.mu.Lock()
@@ -196,29 +196,28 @@ func (c *conn) answer() bool {
 	c.mu.Unlock()
 	s.gauge.leave()
 	s.recorder.record(c.shard, out)
-	if !keep || c.in.Buffered() > 0 || !over(req.wrote) {
+	if !keep || c.in.Buffered() > 0 || !c.written() {
 		return false
 	}
-	n, at, due, remains := s.done(c, out.done)
+	due, remains := s.more(c, out.done)
 	if due {
-		c.send(n, at)
+		s.gauge.enter()
+		c.write()
 	}
 	return remains
 }
 
-// over reports whether a request has been written, at last or soon.
-func over(wrote <-chan struct{}) bool {
-	if wrote == nil {
-		return true
+// written reports whether the request has been written, at last or soon. Only then may the next one be made.
+func (c *conn) written() bool {
+	if !c.writing.TryLock() {
+		giveUp := time.AfterFunc(maxWriting, c.close)
+		c.writing.Lock()
+		defer giveUp.Stop()
 	}
-	t := time.NewTimer(written)
-	defer t.Stop()
-	select {
-	case <-wrote:
-		return true
-	case <-t.C:
-		return false
-	}
+	defer c.writing.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closed
 }
 
 // read reads one answer to its end. Interim answers (1xx) are passed over.

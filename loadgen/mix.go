@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,13 +50,11 @@ func newMix(a Attack) (*mix, error) {
 	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		return nil, fmt.Errorf("the address to send to, %q, is not of the form http://host:port or https://host:port", a.Base)
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(a.Traffic.Name)) // never fails
 	m := &mix{
 		base:   base,
 		host:   a.Host,
 		prefix: a.IDPrefix + "-" + a.Traffic.Name + "-",
-		seed:   splitmix64(uint64(a.Seed)) ^ h.Sum64(),
+		seed:   a.seed(),
 	}
 	if a.Caller != "" {
 		m.caller = []byte(a.Caller)
@@ -106,7 +103,7 @@ func newMix(a Attack) (*mix, error) {
 
 // kind draws the kind of request n by weight.
 func (m *mix) kind(n uint64) kind {
-	x := splitmix64(m.seed+n) % m.total
+	x := scenarios.Splitmix64(m.seed+n) % m.total
 	for _, k := range m.kinds {
 		if x < k.upTo {
 			return k
@@ -126,7 +123,7 @@ type field struct {
 func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 	if len(m.tokens) > 0 {
 		// A draw of its own: which user asks has nothing to do with what for.
-		f = append(f, field{"Authorization", m.tokens[splitmix64(m.seed^splitmix64(n))%uint64(len(m.tokens))]})
+		f = append(f, field{"Authorization", m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(n))%uint64(len(m.tokens))]})
 	}
 	from := len(buf)
 	buf = strconv.AppendUint(append(buf, m.prefix...), n, 10)
@@ -166,13 +163,4 @@ func appendTraceID(b, id []byte) []byte {
 	hex.Encode(text[19:23], u[8:10])
 	hex.Encode(text[24:], u[10:])
 	return b
-}
-
-// splitmix64 is the finalizer of Steele, Lea and Flood's SplitMix64 generator: a bijection that spreads neighbouring
-// numbers over all 64 bits.
-func splitmix64(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }

@@ -283,32 +283,30 @@ func TestTheSameSeedSendsTheSameRequests(t *testing.T) {
 }
 
 func TestALoadThatIsCancelledStopsAtOnceAndLeavesWhatItHas(t *testing.T) {
-	engines(t, func(t *testing.T, e Engine) {
-		s := serve(t, ok)
-		a := attack(s.URL, constant(200, time.Second), constant(200, time.Minute), constant(1, time.Minute))
-		a.Engine = e
-		out := &memory{}
-		ctx := cancelled(t, s, 240)
-		err := Run(ctx, a, out, nil)
-		if !errors.Is(err, context.Canceled) {
-			t.Fatalf("error %v, want the context's", err)
-		}
-		arrived := int64(s.count())
-		time.Sleep(300 * time.Millisecond)
-		if late := int64(s.count()); late != arrived {
-			t.Errorf("%d requests arrived after Run had returned", late-arrived)
-		}
-		_, sent, done, _ := sums(t, out.ticks)
-		if sent != arrived || done != arrived || arrived > 2000 {
-			t.Errorf("%d arrived; ticks have %d sent, %d done", arrived, sent, done)
-		}
-		if len(out.phases) != 2 {
-			t.Fatalf("%d phases, want the two that had begun", len(out.phases))
-		}
-		if p := out.phases[1]; p.Offered != 12_000 || p.Achieved >= 2000 || p.Achieved != arrived-200 {
-			t.Errorf("the phase that was cut has %d of %d achieved; want what was sent of all that was planned", p.Achieved, p.Offered)
-		}
-	})
+	t.Parallel()
+	s := serve(t, ok)
+	a := attack(s.URL, constant(200, time.Second), constant(200, time.Minute), constant(1, time.Minute))
+	out := &memory{}
+	ctx := cancelled(t, s, 240)
+	err := Run(ctx, a, out, nil)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v, want the context's", err)
+	}
+	arrived := int64(s.count())
+	time.Sleep(300 * time.Millisecond)
+	if late := int64(s.count()); late != arrived {
+		t.Errorf("%d requests arrived after Run had returned", late-arrived)
+	}
+	_, sent, done, _ := sums(t, out.ticks)
+	if sent != arrived || done != arrived || arrived > 2000 {
+		t.Errorf("%d arrived; ticks have %d sent, %d done", arrived, sent, done)
+	}
+	if len(out.phases) != 2 {
+		t.Fatalf("%d phases, want the two that had begun", len(out.phases))
+	}
+	if p := out.phases[1]; p.Offered != 12_000 || p.Achieved >= 2000 || p.Achieved != arrived-200 {
+		t.Errorf("the phase that was cut has %d of %d achieved; want what was sent of all that was planned", p.Achieved, p.Offered)
+	}
 }
 
 func TestACancelledLoadDoesNotWaitForAServerThatNeverAnswers(t *testing.T) {

@@ -29,6 +29,7 @@ type sender struct {
 	freed   chan struct{} // a connection became free, or may be opened, and the keeper of time waits for that
 
 	mu      sync.Mutex
+	cursor  *Cursor
 	next    int64         // number of the request that is sent next
 	at      time.Duration // when it is meant to be sent
 	over    bool          // all is sent
@@ -54,7 +55,7 @@ func newSender(newAlarm func() alarm) engine {
 		defer a.close()
 		s := &sender{
 			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge), alarm: a,
-			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, at: j.schedule.At(0),
+			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.schedule.Cursor(0, 1),
 		}
 		defer context.AfterFunc(j.stop, func() {
 			s.stopped.Store(true)
@@ -62,6 +63,7 @@ func newSender(newAlarm func() alarm) engine {
 			s.signal()
 		})()
 		defer context.AfterFunc(j.abort, s.closeAll)()
+		s.advance()
 		s.keepTime()
 		s.closeIdle()
 		s.running.Wait()
@@ -84,14 +86,21 @@ func (s *sender) keepTime() {
 		case len(s.idle) > 0:
 			c := s.idle[len(s.idle)-1]
 			s.idle = s.idle[:len(s.idle)-1]
-			n, at := s.take()
+			alive := c.begin(s.next, s.at, now)
+			if alive {
+				s.advance()
+			}
 			s.mu.Unlock()
-			c.send(n, at)
+			if alive {
+				s.gauge.enter()
+				c.write()
+			}
 		case len(s.conns) < s.attack.Traffic.MaxInFlight:
 			c := &conn{sender: s, shard: s.opened % runtime.GOMAXPROCS(0)}
 			s.opened++
 			s.conns[c] = struct{}{}
-			n, at := s.take()
+			n, at := s.next, s.at
+			s.advance()
 			s.mu.Unlock()
 			s.running.Go(func() { c.live(n, at) })
 		default:
@@ -105,31 +114,28 @@ func (s *sender) keepTime() {
 // ended reports whether nothing more is to be sent. The caller holds mu.
 func (s *sender) ended() bool { return s.over || s.stopped.Load() }
 
-// take takes the next request. The caller holds mu, and has seen that the load has not ended.
-func (s *sender) take() (n int64, at time.Duration) {
-	n, at = s.next, s.at
-	s.next++
-	if s.over = s.next >= s.schedule.Total(); !s.over {
-		s.at = s.schedule.At(s.next)
-	}
-	return n, at
+// advance goes on to the request after the next one. The caller holds mu, or is alone.
+func (s *sender) advance() {
+	n, at, ok := s.cursor.Next()
+	s.next, s.at, s.over = n, at, !ok
 }
 
-// done takes the next request for a connection that is free, where one is due. Where none is, the connection is put aside
+// more begins the next request on a connection that is free, where one is due. Where none is, the connection is put aside
 // and remains; where there will be none any more, it is to be closed.
-func (s *sender) done(c *conn, now time.Duration) (n int64, at time.Duration, due, remains bool) {
+func (s *sender) more(c *conn, now time.Duration) (due, remains bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended() {
-		return 0, 0, false, false
-	}
-	if s.at <= now {
-		n, at = s.take()
-		return n, at, true, true
+	switch {
+	case s.ended():
+		return false, false
+	case s.at <= now:
+		c.begin(s.next, s.at, now)
+		s.advance()
+		return true, true
 	}
 	s.idle = append(s.idle, c)
 	s.resume()
-	return 0, 0, false, true
+	return false, true
 }
 
 // gone forgets a connection that has ended.

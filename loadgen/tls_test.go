@@ -73,7 +73,7 @@ func TestALoadSpeaksTheProtocolThatItIsAskedFor(t *testing.T) {
 		"HTTP/1.1":               {protocols: both, code: "200"},
 		"HTTP/1.1 by vegeta":     {protocols: both, change: func(a *Attack, _ *spoken) { a.Engine = Vegeta }, code: "200"},
 		"h2c":                    {protocols: both, change: func(a *Attack, _ *spoken) { a.Protocol = HTTP2 }, code: "202"},
-		"h2c, and none there":    {protocols: only1, change: func(a *Attack, _ *spoken) { a.Protocol = HTTP2 }, code: "other"},
+		"h2c, and none there":    {protocols: only1, change: func(a *Attack, _ *spoken) { a.Protocol = HTTP2 }},
 		"TLS":                    {secure: true, protocols: both, code: "200"},
 		"TLS by vegeta":          {secure: true, protocols: both, change: func(a *Attack, _ *spoken) { a.Engine = Vegeta }, code: "200"},
 		"HTTP/2":                 {secure: true, protocols: both, change: func(a *Attack, _ *spoken) { a.Protocol = HTTP2 }, code: "202"},

@@ -93,7 +93,7 @@ func attackTruth(t *testing.T, a Attack, answer func(s *truth, n int64, w io.Wri
 // compare holds the histograms of a load's only phase against the record of a server that answered everything.
 func (s *truth) compare(t *testing.T, a Attack, out *memory) (intended, service *hdrhistogram.Histogram) {
 	t.Helper()
-	schedule, err := NewSchedule(a.Traffic.Profile)
+	schedule, err := NewSchedule(a.Traffic.Profile, a.seed())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestAQueueAtTheServerIsReportedAsItIs(t *testing.T) {
 			time.Sleep(each)
 			return say(w, answer200)
 		})
-		schedule, err := NewSchedule(a.Traffic.Profile)
+		schedule, err := NewSchedule(a.Traffic.Profile, a.seed())
 		if err != nil {
 			t.Fatal(err)
 		}
