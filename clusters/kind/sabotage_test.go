@@ -89,13 +89,12 @@ func (c *sabotagedCluster) WaitReady(ctx context.Context) error {
 
 // exchangeIssuer has istiod sign with a new intermediate under the same root, as from a restart, and says so in evidence.
 func (c *sabotagedCluster) exchangeIssuer(ctx context.Context, expires time.Time) error {
-	was := c.f.issuers[c.name]
+	was := c.issuer(scenarios.MeshIstio)
 	now, err := was.Root().IssuerUntil("Meshproof intermediate that expires", expires)
 	if err != nil {
 		return err
 	}
-	c.f.issuers[c.name] = now
-	if err := (istio{}).before(ctx, c.cluster); err != nil {
+	if err := c.giveIssuer(ctx, now); err != nil {
 		return err
 	}
 	pods := c.client.CoreV1().Pods(istioNamespace)
@@ -115,7 +114,7 @@ func (c *sabotagedCluster) exchangeIssuer(ctx context.Context, expires time.Time
 }
 
 func trustOf(was, now *trust.Issuer, cluster string) map[string]string {
-	return map[string]string{"root": was.Root().PEM(), "intermediate/" + cluster: was.PEM() + now.PEM()}
+	return map[string]string{evidence.TrustRoot: was.Root().PEM(), evidence.TrustIssuer(string(scenarios.MeshIstio), cluster): was.PEM() + now.PEM()}
 }
 
 // It is all five at once, on one cluster, each at a service of its own: what one of them breaks must not hide, or look
