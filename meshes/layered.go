@@ -39,9 +39,11 @@ func (layered) Name() scenarios.MeshName { return scenarios.MeshLayered }
 // Gaps implements Mesh.
 func (layered) Gaps() []scenarios.Gap { return nil }
 
-// Install implements Mesh. No driver with real data planes runs this mesh yet.
-func (layered) Install(*scenarios.Scenario, scenarios.MeshEntry, string, string) clusters.Installation {
-	return clusters.Installation{}
+// Install implements Mesh: both control planes, Istio's for the gateways alone.
+func (layered) Install(s *scenarios.Scenario, entry scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
+	in := istio{}.Install(s, entry, flavor, cluster)
+	in.Releases = append(in.Releases, linkerdReleases()...)
+	return in
 }
 
 // Objects implements Mesh.

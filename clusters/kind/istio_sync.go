@@ -2,6 +2,7 @@ package kind
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,7 +38,8 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.sidecars()) == 0 {
+	container := cmp.Or(i.envoy, istioSidecar)
+	if len(c.sidecars(container)) == 0 {
 		return nil, nil
 	}
 	gateways, err := c.eastWestGateways(ctx)
@@ -76,17 +78,17 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return behind(c.name, append(c.sidecars(), gateways...), before, now), nil
+		return behind(c.name, append(c.sidecars(container), gateways...), before, now), nil
 	})
 }
 
-// sidecars names the cluster's ready proxies as istiod does: pod.namespace.
-func (c *cluster) sidecars() []string {
+// sidecars names the cluster's ready proxies, by their container, as istiod does: pod.namespace.
+func (c *cluster) sidecars(container string) []string {
 	c.f.mu.Lock()
 	defer c.f.mu.Unlock()
 	var ids []string
 	for _, p := range c.pods {
-		if p.ready && has(p.public(), istioSidecar) {
+		if p.ready && has(p.public(), container) {
 			ids = append(ids, p.ref.Pod+"."+p.ref.Namespace)
 		}
 	}

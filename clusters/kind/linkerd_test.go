@@ -57,6 +57,15 @@ func TestAMeshOfWhichTheBundleHasNothingIsNotPossibleAndOneWithSomethingMissingI
 	}
 }
 
+func TestLayersAreNotPossibleWithoutLinkerdThoughIstioIsThere(t *testing.T) {
+	p := New(Config{Bundle: bundleWith(t, []string{"base", "istiod"}, "docker.io/meshproof/pilot:1", "docker.io/meshproof/proxyv2:1")})
+	for mesh, possible := range map[string]bool{"istio": true, "linkerd": false, "layered": false} {
+		if err := p.Check(mesh, nil); (err == nil) != possible || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
+			t.Errorf("%s: %v", mesh, err)
+		}
+	}
+}
+
 func TestLinkerdsChartGetsTheBundlesImagesAndTheClustersOwnNetworks(t *testing.T) {
 	images := map[string]image{}
 	for i, name := range (linkerd{}).images() {
@@ -200,7 +209,7 @@ func TestOnlyServersThatRefusePlaintextAreAskedForTheBarriersPath(t *testing.T) 
 
 func TestClustersWithLinkerdAreNotKept(t *testing.T) {
 	p := New(Config{})
-	for mesh, refused := range map[string]bool{"none": false, "istio": false, "linkerd": true} {
+	for mesh, refused := range map[string]bool{"none": false, "istio": false, "linkerd": true, "layered": true} {
 		err := p.CheckTopology(clusters.Spec{Mesh: mesh, Keep: true})
 		if (err != nil) != refused || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
 			t.Errorf("%s: %v", mesh, err)

@@ -71,9 +71,10 @@ func meshOf(name string) (mesh, error) {
 		return istio{}, nil
 	case string(scenarios.MeshLinkerd):
 		return linkerd{}, nil
+	case string(scenarios.MeshLayered):
+		return layered{}, nil
 	}
-	return nil, fmt.Errorf("%w: the kind driver of this version runs clusters without a mesh, with Istio or with Linkerd, not with mesh %q: use --mesh %s,%s,%s, or --driver embedded, which has a model of it",
-		clusters.ErrNotPossible, name, meshNone, scenarios.MeshIstio, scenarios.MeshLinkerd)
+	return nil, fmt.Errorf("%w: this version of the kind driver makes no clusters with mesh %q: use --driver embedded", clusters.ErrNotPossible, name)
 }
 
 // possible says why clusters of a mesh cannot be made from the bundle, where that is known before anything is looked at
@@ -215,6 +216,7 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if err != nil {
 		return err
 	}
+	f.images = mat.images
 	ctx, cancel := context.WithTimeout(ctx, installWithin)
 	defer cancel()
 	all := func(do func(context.Context, *cluster) error) error {
