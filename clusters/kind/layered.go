@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	networkingapi "istio.io/api/networking/v1alpha3"
 	networking "istio.io/client-go/pkg/apis/networking/v1"
@@ -23,7 +24,12 @@ type layered struct{}
 func (layered) edge() istio     { return istio{envoy: gatewayContainer} }
 func (layered) inside() linkerd { return linkerd{} }
 
-func (l layered) charts() []string { return append(l.edge().charts(), l.inside().charts()...) }
+// charts: the gateway is a container of the ingress's pod, and none of Istio's chart for gateways.
+func (l layered) charts() []string {
+	edge := slices.DeleteFunc(l.edge().charts(), func(c string) bool { return c == eastWestChart })
+	return append(edge, l.inside().charts()...)
+}
+
 func (l layered) images() []string { return append(l.edge().images(), l.inside().images()...) }
 
 func (l layered) flavor(images map[string]image) string { return l.edge().flavor(images) }
