@@ -228,7 +228,7 @@ func (c *cluster) applied(ctx context.Context, obj clusters.Object, version stri
 	if c.f.mesh != nil && c.f.mesh.takes(obj) {
 		c.f.mu.Lock()
 		defer c.f.mu.Unlock()
-		c.settings[clusters.KindName(obj)+"/"+nameOf(obj)] = version
+		c.settings[clusters.Key(obj)] = setting{obj: obj, version: version}
 		return nil
 	}
 	switch o := obj.(type) {

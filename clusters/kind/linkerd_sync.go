@@ -30,8 +30,11 @@ import (
 // lacking says which proxies do not have what was applied. Nothing in Linkerd tells whether a proxy has its newest policy,
 // so that is tried out (enforcing). The endpoints that a proxy balances over are in its metrics.
 func (l linkerd) lacking(ctx context.Context, c *cluster) ([]string, error) {
+	if err := c.noteSkipped(ctx); err != nil {
+		return nil, err
+	}
 	c.f.mu.Lock()
-	settings := maps.Clone(c.settings)
+	settings := c.versions(l)
 	known := maps.Equal(settings, c.enforced)
 	c.f.mu.Unlock()
 	if !known {

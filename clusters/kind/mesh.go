@@ -54,6 +54,23 @@ type mesh interface {
 	added() (charts, images []string)
 }
 
+// setting is an object of a mesh as it was applied.
+type setting struct {
+	obj     clusters.Object
+	version string
+}
+
+// versions are those of the settings that a mesh reads, by group/kind/namespace/name, with the fleet's lock held.
+func (c *cluster) versions(m mesh) map[string]string {
+	out := map[string]string{}
+	for key, s := range c.settings {
+		if m.takes(s.obj) {
+			out[key] = s.version
+		}
+	}
+	return out
+}
+
 // proxy is how a mesh's proxies are read.
 type proxy struct {
 	container string
