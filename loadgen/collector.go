@@ -3,10 +3,10 @@ package loadgen
 import (
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"github.com/meshproof/meshproof/evidence"
 )
@@ -14,14 +14,14 @@ import (
 // src is the producer of load records in evidence.
 const src = "loadgen"
 
-// collector turns results into ticks and phases. One goroutine uses it.
+// collector turns results into ticks and phases.
 type collector struct {
 	attack   Attack
 	schedule *Schedule
 	gauge    *gauge
-	failure  func(n uint64) string // takes the class of a hit that failed
 	sink     evidence.Sink
 
+	mu     sync.Mutex
 	slices []*slice // those not emitted yet
 	base   int      // index of slices[0]
 	spare  []*hdrhistogram.Histogram
@@ -76,47 +76,43 @@ type recent struct {
 	latency *hdrhistogram.Histogram
 }
 
-func newCollector(a Attack, s *Schedule, g *gauge, failure func(uint64) string, sink evidence.Sink) *collector {
-	c := &collector{attack: a, schedule: s, gauge: g, failure: failure, sink: sink, recent: recent{latency: evidence.NewHistogram()}}
+func newCollector(a Attack, s *Schedule, g *gauge, sink evidence.Sink) *collector {
+	c := &collector{attack: a, schedule: s, gauge: g, sink: sink, recent: recent{latency: evidence.NewHistogram()}}
 	for _, p := range s.phases {
 		c.phases = append(c.phases, &phase{Phase: p})
 	}
 	return c
 }
 
-// add counts one result.
-func (c *collector) add(r *vegeta.Result) {
-	n := int64(r.Seq)
-	class := c.failure(r.Seq)
-	if class == classUnsent {
+// record implements recorder.
+func (c *collector) record(_ int, r result) {
+	if r.class == classUnsent {
 		return
 	}
-	intended := c.schedule.At(n)
-	sent := r.Timestamp.Sub(c.attack.Start)
-	lag := max(sent-intended, 0)
-	c.last = max(c.last, sent)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lag := max(r.sent-r.intended, 0)
+	c.last = max(c.last, r.sent)
 
-	p := c.phases[c.schedule.phaseOf(n)-(len(c.schedule.phases)-len(c.phases))]
-	if sent <= p.End()+Grace {
+	p := c.phases[c.schedule.phaseOf(r.n)-(len(c.schedule.phases)-len(c.phases))]
+	if r.sent <= p.End()+Grace {
 		p.achieved++
 	}
 	p.lag = max(p.lag, lag)
-	c.slice(c.gauge.grid.slice(sent)).sent++
-	sl := c.slice(c.gauge.grid.slice(intended))
+	c.slice(c.gauge.grid.slice(r.sent)).sent++
+	sl := c.slice(c.gauge.grid.slice(r.intended))
 	sl.lag = max(sl.lag, lag)
-	if class == classAborted {
+	if r.class == classAborted {
 		return
 	}
 
-	code := class
+	code := r.class
 	if code == "" {
-		code = strconv.Itoa(int(r.Code))
+		code = strconv.Itoa(r.code)
 	}
-	if r.Code == 0 && class == "" {
-		code = classOther
-	}
-	failed := class != "" || r.Code == 0 || r.Code >= 400
-	total := lag + r.Latency
+	failed := r.class != "" || r.code >= 400
+	service := r.done - r.sent
+	total := lag + service
 	c.done++
 	p.add(code, failed)
 	sl.add(code, failed)
@@ -124,7 +120,7 @@ func (c *collector) add(r *vegeta.Result) {
 		p.intended, p.service = evidence.NewHistogram(), evidence.NewHistogram()
 	}
 	evidence.RecordMicros(p.intended, total.Microseconds())
-	evidence.RecordMicros(p.service, r.Latency.Microseconds())
+	evidence.RecordMicros(p.service, service.Microseconds())
 	if sl.latency == nil {
 		sl.latency = c.histogram()
 	}
@@ -139,7 +135,11 @@ func (c *collector) add(r *vegeta.Result) {
 }
 
 // complete reports whether every request is answered or has failed.
-func (c *collector) complete() bool { return c.done == c.schedule.Total() }
+func (c *collector) complete() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done == c.schedule.Total()
+}
 
 // slice finds or makes the slice of an index that is not emitted yet.
 func (c *collector) slice(index int) *slice {
@@ -152,6 +152,12 @@ func (c *collector) slice(index int) *slice {
 
 // emit writes the slices and phases that are over and whole, in order.
 func (c *collector) emit(now time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.emitUntil(now)
+}
+
+func (c *collector) emitUntil(now time.Duration) error {
 	for c.base < c.gauge.grid.planned() {
 		_, to := c.gauge.grid.bounds(c.base)
 		if sl := c.slice(c.base); to > now || sl.done < sl.offered {
@@ -172,7 +178,9 @@ func (c *collector) emit(now time.Duration) error {
 // emitRest writes all that is left after a load that went all its way, with slices after the end of the schedule as
 // long as late requests were sent in them.
 func (c *collector) emitRest() error {
-	if err := c.emit(c.schedule.End()); err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.emitUntil(c.schedule.End()); err != nil {
 		return err
 	}
 	for to := c.gauge.grid.slice(c.last); c.base <= to; {
@@ -187,6 +195,8 @@ func (c *collector) emitRest() error {
 // emitPartial writes all that is left after a load that was stopped at cut: the last slice ends there, and phases that
 // had not begun are left out.
 func (c *collector) emitPartial(cut time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	cut = max(cut, c.last+1)
 	for {
 		from, to := c.gauge.grid.bounds(c.base)
@@ -284,6 +294,8 @@ func (c *collector) histogram() *hdrhistogram.Histogram {
 
 // progress sums up what happened since it was called last.
 func (c *collector) progress(now time.Duration) Progress {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	r := &c.recent
 	inFlight, sent := c.gauge.read()
 	p := Progress{

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"time"
-
-	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
@@ -112,31 +109,22 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 	now := func() time.Duration { return time.Since(a.Start) }
 	timeout := a.Traffic.Timeout.D()
 	g := &gauge{grid: grid{s.End()}, now: now}
-	tr := newTransport(m, g, a, stop, abort)
-	defer tr.inner.CloseIdleConnections()
-	attacker := vegeta.NewAttacker(
-		vegeta.Client(&http.Client{Transport: tr}),
-		vegeta.MaxWorkers(uint64(a.Traffic.MaxInFlight)),
-		vegeta.MaxBody(0), // read to the end, keep nothing
-	)
-	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: a.Base})
-	results := attacker.Attack(target, &pacer{schedule: s, now: now, stop: stop}, 0, "")
-
-	c := newCollector(a, s, g, tr.failure, sink)
+	c := newCollector(a, s, g, sink)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- vegetaEngine(job{attack: a, schedule: s, mix: m, gauge: g, recorder: c, now: now, stop: stop, abort: abort})
+	}()
 	ticker := time.NewTicker(TickWidth)
 	defer ticker.Stop()
 	var failed error // of the sink
 	var giveUp <-chan time.Time
 	cut := time.Duration(-1) // when the load was stopped
 	stopped := stop.Done()
-	for results != nil {
+	var broken error // of the engine
+	for sending := true; sending; {
 		select {
-		case r, ok := <-results:
-			if !ok {
-				results = nil
-				continue
-			}
-			c.add(r)
+		case broken = <-ended:
+			sending = false
 		case <-ticker.C:
 			if failed == nil && cut < 0 {
 				if failed = c.emit(now()); failed != nil {
@@ -148,7 +136,6 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 			}
 		case <-stopped:
 			stopped, cut = nil, now()
-			attacker.Stop()
 			t := time.NewTimer(min(timeout, Patience))
 			defer t.Stop()
 			giveUp = t.C
@@ -170,8 +157,8 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 			cut = now()
 		}
 	}
-	if failed != nil {
-		return failed
+	if err := errors.Join(failed, broken); err != nil {
+		return err
 	}
 	if cut < 0 && c.complete() {
 		return c.emitRest()
@@ -187,40 +174,3 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 	}
 	return ctx.Err()
 }
-
-// pacer releases request n at At(n). It waits by itself rather than let vegeta sleep, so that it can be stopped.
-type pacer struct {
-	schedule *Schedule
-	now      func() time.Duration
-	stop     context.Context
-	timer    *time.Timer
-}
-
-// Pace implements vegeta.Pacer. The clock is that of Attack.Start, not vegeta's own, which began a moment later; a hit's
-// Timestamp, taken after its release, minus Start is therefore its send time on the schedule's own axis, never before
-// At.
-func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
-	n := int64(hits)
-	if n >= p.schedule.Total() || p.stop.Err() != nil {
-		return 0, true
-	}
-	wait := p.schedule.At(n) - p.now()
-	if wait <= 0 {
-		return 0, false
-	}
-	if p.timer == nil {
-		p.timer = time.NewTimer(wait)
-	} else {
-		p.timer.Reset(wait)
-	}
-	select {
-	case <-p.timer.C:
-		return 0, false
-	case <-p.stop.Done():
-		p.timer.Stop()
-		return 0, true
-	}
-}
-
-// Rate implements vegeta.Pacer.
-func (p *pacer) Rate(elapsed time.Duration) float64 { return p.schedule.Rate(elapsed) }

@@ -42,7 +42,7 @@ func (layered) Gaps() []scenarios.Gap { return nil }
 // Install implements Mesh: both control planes, Istio's for the gateways alone.
 func (layered) Install(s *scenarios.Scenario, entry scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
 	in := istio{}.Install(s, entry, flavor, cluster)
-	in.Releases = append(in.Releases, linkerdReleases()...)
+	in.Releases = append(in.Releases, linkerdReleases(s)...)
 	return in
 }
 

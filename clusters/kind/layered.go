@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/internal/trust"
 	"github.com/meshproof/meshproof/internal/workload"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -19,6 +20,8 @@ import (
 // layered is Istio's gateway at the edge with Linkerd behind it: both control planes in each cluster, and of Istio's data
 // plane the gateways alone.
 type layered struct{}
+
+var _ rotator = layered{}
 
 // edge and inside are the meshes that it is made of.
 func (layered) edge() istio     { return istio{envoy: gatewayContainer} }
@@ -98,6 +101,14 @@ func gatewayListeners() clusters.Object {
 	}}
 	s.Spec.Egress = []*networkingapi.IstioEgressListener{{Hosts: []string{"*/*"}}}
 	return s
+}
+
+// rotate gives the same issuer to both, as they were given it.
+func (l layered) rotate(ctx context.Context, c *cluster, next *trust.Issuer) error {
+	if err := l.edge().rotate(ctx, c, next); err != nil {
+		return err
+	}
+	return l.inside().rotate(ctx, c, next)
 }
 
 func (l layered) lacking(ctx context.Context, c *cluster) ([]string, error) {
