@@ -28,7 +28,7 @@ const (
 	gatewayPort      = 8081 // for the outside; the workload has 8080
 	// gatewaySkips are the ports that the outside and the kubelet reach past Linkerd's proxy: the gateway's own listener,
 	// its health and its metrics.
-	gatewaySkips = "8081,15021,15090"
+	gatewaySkips = "8081,15020,15021"
 	linkerdSkip  = "config.linkerd.io/skip-inbound-ports"
 	istioInject  = "sidecar.istio.io/inject"
 )

@@ -123,7 +123,9 @@ func (l layered) imported(s *discoveryv1.EndpointSlice, behind []*pod) {
 }
 
 func (l layered) proxies() []proxy {
-	return append(l.inside().proxies(), proxy{container: gatewayContainer, port: envoyMetrics, path: "/stats/prometheus", logs: true})
+	gateway := l.edge().proxies()[0]
+	gateway.container = gatewayContainer
+	return append(l.inside().proxies(), gateway)
 }
 
 func (l layered) added() (charts, images []string) { return l.inside().added() }

@@ -19,7 +19,6 @@ const (
 	gatewayPort      = 8081
 	gatewayPortName  = "http-outside"
 	gatewayHealth    = 15021
-	envoyMetrics     = 15090
 	// gatewayVia is the port of the pod's own loopback on which Envoy takes what the workload sends: nothing captures it.
 	gatewayVia = 15080
 	istioProxy = "proxyv2"

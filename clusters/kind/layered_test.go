@@ -57,7 +57,7 @@ func TestTheGatewayBesideTheIngressIsMadeWhole(t *testing.T) {
 		skips string
 		ecc   bool
 	}{
-		{"with Linkerd's proxy", scenarios.MeshEntry{}, "8081,15021,15090,8079", false},
+		{"with Linkerd's proxy", scenarios.MeshEntry{}, "8081,15020,15021,8079", false},
 		{"direct", scenarios.MeshEntry{Layered: &scenarios.Layered{Gateway: scenarios.GatewayDirect}}, "8079", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
