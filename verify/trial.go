@@ -140,6 +140,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 		x.events[i.Kind] = append(x.events[i.Kind], i)
 	})
 	for _, x := range all {
+		x.leaveOutOwn()
 		x.rounds, x.edge = roundsOf(x)
 		x.leaves = leavesOf(x.handshakes)
 	}
