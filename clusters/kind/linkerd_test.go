@@ -156,6 +156,10 @@ func TestWhatAProxyBalancesOverIsReadFromItsMetrics(t *testing.T) {
 	if d := cmp.Diff(map[string]int{"lapp/web": 2}, have); d != "" {
 		t.Error(d)
 	}
+	dropped := strings.ReplaceAll(string(body), `backend_section_name=""} 2`, `backend_section_name=""} 0`)
+	if have, err := balancedOver([]byte(dropped)); err != nil || len(have) != 0 || dropped == string(body) {
+		t.Errorf("a balancer that was dropped: %v, %v", have, err)
+	}
 	if have, err := balancedOver([]byte("process_start_time_seconds 1\n")); err != nil || len(have) != 0 {
 		t.Errorf("a proxy that sends to nobody: %v, %v", have, err)
 	}
