@@ -104,32 +104,36 @@ type stagePhase struct {
 	name            string
 	start, duration time.Duration
 	hits            int64
+	users           int // of a closed loop, which asks for no number of requests
 }
 
-// stagesOf recomputes what a profile asks for: the integral of the rate over each stage, whose running total is rounded
-// at the end of each. A constant rate r gives r·T, a ramp from a to b (a+b)/2·T, and a triangle from a to b and back
-// the same.
-func stagesOf(p scenarios.Profile) []stagePhase {
+// silent reports whether nothing is sent in the stage.
+func (st stagePhase) silent() bool { return st.hits == 0 && st.users == 0 }
+
+// stagesOf recomputes what a traffic's profile asks for: the integral of the rate over each stage, whose running total is
+// rounded at the end of each; or of Poisson arrivals, what the run's seed draws.
+func stagesOf(tr *scenarios.Traffic, seed int64) []stagePhase {
 	var out []stagePhase
 	var sum float64
 	var n int64
 	var at time.Duration
-	for i, st := range p.Stages {
-		mean := st.Rate
-		switch {
-		case st.To != nil:
-			mean = (st.Rate + *st.To) / 2
-		case st.Peak != nil:
-			mean = (st.Rate + *st.Peak) / 2
+	for i := range tr.Profile.Stages {
+		st := &tr.Profile.Stages[i]
+		p := stagePhase{name: st.Name, start: at, duration: st.For.D(), users: st.Users}
+		if p.name == "" {
+			p.name = fmt.Sprintf("stage-%d", i+1)
 		}
-		sum += mean * st.For.D().Seconds()
-		total := int64(math.Floor(sum + 0.5))
-		name := st.Name
-		if name == "" {
-			name = fmt.Sprintf("stage-%d", i+1)
+		if tr.Profile.Arrivals == scenarios.ArrivalsPoisson {
+			for _, k := range scenarios.PoissonBlocks(scenarios.Seed(seed, tr.Name), i, st) {
+				p.hits += k
+			}
+		} else {
+			sum += st.Requests()
+			total := int64(math.Floor(sum + 0.5))
+			p.hits, n = total-n, total
 		}
-		out = append(out, stagePhase{name, at, st.For.D(), total - n})
-		n, at = total, at+st.For.D()
+		out = append(out, p)
+		at += p.duration
 	}
 	return out
 }
@@ -145,7 +149,7 @@ func profileMicros(p scenarios.Profile) (total int64) {
 // where it was not.
 func (x *trial) load(tr *scenarios.Traffic, st stagePhase) (Check, *tally) {
 	c := Check{Kind: KindLoad, Subject: tr.Name + "/" + st.name}
-	if st.hits == 0 {
+	if st.silent() {
 		c.Verdict, c.Reason, c.Message = Skipped, "NoRequests", "the profile asks for no request in this phase"
 		return c, &tally{}
 	}
@@ -159,7 +163,11 @@ func (x *trial) load(tr *scenarios.Traffic, st stagePhase) (Check, *tally) {
 	} else {
 		used := refsOf(p)
 		// A request that lies on the boundary of two phases may be counted to either.
-		if d := p.Offered - st.hits; d < -1 || d > 1 || p.Offered <= 0 {
+		if d := p.Offered - st.hits; st.users > 0 && p.Offered < int64(st.users) {
+			t.invalid("WrongLoad", used, "in phase %s of traffic %s %d requests were sent, fewer than it has users (%d)", st.name, tr.Name, p.Offered, st.users)
+		} else if st.users > 0 {
+			// A closed loop has no plan that it could be held against.
+		} else if d < -1 || d > 1 || p.Offered <= 0 {
 			t.invalid("WrongLoad", used, "phase %s of traffic %s planned %d requests, and its profile asks for %d", st.name, tr.Name, p.Offered, st.hits)
 		}
 		if p.AtMicros != st.start.Microseconds() || p.ForMicros != st.duration.Microseconds() {
@@ -180,12 +188,17 @@ func (x *trial) load(tr *scenarios.Traffic, st stagePhase) (Check, *tally) {
 			}
 		}
 		short := shortfall(p)
-		c.Observed, c.Limit = percent(short)+" short", percent(evidence.MaxShortfall)+" short"
+		if st.users == 0 {
+			c.Observed, c.Limit = percent(short)+" short", percent(evidence.MaxShortfall)+" short"
+		}
 		if short > evidence.MaxShortfall || p.Achieved > p.Offered {
 			t.invalid("LoadShortfall", used, "the load generator sent %d of %d requests of phase %s in time, %s short of what was asked for (at most %s): what it measured is not this load",
 				p.Achieved, p.Offered, st.name, percent(short), percent(evidence.MaxShortfall))
 		}
 		ok = fmt.Sprintf("%d of %d requests were sent in time", p.Achieved, p.Offered)
+		if st.users > 0 {
+			ok = fmt.Sprintf("%d requests of %d users, each sent when its user had the answer before it", p.Offered, st.users)
+		}
 	}
 	c.Verdict, c.Reason, c.Message, c.Used = t.judge(ok)
 	return c, t
@@ -200,16 +213,19 @@ func shortfall(p *evidence.Phase) float64 {
 }
 
 // phaseResult is a phase's figures for the report, judged by its load check.
-func (x *trial) phaseResult(tr *scenarios.Traffic, name string, load Check) (Phase, bool) {
-	p := x.loadOf(tr).phases[name]
+func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (Phase, bool) {
+	p := x.loadOf(tr).phases[st.name]
 	if p == nil {
 		return Phase{}, false
 	}
 	out := Phase{
-		Trial: x.id, Traffic: tr.Name, Phase: name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
+		Trial: x.id, Traffic: tr.Name, Phase: st.name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
 		Offered: p.Offered, Achieved: p.Achieved, ErrorRate: errorRate(p.Errors, p.Done), Codes: p.Codes, Verdict: load.Verdict,
 	}
-	out.Intended, out.Service = quantilesOf(p.Intended), quantilesOf(p.Service)
+	out.Service = quantilesOf(p.Service)
+	if st.users == 0 { // a closed loop has no intended times
+		out.Intended = quantilesOf(p.Intended)
+	}
 	return out, true
 }
 
