@@ -186,6 +186,8 @@ func TestRealLayersAreProvedAndTheirMistakesFound(t *testing.T) {
 		res, checks := layersOn(t, p, "testdata/layered-direct.yaml", map[string]mistake{"west": rsaLeaf, "north": foreignRoot})
 		failsOf(t, checks, "policy/star", "OverBlocked", "ingress@east->star")
 		passOf(t, res, []string{"mtls/ingress->web", "mtls/ingress->star", "policy/web", "policy/star"},
-			func(c verify.Cell) bool { return c.From == scenarios.IngressName && (c.Cluster != "east" || c.To == "star") }, 4)
+			func(c verify.Cell) bool {
+				return c.From == scenarios.IngressName && (c.Cluster != "east" || c.To == "star")
+			}, 4)
 	})
 }
