@@ -19,6 +19,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/internal/workload"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // istio is Istio with sidecars: a primary control plane in each cluster, each reading the others' Services and pods by a
@@ -109,7 +110,7 @@ func (istio) before(ctx context.Context, c *cluster) error {
 	if err := c.applyOwn(ctx, c.onNetwork(workload.Namespace(istioNamespace, nil))); err != nil {
 		return err
 	}
-	return c.giveIssuer(ctx, c.f.issuer(c.name))
+	return c.giveIssuer(ctx, c.issuer(scenarios.MeshIstio))
 }
 
 // join gives the cluster's istiod a remote secret for each of the others.

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/clusters"
-	"github.com/meshproof/meshproof/internal/trust"
 	"github.com/meshproof/meshproof/internal/workload"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -21,7 +20,10 @@ import (
 // plane the gateways alone.
 type layered struct{}
 
-var _ rotator = layered{}
+var (
+	_ rotator = layered{}
+	_ settler = layered{}
+)
 
 // edge and inside are the meshes that it is made of.
 func (layered) edge() istio     { return istio{envoy: gatewayContainer} }
@@ -103,12 +105,16 @@ func gatewayListeners() clusters.Object {
 	return s
 }
 
-// rotate gives the same issuer to both, as they were given it.
-func (l layered) rotate(ctx context.Context, c *cluster, next *trust.Issuer) error {
-	if err := l.edge().rotate(ctx, c, next); err != nil {
+func (l layered) settled(ctx context.Context, c *cluster) ([]string, error) {
+	return l.edge().settled(ctx, c)
+}
+
+// rotate gives each its own next issuer.
+func (l layered) rotate(ctx context.Context, c *cluster) error {
+	if err := l.edge().rotate(ctx, c); err != nil {
 		return err
 	}
-	return l.inside().rotate(ctx, c, next)
+	return l.inside().rotate(ctx, c)
 }
 
 func (l layered) lacking(ctx context.Context, c *cluster) ([]string, error) {

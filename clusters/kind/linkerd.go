@@ -87,7 +87,7 @@ func (linkerd) before(ctx context.Context, c *cluster) error {
 	if err := c.applyOwn(ctx, workload.Namespace(linkerdNamespace, nil)); err != nil {
 		return err
 	}
-	issuer := c.f.issuer(c.name)
+	issuer := c.issuer(scenarios.MeshLinkerd)
 	if err := c.giveLinkerdIssuer(ctx, issuer); err != nil {
 		return err
 	}

@@ -89,12 +89,11 @@ func (c *sabotagedCluster) WaitReady(ctx context.Context) error {
 
 // exchangeIssuer has istiod sign with a new intermediate under the same root, as from a restart, and says so in evidence.
 func (c *sabotagedCluster) exchangeIssuer(ctx context.Context, expires time.Time) error {
-	was := c.f.issuers[c.name]
+	was := c.issuer(scenarios.MeshIstio)
 	now, err := was.Root().IssuerUntil("Meshproof intermediate that expires", expires)
 	if err != nil {
 		return err
 	}
-	c.f.issuers[c.name] = now
 	if err := c.restartIstiod(ctx, now); err != nil {
 		return err
 	}
@@ -119,7 +118,7 @@ func (c *cluster) restartIstiod(ctx context.Context, issuer *trust.Issuer) error
 }
 
 func trustOf(was, now *trust.Issuer, cluster string) map[string]string {
-	return map[string]string{"root": was.Root().PEM(), "intermediate/" + cluster: was.PEM() + now.PEM()}
+	return map[string]string{evidence.TrustRoot: was.Root().PEM(), evidence.TrustIssuer(string(scenarios.MeshIstio), cluster): was.PEM() + now.PEM()}
 }
 
 // It is all five at once, on one cluster, each at a service of its own: what one of them breaks must not hide, or look
