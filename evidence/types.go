@@ -265,7 +265,7 @@ type Phase struct {
 	Errors    int64          `json:"errors"`
 	Codes     map[string]int `json:"codes"`
 	Intended  string         `json:"intended"` // HDR histogram of latency from the intended send time, µs: hdrhistogram V2 compressed, base64
-	Service   string         `json:"service"`  // the same from the actual send time (vegeta's own latency)
+	Service   string         `json:"service"`  // the same from the actual send time
 	LagMicros int64          `json:"lagMicros"`
 }
 

@@ -137,7 +137,8 @@ func (linkerd) answers(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// notValidating tries, without making it, whether a Server would be taken.
+// notValidating tries, without making it, whether a Server would be taken. The API server asks Linkerd about each, and the
+// first answer comes some time after the pod that gives it became ready.
 func (c *cluster) notValidating(ctx context.Context) ([]string, error) {
 	try, err := fields(&linkerdapi.Server{
 		TypeMeta:   metav1.TypeMeta{APIVersion: linkerdapi.Group + "/v1beta3", Kind: "Server"},
@@ -152,7 +153,7 @@ func (c *cluster) notValidating(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if _, err := c.patch(ctx, p, true); err != nil {
-		return []string{"a policy would be refused: " + err.Error()}, nil
+		return []string{"a policy that is tried is refused: " + err.Error()}, nil
 	}
 	return nil, nil
 }
