@@ -35,6 +35,31 @@ func RecordMicros(h *hdrhistogram.Histogram, micros int64) {
 	_ = h.RecordValue(v)
 }
 
+// SetLatency puts a histogram of the latency of a slice's requests, the largest of which is max µs, into its record, with
+// the quantiles that are read from it.
+func SetLatency(t *Tick, h *hdrhistogram.Histogram, max int64) error {
+	t.P50Micros, t.P99Micros, t.MaxMicros, t.Latency = 0, 0, 0, ""
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	var err error
+	t.Latency, err = EncodeHistogram(h)
+	t.MaxMicros = max
+	// A bucket's upper edge may lie above the largest value in it.
+	t.P50Micros, t.P99Micros = min(h.ValueAtQuantile(50), max), min(h.ValueAtQuantile(99), max)
+	return err
+}
+
+// SameBucket reports whether a histogram made by NewHistogram counts two values, in µs, as one.
+func SameBucket(a, b int64) bool {
+	h := NewHistogram()
+	RecordMicros(h, a)
+	low := h.Max()
+	h.Reset()
+	RecordMicros(h, b)
+	return low == h.Max()
+}
+
 // EncodeHistogram writes a histogram as HdrHistogram's V2 compressed format in base64.
 func EncodeHistogram(h *hdrhistogram.Histogram) (string, error) {
 	b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)

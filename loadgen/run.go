@@ -36,6 +36,8 @@ type Attack struct {
 	// monotonic clock is exact; one that came from elsewhere is wall time, and as exact as the two clocks agree: on one
 	// host, they are the same.
 	Start time.Time `json:"start,omitzero"`
+	// Share is the part of the requests that is sent, where several workers send it together.
+	Share Share `json:"share,omitzero"`
 
 	// Tokens are those of users, one for each request, drawn by the seed. Without any, no request carries one.
 	Tokens []string `json:"-"`
@@ -96,7 +98,7 @@ func (a Attack) check() error {
 	case a.IDPrefix == "":
 		return errors.New("the requests' IDs have no prefix")
 	}
-	return nil
+	return a.Share.check()
 }
 
 func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink, progress func(Progress)) error {
@@ -161,7 +163,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 		return err
 	}
 	if cut < 0 && c.complete() {
-		return c.emitRest()
+		return c.emitRest(now())
 	}
 	if cut < 0 {
 		cut = now() // the load was stopped, and its last result came in before the news of it
@@ -170,7 +172,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 	case err != nil:
 		return errors.Join(ctx.Err(), err)
 	case ctx.Err() == nil:
-		return fmt.Errorf("the generator ended with %d of %d requests unanswered", s.Total()-c.done, s.Total())
+		return fmt.Errorf("the generator ended with %d of %d requests unanswered", c.total()-c.done(), c.total())
 	}
 	return ctx.Err()
 }
