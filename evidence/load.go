@@ -45,19 +45,25 @@ func SetLatency(t *Tick, h *hdrhistogram.Histogram, max int64) error {
 	var err error
 	t.Latency, err = EncodeHistogram(h)
 	t.MaxMicros = max
-	// A bucket's upper edge may lie above the largest value in it.
-	t.P50Micros, t.P99Micros = min(h.ValueAtQuantile(50), max), min(h.ValueAtQuantile(99), max)
+	t.P50Micros, t.P99Micros = TickQuantiles(h, max)
 	return err
 }
 
-// SameBucket reports whether a histogram made by NewHistogram counts two values, in µs, as one.
+// TickQuantiles reads the quantiles of a Tick from the histogram of its latency, the largest of which is max µs: a
+// bucket's upper edge may lie above it.
+func TickQuantiles(h *hdrhistogram.Histogram, max int64) (p50, p99 int64) {
+	return min(h.ValueAtQuantile(50), max), min(h.ValueAtQuantile(99), max)
+}
+
+// SameBucket reports whether a histogram made by NewHistogram counts two values, in µs, as one: values are told apart by
+// their first eleven binary digits, which are HistogramDigits decimal ones and more.
 func SameBucket(a, b int64) bool {
-	h := NewHistogram()
-	RecordMicros(h, a)
-	low := h.Max()
-	h.Reset()
-	RecordMicros(h, b)
-	return low == h.Max()
+	const steps = 1 << 11
+	a, b = min(max(a, HistogramMinMicros), HistogramMaxMicros), min(max(b, HistogramMinMicros), HistogramMaxMicros)
+	for a >= steps || b >= steps {
+		a, b = a>>1, b>>1
+	}
+	return a == b
 }
 
 // EncodeHistogram writes a histogram as HdrHistogram's V2 compressed format in base64.
