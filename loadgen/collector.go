@@ -61,8 +61,9 @@ func (c *collector) done() int64 {
 	return n
 }
 
-// complete reports whether every request is answered or has failed.
-func (c *collector) complete() bool { return c.done() == c.total() }
+// complete reports whether every request is answered or has failed; of a closed loop, which has no number of requests, all
+// those are that were recorded.
+func (c *collector) complete() bool { return c.schedule.Closed() || c.done() == c.total() }
 
 // last is the latest send time.
 func (c *collector) last() time.Duration {
@@ -94,7 +95,7 @@ func (c *collector) emitUntil(now time.Duration) error {
 		for i := range c.shards {
 			done += c.shards[i].doneIn(c.base)
 		}
-		if to > now || done < c.offered(from, to) {
+		if !c.over(to, now) || done < c.offered(from, to) {
 			break
 		}
 		if err := c.emitSlice(to); err != nil {
@@ -107,7 +108,7 @@ func (c *collector) emitUntil(now time.Duration) error {
 		for i := range c.shards {
 			done += c.shards[i].doneOf(c.next)
 		}
-		if p.End() > now || done < c.attack.Share.between(p.First, p.Last) {
+		if !c.over(p.End(), now) || done < c.attack.Share.between(p.First, p.Last) {
 			break
 		}
 		if err := c.emitPhase(); err != nil {
@@ -117,13 +118,22 @@ func (c *collector) emitUntil(now time.Duration) error {
 	return nil
 }
 
+// over reports whether nothing is sent any more, at a time, that was meant to be sent before to. What a closed loop sends is
+// known only once all of it must have been answered.
+func (c *collector) over(to, now time.Duration) bool {
+	if c.schedule.Closed() {
+		to += c.attack.Traffic.Timeout.D() + Grace
+	}
+	return to <= now
+}
+
 // emitRest writes all that is left after a load that went all its way, with slices after the end of the schedule as
 // long as late requests were sent in them.
 func (c *collector) emitRest(now time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.self.watch(now)
-	if err := c.emitUntil(c.schedule.End()); err != nil {
+	if err := c.emitUntil(1 << 62); err != nil {
 		return err
 	}
 	for to := c.gauge.grid.slice(c.last()); c.base <= to; {
@@ -168,12 +178,16 @@ func (c *collector) emitSlice(to time.Duration) error {
 	for i := range c.shards {
 		c.shards[i].take(c.base, &sl)
 	}
+	offered := c.offered(from, to)
+	if c.schedule.Closed() {
+		offered = sl.meant
+	}
 	lv := c.gauge.take(c.base)
 	t := &evidence.Tick{
 		Header:  evidence.Header{Trial: c.attack.Trial, Src: src},
 		Traffic: c.attack.Traffic.Name, Phase: c.schedule.phases[c.schedule.phaseAt(from)].Name, Index: c.base,
 		AtMicros: from.Microseconds(), Micros: (to - from).Microseconds(), Start: c.attack.Start.Add(from).UTC(),
-		Offered: c.offered(from, to), Sent: sl.sent, Done: sl.done, Errors: sl.errors, Codes: sl.codes,
+		Offered: offered, Sent: sl.sent, Done: sl.done, Errors: sl.errors, Codes: sl.codes,
 		LagMicros: sl.lag.Microseconds(), InFlight: lv.peak, Concurrent: lv.conns,
 	}
 	c.base++
@@ -193,11 +207,15 @@ func (c *collector) emitPhase() error {
 	for i := range c.shards {
 		c.shards[i].takePhase(c.next, &sum)
 	}
+	offered := c.attack.Share.between(p.First, p.Last)
+	if c.schedule.Closed() {
+		offered = sum.meant
+	}
 	rec := &evidence.Phase{
 		Header:  evidence.Header{Trial: c.attack.Trial, Src: src},
 		Traffic: c.attack.Traffic.Name, Phase: p.Name,
 		AtMicros: p.Start.Microseconds(), ForMicros: p.For.Microseconds(),
-		Offered: c.attack.Share.between(p.First, p.Last), Achieved: sum.achieved, Done: sum.done, Errors: sum.errors, Codes: sum.codes,
+		Offered: offered, Achieved: sum.achieved, Done: sum.done, Errors: sum.errors, Codes: sum.codes,
 		LagMicros: sum.lag.Microseconds(), Generators: []evidence.Generator{c.self.seen(c.next, sum.done)},
 	}
 	c.next++

@@ -2,7 +2,6 @@ package loadgen
 
 import (
 	"fmt"
-	"hash/fnv"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -45,14 +44,12 @@ func newMix(a Attack) (*mix, error) {
 	if base.Scheme != "http" || base.Host == "" {
 		return nil, fmt.Errorf("the address to send to, %q, is not of the form http://host:port", a.Base)
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(a.Traffic.Name)) // never fails
 	m := &mix{
 		host:   a.Host,
 		caller: a.Caller,
 		prefix: a.IDPrefix + "-" + a.Traffic.Name + "-",
 		tokens: a.Tokens,
-		seed:   splitmix64(uint64(a.Seed)) ^ h.Sum64(),
+		seed:   a.seed(),
 	}
 	requests := a.Traffic.Requests
 	if len(requests) == 0 {
@@ -85,7 +82,7 @@ func newMix(a Attack) (*mix, error) {
 
 // kind draws the kind of request n by weight.
 func (m *mix) kind(n uint64) kind {
-	x := splitmix64(m.seed+n) % m.total
+	x := scenarios.Splitmix64(m.seed+n) % m.total
 	for _, k := range m.kinds {
 		if x < k.upTo {
 			return k
@@ -103,7 +100,7 @@ func (m *mix) header(n uint64) http.Header {
 	h := make(http.Header, 6)
 	if len(m.tokens) > 0 {
 		// A draw of its own: which user asks has nothing to do with what for.
-		h.Set("Authorization", "Bearer "+m.tokens[splitmix64(m.seed^splitmix64(n))%uint64(len(m.tokens))])
+		h.Set("Authorization", "Bearer "+m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(n))%uint64(len(m.tokens))])
 	}
 	h.Set(scenarios.HeaderID, id)
 	h.Set(scenarios.HeaderWindow, WindowLoad)
@@ -112,13 +109,4 @@ func (m *mix) header(n uint64) http.Header {
 	}
 	h.Set(headerRequestID, uuid.NewSHA1(uuid.NameSpaceURL, []byte(id)).String())
 	return h
-}
-
-// splitmix64 is the finalizer of Steele, Lea and Flood's SplitMix64 generator: a bijection that spreads neighbouring
-// numbers over all 64 bits.
-func splitmix64(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }

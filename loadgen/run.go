@@ -67,9 +67,12 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	if err := a.check(); err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
-	s, err := NewSchedule(a.Traffic.Profile)
+	s, err := NewSchedule(a.Traffic.Profile, a.seed())
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+	}
+	if s.Closed() {
+		return fmt.Errorf("load %q: its profile is a closed loop, which this version does not send", a.Traffic.Name)
 	}
 	m, err := newMix(a)
 	if err != nil {
@@ -88,6 +91,9 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	}
 	return nil
 }
+
+// seed is the seed of all that is drawn for this load.
+func (a Attack) seed() uint64 { return scenarios.Seed(a.Seed, a.Traffic.Name) }
 
 func (a Attack) check() error {
 	switch {

@@ -24,7 +24,7 @@ func spike(from, peak float64, d time.Duration) scenarios.Stage {
 
 func schedule(t testing.TB, stages ...scenarios.Stage) *Schedule {
 	t.Helper()
-	s, err := NewSchedule(scenarios.Profile{Stages: stages})
+	s, err := NewSchedule(scenarios.Profile{Stages: stages}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +112,27 @@ func randomProfile(r *rand.Rand) []scenarios.Stage {
 	stages := make([]scenarios.Stage, 1+r.IntN(5))
 	for i := range stages {
 		d := time.Duration(1 + r.Int64N(int64(3*time.Second)))
-		switch r.IntN(3) {
+		stages[i].For = scenarios.Duration(d)
+		switch r.IntN(7) {
 		case 0:
 			stages[i] = constant(rate(), d)
+		case 3:
+			stages[i].Rate = rate()
+			stages[i].Steps = &scenarios.Steps{By: rate() / 10, Every: scenarios.Duration(1 + r.Int64N(int64(d)))}
+		case 4:
+			stages[i].Rate = rate() + 1
+			stages[i].Sine = &scenarios.Sine{Amplitude: stages[i].Rate * (1 - float64(r.IntN(2))*r.Float64()), Period: scenarios.Duration(1e6 + r.Int64N(int64(2*d)))}
+		case 5:
+			every := 2 + r.Int64N(int64(2*d))
+			stages[i].Rate = rate()
+			stages[i].Bursts = &scenarios.Bursts{Every: scenarios.Duration(every), For: scenarios.Duration(1 + r.Int64N(every-1)), Between: rate()}
+		case 6:
+			re := &scenarios.Replay{Scale: 2 * r.Float64(), Seconds: []float64{0}, Rates: []float64{rate()}}
+			for range 1 + r.IntN(20) {
+				re.Seconds = append(re.Seconds, re.Seconds[len(re.Seconds)-1]+100*r.Float64())
+				re.Rates = append(re.Rates, rate())
+			}
+			stages[i].Replay = re
 		case 1:
 			stages[i] = ramp(rate(), rate(), d)
 		case 2:
@@ -127,11 +145,15 @@ func randomProfile(r *rand.Rand) []scenarios.Stage {
 func TestAnyScheduleIsMonotoneInvertsItsHitsAndIsPartitionedByItsPhases(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	tried := 0
-	for range 400 {
+	for range 500 {
 		stages := randomProfile(r)
-		s, err := NewSchedule(scenarios.Profile{Stages: stages})
+		how := scenarios.ArrivalsEven
+		if r.IntN(3) == 0 {
+			how = scenarios.ArrivalsPoisson
+		}
+		s, err := NewSchedule(scenarios.Profile{Stages: stages, Arrivals: how}, r.Uint64())
 		if err != nil {
-			if strings.Contains(err.Error(), "no request at all") {
+			if strings.Contains(err.Error(), "no request at all") || strings.Contains(err.Error(), "at most 100000 in") || strings.Contains(err.Error(), "has a step every") {
 				continue
 			}
 			t.Fatal(err)
@@ -144,7 +166,11 @@ func TestAnyScheduleIsMonotoneInvertsItsHitsAndIsPartitionedByItsPhases(t *testi
 				t.Fatalf("%+v: phase %d is %+v; want it to start at %v with request %d", stages, i, p, start, next)
 			}
 			start, next = p.End(), p.Last
-			if d := float64(p.Last) - s.Hits(p.End()); math.Abs(d) > 0.5+1e-6 {
+			asked := s.Hits(p.End()) - s.Hits(p.Start)
+			if want := stages[i].Requests(); math.Abs(asked-want) > 1e-9*want+1e-9 {
+				t.Fatalf("%+v: phase %d asks for %v requests, by the closed formula %v", stages, i, asked, want)
+			}
+			if d := float64(p.Last) - s.Hits(p.End()); math.Abs(d) > 0.5+1e-6 && how == scenarios.ArrivalsEven {
 				t.Fatalf("%+v: phase %d ends with request %d where H is %v", stages, i, p.Last, s.Hits(p.End()))
 			}
 		}
@@ -161,13 +187,16 @@ func TestAnyScheduleIsMonotoneInvertsItsHitsAndIsPartitionedByItsPhases(t *testi
 			before = at
 			// A nanosecond at this rate, and what rounding to whole requests moves at a phase's edge.
 			slack := 1e-6 + s.Rate(at)*2e-9
-			if h := s.Hits(at); math.Abs(h-float64(n)-0.5) > slack && !nearEdge(s, at) {
+			if h := s.Hits(at); math.Abs(h-float64(n)-0.5) > slack && !nearEdge(s, at) && how == scenarios.ArrivalsEven {
 				t.Fatalf("%+v: request %d at %v, where H is %v", stages, n, at, h)
 			}
 			for ; n >= s.Phases()[i].Last; i++ {
 			}
 			if p := s.Phases()[i]; at < p.Start || at >= p.End() {
 				t.Fatalf("%+v: request %d at %v, outside its phase %+v", stages, n, at, p)
+			}
+			if n%97 != 0 && how == scenarios.ArrivalsPoisson {
+				continue // it takes its time
 			}
 			if got := s.Before(at); got > n {
 				t.Fatalf("%+v: %d requests before %v, when request %d is meant to go", stages, got, at, n)
@@ -177,7 +206,7 @@ func TestAnyScheduleIsMonotoneInvertsItsHitsAndIsPartitionedByItsPhases(t *testi
 			}
 		}
 	}
-	if tried < 300 {
+	if tried < 350 {
 		t.Errorf("only %d profiles had requests", tried)
 	}
 }
@@ -230,13 +259,13 @@ func TestAnImpossibleProfileIsRefused(t *testing.T) {
 		"negative rate":   {[]scenarios.Stage{ramp(1, -1, time.Second)}, "a rate of -1 per second"},
 		"not a number":    {[]scenarios.Stage{spike(1, math.NaN(), time.Second)}, "a rate of NaN per second"},
 		"infinite":        {[]scenarios.Stage{constant(math.Inf(1), time.Second)}, "a rate of +Inf per second"},
-		"ramp and spike":  {[]scenarios.Stage{both}, "a ramp or a spike"},
+		"ramp and spike":  {[]scenarios.Stage{both}, "several shapes"},
 		"nothing at all":  {[]scenarios.Stage{constant(0.1, time.Second)}, "no request at all"},
 		"too much":        {[]scenarios.Stage{constant(1e9, time.Hour)}, "at most"},
 		"longer than all": {[]scenarios.Stage{constant(1e-9, math.MaxInt64)}, "century"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := NewSchedule(scenarios.Profile{Stages: tc.stages})
+			_, err := NewSchedule(scenarios.Profile{Stages: tc.stages}, 1)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want one that says %q", err, tc.want)
 			}

@@ -29,19 +29,19 @@ type shard struct {
 
 // slice is one slice of time.
 type slice struct {
-	sent, done, errors int64
-	codes              map[string]int
-	latency            *hdrhistogram.Histogram // nil until the first answer
-	max, lag           time.Duration
+	meant, sent, done, errors int64 // meant: recorded so far of those meant for it, also where nobody waited for the answer
+	codes                     map[string]int
+	latency                   *hdrhistogram.Histogram // nil until the first answer
+	max, lag                  time.Duration
 }
 
 // phase is one phase of the schedule.
 type phase struct {
-	achieved, done, errors int64
-	codes                  map[string]int
-	outcomes               map[string]*outcome
-	lags                   *hdrhistogram.Histogram // of what is done; nil until something is
-	lag                    time.Duration
+	meant, achieved, done, errors int64
+	codes                         map[string]int
+	outcomes                      map[string]*outcome
+	lags                          *hdrhistogram.Histogram // of what is done; nil until something is
+	lag                           time.Duration
 }
 
 // outcome is the latency of what ended alike.
@@ -71,6 +71,7 @@ func (s *shard) record(r result, g grid, p, phases int, end time.Duration) {
 		ph = &phase{codes: map[string]int{}, outcomes: map[string]*outcome{}}
 		s.phases[p] = ph
 	}
+	ph.meant++
 	if r.sent <= end+Grace {
 		ph.achieved++
 	}
@@ -78,6 +79,7 @@ func (s *shard) record(r result, g grid, p, phases int, end time.Duration) {
 	at := g.slice(r.intended)
 	s.slice(max(g.slice(r.sent), at)).sent++
 	sl := s.slice(at)
+	sl.meant++
 	sl.lag = max(sl.lag, lag)
 	if r.class == classAborted {
 		return
@@ -167,6 +169,7 @@ func (s *shard) take(index int, sum *slice) {
 		return
 	}
 	delete(s.slices, index)
+	sum.meant += sl.meant
 	sum.sent += sl.sent
 	sum.done += sl.done
 	sum.errors += sl.errors
@@ -198,6 +201,7 @@ func (s *shard) takePhase(p int, sum *phase) {
 	}
 	ph := s.phases[p]
 	s.phases[p] = nil
+	sum.meant += ph.meant
 	sum.achieved += ph.achieved
 	sum.done += ph.done
 	sum.errors += ph.errors

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
@@ -19,11 +20,14 @@ func TestMeshesAreInstalledWithTheseValues(t *testing.T) {
 	apart := &scenarios.Scenario{}
 	apart.Spec.Topology.Network.Kind = scenarios.NetworkSeparate
 	flat := &scenarios.Scenario{}
+	short := &scenarios.Scenario{}
+	short.Spec.Identity.LeafLifetime = scenarios.Duration(6 * time.Second)
 	for name, in := range map[string]clusters.Installation{
 		"istio-values-stock":          istio{}.Install(flat, scenarios.MeshEntry{}, "", "east"),
 		"istio-values-upstream-envoy": istio{}.Install(flat, scenarios.MeshEntry{}, clusters.FlavorUpstreamEnvoy, "east"),
 		"istio-values-separate":       istio{}.Install(apart, scenarios.MeshEntry{}, "", "east"),
 		"linkerd-values":              linkerd{}.Install(flat, scenarios.MeshEntry{}, "", "east"),
+		"linkerd-values-leaves":       linkerd{}.Install(short, scenarios.MeshEntry{}, "", "east"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder

@@ -35,8 +35,8 @@ func (linkerd) Name() scenarios.MeshName { return scenarios.MeshLinkerd }
 func (linkerd) Gaps() []scenarios.Gap { return []scenarios.Gap{scenarios.GapEdgeClaims} }
 
 // Install implements Mesh: a control plane in each cluster, all of which trust one root.
-func (linkerd) Install(*scenarios.Scenario, scenarios.MeshEntry, string, string) clusters.Installation {
-	return clusters.Installation{Releases: linkerdReleases()}
+func (linkerd) Install(s *scenarios.Scenario, _ scenarios.MeshEntry, _, _ string) clusters.Installation {
+	return clusters.Installation{Releases: linkerdReleases(s)}
 }
 
 // Objects implements Mesh.

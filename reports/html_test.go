@@ -439,3 +439,26 @@ func TestOnlyADemonstratedGapIsNoDifferenceBetweenMeshes(t *testing.T) {
 		}
 	}
 }
+
+func TestAQuestionThatCannotBeJudgedIsNeitherAsExpectedNorOtherwise(t *testing.T) {
+	tr := evidence.Trial{Block: 1, Mesh: "linkerd"}
+	cell := func(connection string, v verify.Verdict, observed string) verify.Cell {
+		return verify.Cell{ID: connection, Trial: tr, From: "shop", To: "shop", Method: "GET", Path: "/", Connection: connection, Expected: "refused", Observed: observed, Verdict: v, Message: "why not"}
+	}
+	skipped, refused := cell("fresh", verify.Skipped, "unknown"), cell("established", verify.Pass, "refused")
+	for name, c := range map[string]struct {
+		cells    []verify.Cell
+		unknown  int
+		observed string
+	}{
+		"alone":             {[]verify.Cell{skipped}, 1, unjudged},
+		"before one judged": {[]verify.Cell{skipped, refused}, 0, "refused"},
+		"after one judged":  {[]verify.Cell{refused, skipped}, 0, "refused"},
+	} {
+		v := Build(nil, &verify.Result{Cells: c.cells, Trials: []verify.Trial{{Trial: tr}}}).policyView()
+		a := v.Callers[0].Lines[0].Answers[0]
+		if v.Differ != 0 || v.Between != 0 || v.Unknown != c.unknown || a.Observed != c.observed {
+			t.Errorf("%s: %+v, %+v", name, v, a)
+		}
+	}
+}

@@ -17,8 +17,20 @@ type answer struct {
 	causes   []string
 }
 
-// add takes one more answer to the question in. The message is that of the worst.
+// unjudged is what is observed where an answer says nothing of the mesh.
+const unjudged = "not judged"
+
+// add takes one more answer to the question in. The message is that of the worst. An answer that cannot be judged says
+// nothing beside one that can.
 func (a *answer) add(observed, status, cause, message string, v verify.Verdict) {
+	switch {
+	case v == verify.Skipped && a.Asked:
+		return
+	case v == verify.Skipped:
+		observed, status = unjudged, ""
+	case a.Verdict == verify.Skipped:
+		*a = answer{}
+	}
 	a.Observed = merged(a.Observed, observed)
 	if !a.Asked || rank(v) > rank(a.Verdict) {
 		a.Verdict, a.Message = v, message
@@ -53,7 +65,7 @@ func merged(a, b string) string {
 func markAnswers(expected string, answers []answer) (differ bool) {
 	counts := map[string]int{}
 	for _, a := range answers {
-		if a.Asked && a.Verdict != verify.Gap {
+		if a.Asked && a.Verdict != verify.Gap && a.Verdict != verify.Skipped {
 			counts[a.Observed]++
 		}
 	}
@@ -67,7 +79,7 @@ func markAnswers(expected string, answers []answer) (differ bool) {
 		}
 	}
 	for i := range answers {
-		if a := &answers[i]; a.Asked && a.Verdict != verify.Gap && a.Observed != most {
+		if a := &answers[i]; a.Asked && a.Verdict != verify.Gap && a.Verdict != verify.Skipped && a.Observed != most {
 			a.Marked = markWords(markOther)
 		}
 	}

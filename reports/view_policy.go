@@ -17,6 +17,7 @@ type policyView struct {
 	Differ  int          // of these: answered by some mesh other than expected, for which no gap is declared
 	Gaps    int          // of these: let through by a mesh that declares the gap
 	Between int          // of these: answered differently by the meshes, declared gaps apart
+	Unknown int          // of these: not judged for some mesh
 	Filter  filter
 }
 
@@ -49,6 +50,7 @@ func (r *Report) policyView() *policyView {
 		v.Gaps += oneIf(l.Gap)
 		v.Differ += oneIf(l.Off)
 		v.Between += oneIf(l.Between)
+		v.Unknown += oneIf(slices.ContainsFunc(l.Answers, func(a answer) bool { return a.Verdict == verify.Skipped }))
 		classes = append(classes, l.Class)
 		i := slices.IndexFunc(v.Callers, func(c policyCaller) bool { return c.Caller == l.From })
 		if i < 0 {
@@ -94,6 +96,7 @@ func (r *Report) policyLines(fold func(Cell) Cell) []policyLine {
 				switch {
 				case c.Verdict == verify.Gap:
 					l.Gap = true
+				case c.Verdict == verify.Skipped:
 				case c.Verdict != verify.Pass || c.Observed != c.Expected:
 					l.Off = true
 				}

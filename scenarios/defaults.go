@@ -135,8 +135,24 @@ func (t *Traffic) setDefaults() {
 		orElse(&r.Path, "/")
 		orElse(&r.Weight, 1)
 	}
-	for i := range t.Profile.Stages {
-		orElse(&t.Profile.Stages[i].Name, fmt.Sprintf("stage-%d", i+1))
+	t.Profile.Default()
+}
+
+// Default fills in what was left out of a profile.
+func (p *Profile) Default() {
+	orElse(&p.Arrivals, ArrivalsEven)
+	for i := range p.Stages {
+		s := &p.Stages[i]
+		orElse(&s.Name, fmt.Sprintf("stage-%d", i+1))
+		if r := s.Replay; r != nil {
+			orElse(&r.Scale, 1)
+			if n := len(r.Seconds); n > 0 {
+				orElse(&s.For, min(secondsOf(r.Seconds[n-1]), maxDuration+1)) // too long is said in validation
+			}
+		}
+		if s.Think != nil {
+			orElse(&s.Think.Distribution, Fixed)
+		}
 	}
 }
 

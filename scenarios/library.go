@@ -65,7 +65,7 @@ func loadLibrary(name string) (*Scenario, *Positions, error) {
 	if err != nil {
 		return nil, nil, wholeFile(file, "can't be read: "+cause(err), "")
 	}
-	return parse(file, data)
+	return parse(file, data, nil)
 }
 
 func libraryNames() []string {

@@ -1,5 +1,7 @@
 package scenarios
 
+import "path/filepath"
+
 // Load reads a scenario file strictly and fills in the defaults. What is wrong with the file comes back as *Errors,
 // all of it at once.
 func Load(path string) (*Scenario, error) {
@@ -13,19 +15,32 @@ func LoadWithPositions(path string) (*Scenario, *Positions, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return parse(path, data)
+	return parse(path, data, besides(path))
 }
 
-// Parse is Load for a file that is already in memory. The name is only used in errors.
+// Parse is Load for a file that is already in memory. The name is only used in errors, and no other file is read.
 func Parse(filename string, data []byte) (*Scenario, error) {
-	s, _, err := parse(filename, data)
+	s, _, err := parse(filename, data, nil)
 	return s, err
 }
 
 // maxJudged is the number of unreadable fields beyond which the whole is not judged: it would only be guessing.
 const maxJudged = 1000
 
-func parse(file string, data []byte) (*Scenario, *Positions, error) {
+// opener reads a file that a scenario names.
+type opener func(name string) ([]byte, error)
+
+// besides opens files seen from the folder of a scenario's file.
+func besides(path string) opener {
+	return func(name string) ([]byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(path), name)
+		}
+		return readFile(name)
+	}
+}
+
+func parse(file string, data []byte, open opener) (*Scenario, *Positions, error) {
 	text, err := asText(file, data)
 	if err != nil {
 		return nil, nil, err
@@ -39,6 +54,7 @@ func parse(file string, data []byte) (*Scenario, *Positions, error) {
 		return nil, nil, err
 	}
 	s := d.scenario(root)
+	d.replays(s, open)
 	s.Default()
 	if len(d.problems) <= maxJudged {
 		newValidator(s, d).validate()

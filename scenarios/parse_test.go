@@ -287,7 +287,7 @@ func rules() []rule {
 		{"rate infinite", []string{"rate: 0, to: 50", "rate: 0, to: .inf"}, []string{"spec.traffic[0].profile.stages[0].to: +Inf is not a number to count with"}},
 		{"rate absurd", []string{"peak: 100", "peak: 1000001"}, []string{"spec.traffic[0].profile.stages[1].peak: 1000001 is out of range"}},
 		{"rate 0 everywhere", []string{"to: 50, ", "", "rate: 50, peak: 100", "rate: 0", "phase: spike, ", "", "phase: ramp, ", ""}, []string{"spec.traffic[0].profile.stages: every rate is 0"}},
-		{"to and peak", []string{"peak: 100", "peak: 100, to: 100"}, []string{"spec.traffic[0].profile.stages[1].peak: a stage is a ramp (to) or a spike (peak), not both"}},
+		{"to and peak", []string{"peak: 100", "peak: 100, to: 100"}, []string{"spec.traffic[0].profile.stages[1].peak: a stage has one shape, and this one has to and peak"}},
 		{"peak below rate", []string{"peak: 100", "peak: 10"}, []string{"spec.traffic[0].profile.stages[1].peak: 10 is below rate (50)"}},
 		{"phase name twice", []string{"{name: spike,", "{name: ramp,", "phase: spike", "phase: ramp"}, []string{`spec.traffic[0].profile.stages[1].name: "ramp" is there twice`}},
 		{"phase name taken by a default", []string{"{name: spike,", "{name: stage-3,", "phase: spike", "phase: ramp"}, []string{`spec.traffic[0].profile.stages[2].name: "stage-3" is there twice`}},
@@ -435,7 +435,7 @@ func TestAllErrorsComeAtOnceSortedWithTheirPlaces(t *testing.T) {
 }
 
 func TestPositionsPointAtFieldsOrAtWhatIsAroundThem(t *testing.T) {
-	_, pos, err := parse("base.yaml", []byte(base))
+	_, pos, err := parse("base.yaml", []byte(base), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

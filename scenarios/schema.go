@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -15,6 +16,9 @@ import (
 //go:embed types.go
 var typesSource string
 
+//go:embed types_load.go
+var loadTypesSource string
+
 // Schema is the JSON Schema (draft 2020-12) of scenario files, for editors. It is made from the types: their tags give
 // the limits, their comments the descriptions. What it refuses Parse refuses too; Parse refuses more, because a schema
 // can't say what a reference refers to.
@@ -23,6 +27,11 @@ func Schema() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	load, err := typedoc.Comments(loadTypesSource)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(comments, load)
 	r := &jsonschema.Reflector{
 		Anonymous:      true,
 		ExpandedStruct: true,

@@ -149,7 +149,7 @@ func TestATypoInEveryFieldIsRefusedByBothSchemaAndLoader(t *testing.T) {
 	sch := compiledSchema(t)
 	seen := map[string]bool{}
 	typos := 0
-	for _, doc := range []string{base, rotating(t)} { // between them they use every field
+	for _, doc := range []string{base, rotating(t), shaped()} { // between them they use every field
 		s, err := Parse("base.yaml", []byte(doc))
 		if err != nil {
 			t.Fatal(err)

@@ -249,63 +249,6 @@ type Rule struct {
 	Claims map[string]string `json:"claims,omitempty"`
 }
 
-// Traffic is load on one service: from outside, through an ingress, or from another service, pod to pod.
-type Traffic struct {
-	// Name of the traffic: a DNS label.
-	Name string `json:"name"`
-	// Who sends. ingress: users, from outside of the clusters, through the ingress. A service: the first of its pods by
-	// name, with its own identity and through its own sidecar, to the other service's DNS name. Default ingress.
-	From string `json:"from,omitempty"`
-	// The service that the load is for.
-	To string `json:"to"`
-	// The cluster whose ingress is used, or whose pod of the service sends. Default: the first cluster that to runs in, or
-	// from where that is a service.
-	Cluster string `json:"cluster,omitempty"`
-	// How much is sent when.
-	Profile Profile `json:"profile"`
-	// The token that each request carries, of one of a few users drawn from the seed. Needed where there is an issuer, from
-	// the ingress alone: services have no users.
-	Token *Token `json:"token,omitempty"`
-	// What is sent, drawn by weight from the seed. Default: GET /.
-	Requests []RequestKind `json:"requests,omitempty"`
-	// Time after which a request has failed. Default 5s.
-	Timeout Duration `json:"timeout,omitempty"`
-	// Most requests under way at once, 1 to 1000000. What the profile asks for beyond it waits, and counts as slow from the moment
-	// when it should have been sent. Default 10000.
-	MaxInFlight int `json:"maxInFlight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
-}
-
-// Profile is a rate over time: stages one after the other.
-type Profile struct {
-	// The stages.
-	Stages []Stage `json:"stages"`
-}
-
-// Stage is one phase of a profile. With rate alone it is constant; with "to" it ramps from rate to "to" in a straight
-// line; with "peak" it is a spike that rises in a straight line from rate to peak at half its time and falls back.
-type Stage struct {
-	// Name of the phase, for expectations and the report. Default stage-1, stage-2, …
-	Name string `json:"name,omitempty"`
-	// Requests per second at the start, 0 to 1000000.
-	Rate float64 `json:"rate" jsonschema:"minimum=0,maximum=1000000"`
-	// Requests per second at the end of a ramp.
-	To *float64 `json:"to,omitempty" jsonschema:"minimum=0,maximum=1000000"`
-	// Requests per second in the middle of a spike.
-	Peak *float64 `json:"peak,omitempty" jsonschema:"minimum=0,maximum=1000000"`
-	// How long.
-	For Duration `json:"for"`
-}
-
-// RequestKind is one kind of request of a mix.
-type RequestKind struct {
-	// HTTP method. Default GET.
-	Method string `json:"method,omitempty"`
-	// Path. Default /.
-	Path string `json:"path,omitempty"`
-	// Weight in the mix, 1 or more. Default 1.
-	Weight int `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
-}
-
 // FaultKind names a kind of fault.
 type FaultKind string
 

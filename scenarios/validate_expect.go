@@ -16,7 +16,7 @@ func (v *validator) expect() {
 	seen := map[string]string{}
 	for i, l := range e.Latency {
 		path := fmt.Sprintf("spec.expect.latency[%d]", i)
-		v.budget(seen, path, "latency", l.Traffic, l.Phase, l.P50+l.P90+l.P99 > 0 || l.OverBaseline == nil, l.OverBaseline != nil)
+		v.budget(seen, path, kindLatency, l.Traffic, l.Phase, l.P50+l.P90+l.P99 > 0 || l.OverBaseline == nil, l.OverBaseline != nil)
 		v.quantiles(path, l)
 		if o := l.OverBaseline; o != nil {
 			v.baseline(path+".overBaseline", o.Mesh)
@@ -68,6 +68,8 @@ func (v *validator) baseline(path string, mesh MeshName) {
 	}
 }
 
+const kindLatency = "latency"
+
 // budget checks which traffic and phase a budget is for, and what it is about: absolute figures, figures over those of a
 // baseline, or both.
 func (v *validator) budget(seen map[string]string, path, kind, traffic, phase string, absolute, relative bool) {
@@ -78,6 +80,11 @@ func (v *validator) budget(seen map[string]string, path, kind, traffic, phase st
 		return
 	}
 	if !refers(v, path+".traffic", "traffic", traffic, v.traffic, trafficPath) {
+		return
+	}
+	if kind == kindLatency && v.traffic[traffic].Profile.Closed() {
+		v.problem(path+".traffic", traffic+" is a closed loop, whose users ask less when the service is slow: its latency hides how long others would have waited (coordinated omission)",
+			"give it a rate instead of users, or remove this")
 		return
 	}
 	if absolute {

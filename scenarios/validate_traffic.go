@@ -35,7 +35,12 @@ func (v *validator) loads() {
 				}
 			}
 		}
-		v.profile(path+".profile.stages", &t.Profile)
+		v.profile(path+".profile", &t.Profile)
+		for j, st := range t.Profile.Stages {
+			if st.Users > t.MaxInFlight && v.d.sound(path+".maxInFlight") {
+				v.problem(fmt.Sprintf("%s.profile.stages[%d].users", path, j), fmt.Sprintf("%d users have more requests under way than maxInFlight (%d)", st.Users, t.MaxInFlight), "raise maxInFlight, or take fewer users")
+			}
+		}
 	}
 	v.unique(trafficPath, ".name", names)
 }
@@ -65,54 +70,8 @@ func (v *validator) sender(path string, t *Traffic) bool {
 	return true
 }
 
-func (v *validator) profile(path string, p *Profile) {
-	names := make([]string, len(p.Stages))
-	sends := false
-	for i := range p.Stages {
-		s := &p.Stages[i]
-		names[i] = s.Name
-		at := fmt.Sprintf("%s[%d]", path, i)
-		v.label(at+".name", s.Name)
-		if s.To != nil && s.Peak != nil {
-			v.problem(at+".peak", "a stage is a ramp (to) or a spike (peak), not both", "remove one, or make two stages of it")
-		}
-		if s.Peak != nil && *s.Peak < s.Rate {
-			v.problem(at+".peak", fmt.Sprintf("%s is below rate (%s)", plain(*s.Peak), plain(s.Rate)), "a spike rises; for a rate that falls use to")
-		}
-		sends = sends || s.sends()
-	}
-	v.unique(path, ".name", names)
-	if !sends && len(p.Stages) > 0 && v.d.sound(path) {
-		v.problem(path, "every rate is 0: nothing would be sent", "give at least one stage a rate above 0")
-	}
-	if total := p.Length(); total > maxDuration {
-		v.problem(path, "the stages together take longer than 24h", "at most 24h")
-	}
-}
-
-// sends reports whether the stage sends anything at any time.
-func (s *Stage) sends() bool {
-	return s.Rate > 0 || s.To != nil && *s.To > 0 || s.Peak != nil && *s.Peak > 0
-}
-
-// Length is how long the profile takes. It can't overflow: no stage is longer than maxDuration, and a file has less
-// than maxTokens of them.
-func (p *Profile) Length() Duration {
-	var total Duration
-	for _, s := range p.Stages {
-		total += s.For
-	}
-	return total
-}
-
 // timesKnown reports whether the length of every stage could be read.
 func (v *validator) timesKnown() bool { return v.d.known(trafficPath + "[].profile.stages[].for") }
-
-// ratesKnown reports whether every rate could be read.
-func (v *validator) ratesKnown() bool {
-	const stage = trafficPath + "[].profile.stages[]"
-	return v.d.known(stage+".rate", stage+".to", stage+".peak")
-}
 
 // LoadEnd is when the last traffic ends, after the start of the load.
 func (s *Scenario) LoadEnd() Duration {

@@ -48,8 +48,8 @@ func errorBudget(s *scenarios.Scenario, traffic, phase string) (float64, bool) {
 // has no other phase to be judged by, was not met: it was not tried. Of one for all phases the others speak.
 func (x *trial) vanished(tr *scenarios.Traffic, st stagePhase) []Check {
 	total := int64(0)
-	for _, other := range stagesOf(tr.Profile) {
-		total += other.hits
+	for _, other := range stagesOf(tr, x.seed) {
+		total += other.hits + int64(other.users)
 	}
 	var out []Check
 	add := func(kind, subject, traffic, phase string) {
@@ -74,7 +74,7 @@ func (x *trial) vanished(tr *scenarios.Traffic, st stagePhase) []Check {
 func (x *trial) budgets(tr *scenarios.Traffic, st stagePhase, load *tally) []Check {
 	var out []Check
 	phase := st.name
-	if st.hits == 0 {
+	if st.silent() {
 		return x.vanished(tr, st)
 	}
 	p := x.loadOf(tr).phases[phase]

@@ -52,6 +52,10 @@ func (b *builder) arriveLinkerd(from, at *simPod, a Ask, p *evidence.Probe) (int
 		id = b.l5dID(from.w)
 	}
 	b.departs(from, a.To)
+	if from.UID == at.UID { // meets no proxy
+		b.receive(at, p.ID, p.Window, a.From+"@"+a.Cluster, a.Method, a.Path, "", 1)
+		return 200, ""
+	}
 	switch {
 	case id == "":
 		at.counts[l5dOpened("")]++

@@ -481,7 +481,8 @@ func (b *builder) traffic(tr *scenarios.Traffic, zero time.Time, prefix string) 
 	from, to := b.of(tr.Caller(), tr.Cluster)[0], last(b.of(tr.To, ""))
 	kills := slices.ContainsFunc(b.s.Spec.Faults, func(f scenarios.Fault) bool { return f.Kind == scenarios.PodKill })
 	phase, sums, sent := "", map[string]int64{}, 0
-	for _, st := range stagesOf(tr.Profile) {
+	for _, st := range stagesOf(tr, 0) {
+		st.hits += 20 * int64(st.users)
 		answered := int64(0)
 		for k := range int(st.duration / (250 * time.Millisecond)) {
 			if tr.Name == b.lost && st.start > 0 && k == 2 {

@@ -84,7 +84,7 @@ func (x *trial) costs(modelled bool) []Cost {
 	var out []Cost
 	for i := range x.s.Spec.Traffic {
 		tr := &x.s.Spec.Traffic[i]
-		stages := stagesOf(tr.Profile)
+		stages := stagesOf(tr, x.seed)
 		if n := len(stages); n > 1 {
 			stages = append(stages, stagePhase{name: allPhases, duration: stages[n-1].start + stages[n-1].duration})
 		}

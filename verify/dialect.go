@@ -54,6 +54,7 @@ type traits struct {
 	readsPlain    bool     // a request in plaintext is read, and refused like any other; otherwise it is closed unread
 	keeps         bool     // two proxies keep a connection between them, and no request can ask for another
 	tls           []string // versions of TLS that its proxies speak
+	loopback      bool     // what a pod sends to its own address meets no proxy
 	countsEarly   bool     // its proxies count a request when they let it in; otherwise when it was answered
 	// idle is after how long the proxies drop a series that nothing moved; 0 where they never do.
 	idle time.Duration

@@ -41,10 +41,10 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 	}
 	for i := range x.s.Spec.Traffic {
 		tr := &x.s.Spec.Traffic[i]
-		for _, st := range stagesOf(tr.Profile) {
+		for _, st := range stagesOf(tr, x.seed) {
 			c, t := x.load(tr, st)
 			checks = append(checks, c)
-			if p, ok := x.phaseResult(tr, st.name, c); ok {
+			if p, ok := x.phaseResult(tr, st, c); ok {
 				res.Phases = append(res.Phases, p)
 			}
 			checks = append(checks, x.budgets(tr, st, t)...)

@@ -59,6 +59,9 @@ func TestAGoodRecordOfLayeredPassesEveryCheckAndSaysWhoBalances(t *testing.T) {
 				t.Errorf("checks: %v", kinds)
 			}
 			for _, k := range slices.Concat(res.Cells, res.Tokens) {
+				if k.From == "shop" && k.To == "shop" && k.Verdict == Skipped && k.Message == onLoopback {
+					continue // it has one pod
+				}
 				if k.Verdict != Pass || k.Observed != k.Expected {
 					t.Errorf("cell %s: %s, %s: %s", k.ID, k.Verdict, k.Observed, k.Message)
 				}

@@ -44,7 +44,7 @@ func (linkerdDialect) proxied() bool { return true }
 // traits: the time after which idle series are dropped is that of linkerd2-proxy's default configuration.
 func (linkerdDialect) traits() traits {
 	return traits{
-		refusals: []int{http.StatusForbidden, http.StatusNotFound}, readsPlain: true, keeps: true, countsEarly: true,
+		refusals: []int{http.StatusForbidden, http.StatusNotFound}, readsPlain: true, keeps: true, countsEarly: true, loopback: true,
 		tls: []string{"TLS 1.3"}, idle: 10 * time.Minute,
 	}
 }

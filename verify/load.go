@@ -61,32 +61,36 @@ type stagePhase struct {
 	name            string
 	start, duration time.Duration
 	hits            int64
+	users           int // of a closed loop, which asks for no number of requests
 }
 
-// stagesOf recomputes what a profile asks for: the integral of the rate over each stage, whose running total is rounded
-// at the end of each. A constant rate r gives r·T, a ramp from a to b (a+b)/2·T, and a triangle from a to b and back
-// the same.
-func stagesOf(p scenarios.Profile) []stagePhase {
+// silent reports whether nothing is sent in the stage.
+func (st stagePhase) silent() bool { return st.hits == 0 && st.users == 0 }
+
+// stagesOf recomputes what a traffic's profile asks for: the integral of the rate over each stage, whose running total is
+// rounded at the end of each; or of Poisson arrivals, what the run's seed draws.
+func stagesOf(tr *scenarios.Traffic, seed int64) []stagePhase {
 	var out []stagePhase
 	var sum float64
 	var n int64
 	var at time.Duration
-	for i, st := range p.Stages {
-		mean := st.Rate
-		switch {
-		case st.To != nil:
-			mean = (st.Rate + *st.To) / 2
-		case st.Peak != nil:
-			mean = (st.Rate + *st.Peak) / 2
+	for i := range tr.Profile.Stages {
+		st := &tr.Profile.Stages[i]
+		p := stagePhase{name: st.Name, start: at, duration: st.For.D(), users: st.Users}
+		if p.name == "" {
+			p.name = fmt.Sprintf("stage-%d", i+1)
 		}
-		sum += mean * st.For.D().Seconds()
-		total := int64(math.Floor(sum + 0.5))
-		name := st.Name
-		if name == "" {
-			name = fmt.Sprintf("stage-%d", i+1)
+		if tr.Profile.Arrivals == scenarios.ArrivalsPoisson {
+			for _, k := range scenarios.PoissonBlocks(scenarios.Seed(seed, tr.Name), i, st) {
+				p.hits += k
+			}
+		} else {
+			sum += st.Requests()
+			total := int64(math.Floor(sum + 0.5))
+			p.hits, n = total-n, total
 		}
-		out = append(out, stagePhase{name, at, st.For.D(), total - n})
-		n, at = total, at+st.For.D()
+		out = append(out, p)
+		at += p.duration
 	}
 	return out
 }
@@ -113,16 +117,19 @@ func shortfall(p *evidence.Phase) float64 {
 }
 
 // phaseResult is a phase's figures for the report, judged by its load check.
-func (x *trial) phaseResult(tr *scenarios.Traffic, name string, load Check) (Phase, bool) {
-	p := x.loadOf(tr).phases[name]
+func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (Phase, bool) {
+	p := x.loadOf(tr).phases[st.name]
 	if p == nil {
 		return Phase{}, false
 	}
 	out := Phase{
-		Trial: x.id, Traffic: tr.Name, Phase: name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
+		Trial: x.id, Traffic: tr.Name, Phase: st.name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
 		Offered: p.Offered, Achieved: p.Achieved, ErrorRate: errorRate(p.Errors, p.Done), Codes: p.Codes, Verdict: load.Verdict,
 	}
-	out.Intended, out.Service = quantilesOf(p.Intended), quantilesOf(p.Service)
+	out.Service = quantilesOf(p.Service)
+	if st.users == 0 { // a closed loop has no intended times
+		out.Intended = quantilesOf(p.Intended)
+	}
 	return out, true
 }
 

@@ -76,6 +76,13 @@ func (x *trial) mtls(e edge) Check {
 	all.lead(reasonSidecars)
 	all.lead(reasonNotMeshed)
 	c.Verdict, c.Reason, c.Message, c.Used = all.judge(fmt.Sprintf("every request from %s to %s was under mutual TLS", e.from.Name, e.to.Name))
+	if own, others := x.ownOf(e); own > 0 && c.Verdict == Pass {
+		if others == 0 {
+			c.Verdict, c.Reason, c.Message = Skipped, reasonLoopback, onLoopback
+			return c
+		}
+		c.Message += fmt.Sprintf("; %d of %d were answered by the very pod that sent them, which meets no proxy, and are left out", own, own+others)
+	}
 	if c.Verdict == Pass && !x.d.proxied() {
 		// Never by the workloads' word alone.
 		c.Verdict, c.Reason, c.Message = Invalid, "NoProxy", "requests carry identities, and there is no proxy to vouch for them"
@@ -156,9 +163,7 @@ func (x *trial) workloadRecord(t *tally, e edge) {
 			}
 		}
 		for _, rec := range x.arrived(r.Name, e) {
-			if len(x.probes[rec.ID]) != 1 {
-				t.invalid("UnknownRequest", refsOf(rec), "%s recorded request %s in proof window %s, and %d clients say that they sent it", podName(rec.At), rec.ID, r.Name, len(x.probes[rec.ID]))
-			}
+			x.sentBy(t, r, rec)
 		}
 	}
 	for _, rec := range x.arrived(windowLoad, e) {
@@ -168,6 +173,13 @@ func (x *trial) workloadRecord(t *tally, e edge) {
 		if from, ok := x.s.Workload(rec.caller); !ok || !from.Meshed {
 			t.invalid("UnknownRequest", refsOf(rec.Request), "%s recorded request %s under load, of %q, who has no part in it", podName(rec.At), rec.ID, rec.Caller)
 		}
+	}
+}
+
+// sentBy wants one client to say that it sent what a workload recorded in a round.
+func (x *trial) sentBy(t *tally, r *round, rec *evidence.Request) {
+	if n := len(x.probes[rec.ID]); n != 1 {
+		t.invalid("UnknownRequest", refsOf(rec), "%s recorded request %s in proof window %s, and %d clients say that they sent it", podName(rec.At), rec.ID, r.Name, n)
 	}
 }
 

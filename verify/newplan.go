@@ -113,12 +113,15 @@ func cellID(from, cluster, to, method, path, connection string) string {
 	return fmt.Sprintf("%s@%s->%s %s %s (%s)", from, cluster, to, method, path, connection)
 }
 
-// twinOf picks the allowed ask that differs least from a refused one: first who asks, then what is asked, then from
+// twinOf picks the allowed ask that differs least from a refused one, of another workload than the callee where one may ask: first who asks, then what is asked, then from
 // where. It is nil where nobody may ask anything of the callee.
 func twinOf(a Ask, allowed []Ask) *Ask {
 	best, at := -1, 0
 	for i, b := range allowed {
 		score := 0
+		if b.From != b.To { // what a pod sends to itself may meet no proxy
+			score += 8
+		}
 		if b.Cluster == a.Cluster {
 			score += 4
 		}

@@ -117,15 +117,25 @@ func TestATwinDiffersAsLittleAsItCan(t *testing.T) {
 	for _, a := range NewPlan(s, StageBefore).Rounds[0].Asks {
 		want := map[string]string{
 			// Another caller of the same cluster asks the very same.
-			"ingress@west->cart GET /carts/meshproof-any (fresh)":  "cart@west->cart GET /carts/meshproof-any (fresh)",
-			"outsider@west->cart GET /carts/meshproof-any (fresh)": "cart@west->cart GET /carts/meshproof-any (fresh)",
-			"shop@east->cart GET /meshproof-unlisted (fresh)":      "cart@east->cart GET /meshproof-unlisted (fresh)",
+			"outsider@east->cart GET /carts/meshproof-any (fresh)": "shop@east->cart GET /carts/meshproof-any (fresh)",
+			"cart@west->shop GET / (fresh)":                        "ingress@west->shop GET / (fresh)",
 			// Nobody in this cluster may, so one of another does.
-			"ingress@east->cart GET /meshproof-unlisted (fresh)": "cart@east->cart GET /meshproof-unlisted (fresh)",
-			"cart@west->shop GET / (fresh)":                      "ingress@west->shop GET / (fresh)",
+			"outsider@west->cart GET /carts/meshproof-any (fresh)": "shop@east->cart GET /carts/meshproof-any (fresh)",
+			// The callee may ask itself the very same, but such a request may meet no proxy.
+			"ingress@east->cart GET /meshproof-unlisted (fresh)": "shop@east->cart GET /carts/meshproof-any (fresh)",
 		}[a.Cell]
 		if want != "" && (a.Twin == nil || a.Twin.Cell != want) {
 			t.Errorf("%s has the twin %+v, want %s", a.Cell, a.Twin, want)
+		}
+	}
+}
+
+func TestAServiceThatOnlyItselfMayCallIsItsOwnTwin(t *testing.T) {
+	s := testScenario(scenarios.MeshIstio)
+	s.Spec.Policy.Allow = []scenarios.Rule{{From: "cart", To: "cart"}}
+	for _, a := range NewPlan(s, StageBefore).Rounds[0].Asks {
+		if a.To == "cart" && !a.Allowed && (a.Twin == nil || a.Twin.From != "cart") {
+			t.Errorf("%s has the twin %+v", a.Cell, a.Twin)
 		}
 	}
 }

@@ -25,11 +25,15 @@ func (x *trial) policy(to scenarios.Workload) (Check, []Cell) {
 	var cells []Cell
 	var all, cellTally, metrics, connections tally
 	x.whole(&all, evidence.Requests, evidence.Probes, evidence.Accesses, evidence.Scrapes, evidence.Pods, evidence.Events)
-	got, forbidden := 0, 0
+	got, forbidden, own := 0, 0, 0
 	for _, asks := range x.cellsOf(to) {
 		cell, t := x.cell(asks)
 		cellTally.add(t)
 		cells = append(cells, cell)
+		if cell.Verdict == Skipped {
+			own++
+			continue
+		}
 		if cell.Expected == refused {
 			forbidden++
 			if len(t.disproof) > 0 {
@@ -45,11 +49,15 @@ func (x *trial) policy(to scenarios.Workload) (Check, []Cell) {
 	}
 	for _, r := range x.rounds {
 		cellTally.add(&r.tally)
+		x.unsent(&cellTally, r, to)
 	}
 	x.loadAllowed(&cellTally, to)
 	all.add(&cellTally)
-	c.Witnesses = append(c.Witnesses, cellTally.witness("cells", fmt.Sprintf("%d of %d cells are as the policy says", len(cells), len(cells))))
-	ok := fmt.Sprintf("all %d cells are as the policy says, %d of them refused", len(cells), forbidden)
+	c.Witnesses = append(c.Witnesses, cellTally.witness("cells", fmt.Sprintf("%d of %d cells are as the policy says", len(cells)-own, len(cells))))
+	ok := fmt.Sprintf("all %d cells are as the policy says, %d of them refused", len(cells)-own, forbidden)
+	if own > 0 {
+		ok += fmt.Sprintf("; %d more cannot be judged: %s", own, onLoopback)
+	}
 	if x.d.proxied() {
 		claim := "fresh requests made handshakes of their own, established ones made none"
 		if x.d.traits().keeps {
@@ -69,10 +77,21 @@ func (x *trial) policy(to scenarios.Workload) (Check, []Cell) {
 			connections.witness("connections", claim))
 	}
 	c.Verdict, c.Reason, c.Message, c.Used = all.judge(ok)
+	if c.Verdict == Pass && own == len(cells) {
+		c.Verdict, c.Reason, c.Message = Skipped, reasonLoopback, onLoopback
+		return c, cells
+	}
 	if x.declares(scenarios.GapPolicy) {
 		x.policyGap(&c, cells, &all, got, forbidden)
 	}
 	return c, cells
+}
+
+// unsent notes what a service recorded in a round and no client says that it sent.
+func (x *trial) unsent(t *tally, r *round, to scenarios.Workload) {
+	for _, rec := range x.received[edgeWindow{window: r.Name, service: to.Name}] {
+		x.sentBy(t, r, rec.Request)
+	}
 }
 
 // policyGap turns a verdict into that of a declared gap: a forbidden request must have got through, and nothing be
@@ -155,11 +174,13 @@ func (x *trial) cell(asks []roundAsk) (Cell, *tally) {
 		c.Expected = allowed
 	}
 	t := &tally{}
-	through, turned := 0, 0
+	through, turned, own := 0, 0, 0
 	statuses := map[string]bool{}
 	for _, ra := range asks {
 		kinds := map[refusal]bool{}
-		for _, p := range x.answered(t, ra.round, ra.Ask) {
+		others, mine := x.own(t, x.answered(t, ra.round, ra.Ask))
+		own += len(mine)
+		for _, p := range others {
 			statuses[status(p)] = true
 			switch recs := x.requests[p.ID]; {
 			case len(recs) > 0:
@@ -188,6 +209,9 @@ func (x *trial) cell(asks []roundAsk) (Cell, *tally) {
 	}
 	c.Status = strings.Join(sortedKeys(statuses), ", ")
 	c.Verdict, _, c.Message, c.Used = t.judge("")
+	if c.Verdict == Pass && c.Observed == unknown && own > 0 {
+		c.Verdict, c.Message = Skipped, onLoopback
+	}
 	return c, t
 }
 
@@ -330,6 +354,10 @@ func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
 		}
 	}
 	for _, pod := range p.pods {
+		meshed := meshed
+		if x.d.traits().loopback && !x.refusedOthers(r, to, pod.UID) {
+			meshed = 0 // only the pod itself asked for what is forbidden to workloads of the mesh
+		}
 		if len(seen) > 0 && x.refusalsOf(pod, meshed > 0) == 0 && !x.refusedFresh(t, r, to, pod.UID, meshed > 0) {
 			n, of := len(seen), ""
 			if meshed > 0 {
@@ -344,6 +372,14 @@ func (x *trial) refusalsCounted(t *tally, r *round, to scenarios.Workload) {
 	if !x.counted && !p.judged && len(seen) > 0 {
 		t.invalid("NoMetrics", scrapes, "the proxies of %s do not export how many requests they refused", to.Name)
 	}
+}
+
+// refusedOthers reports whether any workload of the mesh was refused in a round that a pod could have refused: another pod
+// than itself.
+func (x *trial) refusedOthers(r *round, to scenarios.Workload, uid string) bool {
+	return slices.ContainsFunc(x.asked[r.Name], func(p *evidence.Probe) bool {
+		return p.To == to.Name && p.From.UID != uid && x.clientOf(p).secured && slices.Contains(x.d.traits().refusals, p.Status)
+	})
 }
 
 // refusalsOf is how many requests a pod's proxy counted as refused by its policy, of anybody or of workloads of the mesh.

@@ -103,6 +103,10 @@ func (x *trial) twin(t *tally, p *evidence.Probe) {
 		t.invalid("TwinFailed", used, "the authorised twin %s of request %s was answered %s: %s was not there for anybody", w.ID, p.ID, status(w), p.To)
 		return
 	}
+	if x.ownPod(w) != nil {
+		t.invalid("NoTwin", used, "the authorised twin %s of request %s was answered by the very pod that sent it: it shows nothing of what others can reach", w.ID, p.ID)
+		return
+	}
 	if rec := x.heard(t, w); rec != nil && x.d.proxied() {
 		x.identified(t, rec, from, to)
 	}

@@ -26,7 +26,7 @@ type relative struct {
 }
 
 // relatives lists the scenario's budgets over baselines by phase. Of several for the same thing the tightest counts.
-func relatives(s *scenarios.Scenario) []relative {
+func relatives(s *scenarios.Scenario, seed int64) []relative {
 	var out []relative
 	add := func(r relative) {
 		for i := range out {
@@ -39,8 +39,8 @@ func relatives(s *scenarios.Scenario) []relative {
 	}
 	for i := range s.Spec.Traffic {
 		tr := &s.Spec.Traffic[i]
-		for _, st := range stagesOf(tr.Profile) {
-			if st.hits == 0 {
+		for _, st := range stagesOf(tr, seed) {
+			if st.silent() {
 				continue // vanished says so
 			}
 			for _, e := range s.Spec.Expect.Latency {
@@ -106,7 +106,7 @@ func relativeChecks(rec *evidence.Record, s *scenarios.Scenario, all map[evidenc
 	blocks := max(s.Spec.Blocks, len(rec.Manifest.Order), 1)
 	var out []Check
 	for _, m := range s.Spec.Meshes {
-		for _, r := range relatives(s) {
+		for _, r := range relatives(s, rec.Manifest.Seed) {
 			if string(m.Name) == r.baseline {
 				continue
 			}

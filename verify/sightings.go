@@ -106,6 +106,8 @@ func (x *trial) cellSighting(kind string, ra roundAsk, c Cell, t *tally, cause s
 	switch {
 	case len(t.lack) > 0:
 		out.Unproved = t.lack[0].message
+	case c.Verdict == Skipped:
+		out.Unproved = c.Message
 	case c.Observed == unknown:
 		out.Unproved = "nothing was asked"
 	}

@@ -23,6 +23,7 @@ const (
 type trial struct {
 	id     evidence.Trial
 	s      *scenarios.Scenario
+	seed   int64 // of the run
 	entry  scenarios.MeshEntry
 	d      dialect
 	gaps   map[evidence.Stream][]evidence.Gap
@@ -84,7 +85,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 	all := map[evidence.Trial]*trial{}
 	for _, id := range ids {
 		x := &trial{
-			id: id, s: s, d: noneDialect{}, entry: scenarios.MeshEntry{Name: scenarios.MeshName(id.Mesh)},
+			id: id, s: s, seed: rec.Manifest.Seed, d: noneDialect{}, entry: scenarios.MeshEntry{Name: scenarios.MeshName(id.Mesh)},
 			gaps:     map[evidence.Stream][]evidence.Gap{},
 			requests: map[string][]*evidence.Request{}, received: map[edgeWindow][]evidenceRequest{},
 			probes: map[string][]*evidence.Probe{}, asks: map[cellWindow][]*evidence.Probe{}, asked: map[string][]*evidence.Probe{},
@@ -140,6 +141,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 		x.events[i.Kind] = append(x.events[i.Kind], i)
 	})
 	for _, x := range all {
+		x.leaveOutOwn()
 		x.rounds, x.edge = roundsOf(x)
 		x.leaves = leavesOf(x.handshakes)
 	}

@@ -37,6 +37,7 @@
 //	image.go     the agent's image
 //	hosts.go     names outside of the clusters
 //	mesh.go      what the driver must know of a mesh; installing it from a bundle
+//	rotate.go    another issuer for a control plane
 //	versions.go  which of a bundle's versions a mesh is installed in
 //	furnish.go   the mesh of clusters that are kept: installed over itself, or removed
 //	helm.go      one chart
@@ -50,6 +51,7 @@
 //	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
 //	linkerd.go   Linkerd: trust, identities of other clusters' pods, pods' annotations
+//	linkerd_rotate.go another issuer for its identity service
 //	linkerd_sync.go whether Linkerd's proxies have their newest policy and endpoints
 //
 // # How a request is witnessed

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"strings"
 	"time"
 
 	networking "istio.io/client-go/pkg/apis/networking/v1"
@@ -210,20 +209,10 @@ func (c *cluster) applyOwn(ctx context.Context, obj clusters.Object) error {
 	return err
 }
 
+// istiodPods selects the pods of istiod.
+const istiodPods = "app=istiod"
+
 // istiod finds the pod of the cluster's istiod.
 func (c *cluster) istiod(ctx context.Context) (string, error) {
-	list, err := c.client.CoreV1().Pods(istioNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod", FieldSelector: "status.phase=Running"})
-	if err != nil {
-		return "", err
-	}
-	var names []string
-	for i := range list.Items {
-		if list.Items[i].DeletionTimestamp == nil {
-			names = append(names, list.Items[i].Name)
-		}
-	}
-	if len(names) != 1 {
-		return "", fmt.Errorf("cluster %s has %d running pods of istiod, want 1: %s", c.name, len(names), strings.Join(names, ", "))
-	}
-	return names[0], nil
+	return c.onePod(ctx, istioNamespace, istiodPods)
 }

@@ -80,36 +80,20 @@ func (linkerd) template(f *fleet, t *corev1.PodTemplateSpec) {
 	}
 }
 
-// before gives the cluster's identity service its intermediate of the run's root, in the form of cert-manager and others
-// (kubernetes.io/tls).
+// before gives the cluster's identity service its intermediate of the run's root, and the root.
 func (linkerd) before(ctx context.Context, c *cluster) error {
-	issuer := c.f.issuers[c.name]
-	key, err := issuer.KeyPEM()
-	if err != nil {
+	if err := c.applyOwn(ctx, workload.Namespace(linkerdNamespace, nil)); err != nil {
 		return err
 	}
-	meta := func(name string) metav1.ObjectMeta {
-		return metav1.ObjectMeta{Namespace: linkerdNamespace, Name: name}
+	issuer := c.f.issuer(c.name)
+	if err := c.giveLinkerdIssuer(ctx, issuer); err != nil {
+		return err
 	}
-	for _, obj := range []clusters.Object{
-		workload.Namespace(linkerdNamespace, nil),
-		&corev1.Secret{
-			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-			ObjectMeta: meta("linkerd-identity-issuer"),
-			Type:       corev1.SecretTypeTLS,
-			StringData: map[string]string{corev1.TLSCertKey: issuer.PEM(), corev1.TLSPrivateKeyKey: key, "ca.crt": issuer.Root().PEM()},
-		},
-		&corev1.ConfigMap{
-			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-			ObjectMeta: meta("linkerd-identity-trust-roots"),
-			Data:       map[string]string{"ca-bundle.crt": issuer.Root().PEM()},
-		},
-	} {
-		if err := c.applyOwn(ctx, obj); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.applyOwn(ctx, &corev1.ConfigMap{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: linkerdNamespace, Name: "linkerd-identity-trust-roots"},
+		Data:       map[string]string{"ca-bundle.crt": issuer.Root().PEM()},
+	})
 }
 
 // join has nothing to tell the other control planes: endpoints of other clusters come as slices (imported).

@@ -41,6 +41,7 @@ type service struct {
 type destination struct {
 	proxy.Endpoint
 	identity string // "": no identity, and so no TLS
+	own      bool   // the pod itself: reached past every proxy, without TLS
 	left     bool   // it is no endpoint any more, and remembered
 	opaque   bool   // the port is marked so by a Server: no HTTP/2, and the far proxy reads no HTTP
 }
@@ -116,8 +117,9 @@ func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 			s.settings, _ = readSettings(o.Annotations) // check refused what cannot be read
 		}
 		for _, ep := range svc.Endpoints {
-			d := destination{Endpoint: ep}
-			if ep.Mesh == meshName {
+			// What the proxy sends to its own pod's address stays on the loopback, which nothing captures.
+			d := destination{Endpoint: ep, own: ep.UID != "" && ep.UID == pod.UID}
+			if ep.Mesh == meshName && !d.own {
 				d.identity = identityOf(ep.Namespace, ep.ServiceAccount)
 				srv := set.serverOf(ep.Namespace, ep.Labels, scenarios.WorkloadPort)
 				d.opaque = srv != nil && srv.Spec.ProxyProtocol == "opaque"

@@ -34,8 +34,8 @@
 //   - Every client's address counts as one of clusterNetworks:
 //     cluster-authenticated asks for an identity and refuses no member, and
 //     cluster-unauthenticated lets everybody in.
-//   - Real proxies always let in what comes from their own pod's loopback;
-//     nothing does here.
+//   - What a proxy sends to its own pod's address goes to the workload past
+//     every proxy, as a real pod's loopback does; nothing else does.
 //   - The proxy writes no log, in which a real one names each request that
 //     audit let in or policy refused; labels tell both.
 //   - A Server's port is 8080 or 4191, by number, and speaks unknown, HTTP/1 or

@@ -70,6 +70,14 @@ func (e *endpoint) close() {
 
 // dial opens a connection, with TLS where the endpoint has an identity.
 func (e *endpoint) dial(ctx context.Context) (net.Conn, error) {
+	if e.own {
+		c, err := e.proxy.DialTCP(ctx, e.proxy.pod.AppAddr)
+		if err != nil {
+			return nil, err
+		}
+		e.proxy.opened(c, e.opened)
+		return c, nil
+	}
 	c, err := e.proxy.Dial(func() (net.Conn, error) {
 		return e.proxy.world.Dial(ctx, e.proxy.pod.Cluster, e.Cluster, e.Addr)
 	})

@@ -62,6 +62,8 @@ func (s *service) endpointLabels(d destination) labels {
 	}
 	if d.identity != "" {
 		l = l.with("tls", "true", "server_id", d.identity, "dst_control_plane_ns", controlPlane)
+	} else if d.own {
+		l = l.and(loopback)
 	} else {
 		l = l.with("tls", "no_identity", "no_tls_reason", "not_provided_by_service_discovery")
 	}

@@ -349,3 +349,27 @@ func TestACallToAnOpaquePortIsSecuredAndNotRead(t *testing.T) {
 		t.Errorf("l5d-client-id %q on an opaque connection", got)
 	}
 }
+
+func TestWhatAPodSendsToItselfMeetsNoProxy(t *testing.T) {
+	m := newMesh(t, shopServer) // which nobody may use
+	alone := m.pod("shop", nil)
+	if r := alone.out("GET", "/"); r.code != 200 || r.body != "hello from "+alone.Pod.Pod {
+		t.Fatalf("%+v, want its own answer", r)
+	}
+	for _, r := range alone.requests() {
+		if id := r.Header.Get("L5d-Client-Id"); id != "" {
+			t.Errorf("arrived with the identity %q", id)
+		}
+	}
+	for _, metric := range []string{"inbound_http_authz_allow_total", "inbound_http_authz_deny_total"} {
+		if n := alone.scrape(t, metric, "target_port", "8080"); n != 0 {
+			t.Errorf("%s: %v", metric, n)
+		}
+	}
+	if n := alone.scrape(t, "request_total", "direction", "outbound", "no_tls_reason", "loopback"); n != 1 {
+		t.Errorf("%v requests to the loopback, want 1", n)
+	}
+	if r := m.pod("web", nil).out("GET", "/"); r.code != 403 {
+		t.Errorf("another pod got %+v, want a refusal", r)
+	}
+}
