@@ -167,9 +167,10 @@ type Cluster interface {
 	// Outage ends all pods of a service at once (SIGKILL, no grace), and lets none come in their place until restore is
 	// called. reason is journalled in evidence.
 	Outage(ctx context.Context, namespace, service, reason string) (restore func(context.Context) error, err error)
-	// RotateIssuer gives the mesh's control plane another intermediate of the same root. What evidence says is trusted of
-	// the cluster from then on is both, the new one first. It returns when the control plane was given it: certificates
-	// follow as they are renewed. The error wraps ErrNotPossible where the mesh has no issuer.
+	// RotateIssuer gives the mesh's control plane another intermediate of the same root; where two meshes are layered, both
+	// of their control planes. What evidence says is trusted of the cluster from then on is both, the new one first. It
+	// returns when control planes were given it: certificates follow as they are renewed. The error wraps ErrNotPossible
+	// where the mesh has no issuer.
 	RotateIssuer(ctx context.Context) error
 	// Send lets the workload in the pod make a request with its own client, through its mesh.
 	Send(ctx context.Context, from Pod, req Request) Response

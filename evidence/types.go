@@ -237,7 +237,9 @@ const (
 	EventLoadEnd     = "load-end"
 	// EventSenderLost is a pod that was lost while it sent a load: Name is the traffic, At the pod, Message why.
 	EventSenderLost = "sender-lost"
-	EventTrust      = "trust"       // Data: "root" PEM; "intermediate/<cluster>" PEM
+	// EventTrust is about the certificates that are trusted from then on, in PEM: Data[TrustRoot], Data[TrustIssuer(…)]. Of
+	// issuers that took each other's place all are there, the newest first.
+	EventTrust      = "trust"
 	EventPodCreated = "pod-created" // At
 	EventPodReady   = "pod-ready"
 	EventPodEnded   = "pod-ended" // Message: journalled reason, such as "pod-kill cart-pod-dies"
@@ -257,6 +259,13 @@ const (
 	// EventReused is that the trial had clusters of an earlier one and not fresh ones: Name is their fleet, Message whose.
 	EventReused = "clusters-reused"
 )
+
+// TrustRoot is the name of the root in the Data of an EventTrust.
+const TrustRoot = "root"
+
+// TrustIssuer is the name, in the Data of an EventTrust, of the intermediate under which a mesh's control plane issues
+// certificates in a cluster.
+func TrustIssuer(mesh, cluster string) string { return "intermediate/" + mesh + "/" + cluster }
 
 // Event is anything else that a verdict needs to know.
 type Event struct {

@@ -5,7 +5,7 @@ package scenarios
 var laterFields = map[string]string{
 	"metadata.labels":         "labels of a scenario",
 	"metadata.annotations":    "annotations of a scenario",
-	"spec.identity.trustRoot": "choosing trust roots; every mesh gets one root and an intermediate per cluster",
+	"spec.identity.trustRoot": "choosing trust roots; there is one root, and an intermediate for each mesh in each cluster",
 	"spec.expect.identity":    "checks of identity beyond mutual TLS",
 	"spec.expect.promql":      "expectations in PromQL",
 }

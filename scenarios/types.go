@@ -60,6 +60,17 @@ const (
 	MeshLayered MeshName = "layered" // Istio's gateway at the edge, Linkerd behind it
 )
 
+// ControlPlanes lists the meshes whose control planes stand in each cluster of a mesh, and issue certificates there.
+func (m MeshName) ControlPlanes() []MeshName {
+	switch m {
+	case MeshNone:
+		return nil
+	case MeshLayered:
+		return []MeshName{MeshIstio, MeshLinkerd}
+	}
+	return []MeshName{m}
+}
+
 // Gap names something that a mesh is known not to do.
 type Gap string
 

@@ -69,17 +69,14 @@ func (b *builder) rotate(zero time.Time, f *scenarios.Fault) {
 	}
 	b.faultStep(f, at, evidence.FaultInject, "", nil)
 	if f.Kind == scenarios.IssuerRotation {
-		next, err := b.cas[f.Target.Cluster].Successor()
-		must(b.t, err)
-		b.cas[f.Target.Cluster] = next
 		b.now = at.Add(time.Millisecond)
-		b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventTrust, Data: map[string]string{"intermediate/" + f.Target.Cluster: next.Lineage()}})
+		must(b.t, b.cas.Rotate(f.Target.Cluster, b.trusted))
 	}
 	b.faultStep(f, at.Add(10*time.Millisecond), evidence.FaultInjected, "", nil)
 	old := map[*simPod][][]byte{}
 	for _, p := range pods {
 		old[p] = p.chain
-		leaf, err := b.cas[f.Target.Cluster].Issue(b.leafOf(p.w))
+		leaf, err := b.issuer(f.Target.Cluster).Issue(b.leafOf(p.w))
 		must(b.t, err)
 		p.chain = leaf.Certificate
 	}

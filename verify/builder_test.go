@@ -22,8 +22,7 @@ type builder struct {
 	trial evidence.Trial
 	w     *evidence.Writer
 	now   time.Time
-	root  *trust.Root
-	cas   map[string]*trust.Issuer
+	cas   *trust.Authorities
 	pods  []*simPod
 	turn  map[string]int // requests received by a service so far, to spread each kind over its pods
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
@@ -111,7 +110,7 @@ func goodBlocks(t *testing.T, s *scenarios.Scenario, order [][]string, change ..
 		for _, mesh := range row {
 			b := &builder{
 				t: t, s: s, w: w, now: now, trial: evidence.Trial{Block: block + 1, Mesh: mesh},
-				cas: map[string]*trust.Issuer{}, turn: map[string]int{}, errors: 1,
+				turn: map[string]int{}, errors: 1,
 			}
 			for _, c := range change {
 				c(b)
@@ -154,21 +153,33 @@ func (b *builder) event(kind, name string) {
 	b.put(&evidence.Event{Header: b.head("runner"), Kind: kind, Name: name})
 }
 
+func (b *builder) trusted(certificates map[string]string) error {
+	b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventTrust, Data: certificates})
+	return nil
+}
+
+// issuer is who signs what workloads of a cluster serve.
+func (b *builder) issuer(cluster string) *trust.Issuer {
+	mesh := scenarios.MeshName(b.trial.Mesh)
+	if mesh == scenarios.MeshLayered {
+		mesh = scenarios.MeshLinkerd
+	}
+	return b.cas.Issuer(mesh, cluster)
+}
+
 func (b *builder) run() {
 	b.event(evidence.EventTrialStart, "")
 	// Certificates are valid around the clock of the test: the chain is judged at the time of its handshake.
 	var err error
-	b.root, err = trust.NewRoot("root")
+	var names []string
+	for _, c := range b.s.Spec.Topology.Clusters {
+		names = append(names, c.Name)
+	}
+	b.cas, err = trust.NewAuthorities(scenarios.MeshName(b.trial.Mesh), names)
 	must(b.t, err)
 	b.now = time.Now().UTC().Truncate(time.Second)
-	data := map[string]string{"root": b.root.PEM()}
-	for _, c := range b.s.Spec.Topology.Clusters {
-		b.cas[c.Name], err = b.root.Issuer(c.Name)
-		must(b.t, err)
-		data["intermediate/"+c.Name] = b.cas[c.Name].PEM()
-	}
 	if b.meshed() {
-		b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventTrust, Data: data})
+		must(b.t, b.trusted(b.cas.Certificates()))
 	}
 	for _, w := range b.s.Workloads() {
 		for _, c := range w.Clusters {
@@ -194,7 +205,7 @@ func (b *builder) addPod(w scenarios.Workload, cluster string) *simPod {
 		w:      w, start: 1_790_000_000 + float64(n), counts: map[string]int64{}, clients: map[string]bool{},
 	}
 	if b.meshed() && w.Meshed {
-		leaf, err := b.cas[cluster].Issue(b.leafOf(w))
+		leaf, err := b.issuer(cluster).Issue(b.leafOf(w))
 		must(b.t, err)
 		p.chain = leaf.Certificate
 	}

@@ -12,7 +12,19 @@ import (
 	"github.com/meshproof/meshproof/scenarios"
 )
 
-// trustAt finds the certificates that were trusted at a moment under a name ("root", "intermediate/<cluster>").
+// issuersAt finds the intermediates under which the certificates that workloads of a cluster serve were issued until a
+// moment: those of the mesh that issues them, and of no other mesh there. Older records name them by the cluster alone.
+func (x *trial) issuersAt(cluster string, at time.Time) ([]*x509.Certificate, *evidence.Event, error) {
+	list, event, err := x.trustAt(evidence.TrustIssuer(string(x.d.traits().issues), cluster), at)
+	if event == nil {
+		if old, e, olderr := x.trustAt("intermediate/"+cluster, at); e != nil {
+			return old, e, olderr
+		}
+	}
+	return list, event, err
+}
+
+// trustAt finds the certificates that were trusted at a moment under a name.
 func (x *trial) trustAt(name string, at time.Time) ([]*x509.Certificate, *evidence.Event, error) {
 	var from *evidence.Event
 	for _, e := range x.events[evidence.EventTrust] {
@@ -96,12 +108,12 @@ func (x *trial) chain(t *tally, h *evidence.Handshake, to scenarios.Workload) {
 		}
 		certs = append(certs, c)
 	}
-	roots, e1, err := x.trustAt("root", h.T)
+	roots, e1, err := x.trustAt(evidence.TrustRoot, h.T)
 	if err != nil {
 		t.invalid("NoTrust", used, "the chain of pod %s cannot be judged: %v", pod, err)
 		return
 	}
-	through, e2, err := x.trustAt("intermediate/"+h.At.Cluster, h.T)
+	through, e2, err := x.issuersAt(h.At.Cluster, h.T)
 	if err != nil {
 		t.invalid("NoTrust", used, "the chain of pod %s cannot be judged: %v", pod, err)
 		return
@@ -121,7 +133,7 @@ func (x *trial) chain(t *tally, h *evidence.Handshake, to scenarios.Workload) {
 		return
 	}
 	if !passes(chains, through) {
-		t.fail("ForeignChain", used, "the chain of pod %s does not pass the intermediate of cluster %s", pod, h.At.Cluster)
+		t.fail("ForeignChain", used, "the chain of pod %s does not pass the intermediate of %s in cluster %s", pod, x.d.traits().issues, h.At.Cluster)
 		return
 	}
 	if reason, wrong := x.d.certificate(certs[0], x.d.identity(to)); reason != "" {

@@ -56,6 +56,8 @@ type traits struct {
 	tls           []string // versions of TLS that its proxies speak
 	loopback      bool     // what a pod sends to its own address meets no proxy
 	countsEarly   bool     // its proxies count a request when they let it in; otherwise when it was answered
+	// issues is the mesh whose control plane issues the certificates that workloads serve.
+	issues scenarios.MeshName
 	// idle is after how long the proxies drop a series that nothing moved; 0 where they never do.
 	idle time.Duration
 }

@@ -29,7 +29,10 @@ const (
 func (istioDialect) proxied() bool { return true }
 
 func (istioDialect) traits() traits {
-	return traits{logs: true, guardsEdge: true, namesReceiver: true, tellsLeaf: true, refusals: []int{403}, tls: []string{"TLS 1.2", "TLS 1.3"}}
+	return traits{
+		logs: true, guardsEdge: true, namesReceiver: true, tellsLeaf: true, refusals: []int{403},
+		tls: []string{"TLS 1.2", "TLS 1.3"}, issues: scenarios.MeshIstio,
+	}
 }
 
 // serverName is any: Istio's proxies route by SNI only between networks.

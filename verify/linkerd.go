@@ -45,7 +45,7 @@ func (linkerdDialect) proxied() bool { return true }
 func (linkerdDialect) traits() traits {
 	return traits{
 		refusals: []int{http.StatusForbidden, http.StatusNotFound}, readsPlain: true, keeps: true, countsEarly: true, loopback: true,
-		tls: []string{"TLS 1.3"}, idle: 10 * time.Minute,
+		tls: []string{"TLS 1.3"}, idle: 10 * time.Minute, issues: scenarios.MeshLinkerd,
 	}
 }
 

@@ -48,7 +48,7 @@ func (x *trial) mtls(e edge) Check {
 	}
 	ws := []*witness{
 		{name: "workload record", ok: "every request arrived once, from " + x.d.identity(e.from) + " at " + x.d.identity(e.to)},
-		{name: "served chain", ok: "every pod serves a chain to the run's root through its cluster's intermediate, for " + x.d.identity(e.to)},
+		{name: "served chain", ok: "every pod serves a chain to the run's root through its mesh's intermediate in its cluster, for " + x.d.identity(e.to)},
 		{name: "refused plaintext", ok: "every request in plaintext was turned away, and its authorised twin was answered"},
 		{name: "sidecar set", ok: "every pod has the sidecars that it should have, and no others"},
 	}

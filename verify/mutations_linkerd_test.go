@@ -57,7 +57,7 @@ func reissue(t *testing.T, service string, leaf trust.Leaf) func(*builder) {
 			if p.Service != service {
 				return
 			}
-			c, err := b.cas[p.Cluster].Issue(leaf)
+			c, err := b.issuer(p.Cluster).Issue(leaf)
 			must(t, err)
 			p.chain = c.Certificate
 		}

@@ -30,7 +30,7 @@ func leavesOf(handshakes map[podWindow][]*evidence.Handshake) map[string]string 
 // access log of who received it: certificates that are renewed often are not all seen where they are served.
 func (x *trial) issuedIn(t *tally, rec *evidence.Request) bool {
 	_, cluster, _ := strings.Cut(rec.Caller, "@")
-	known, event, err := x.trustAt("intermediate/"+cluster, rec.T)
+	known, event, err := x.issuersAt(cluster, rec.T)
 	if err != nil {
 		return false
 	}

@@ -56,13 +56,12 @@ func (x *trial) newIssuers(t *tally, st *faultState) []*x509.Certificate {
 	if f.Kind != scenarios.IssuerRotation || !x.d.proxied() {
 		return nil
 	}
-	name := "intermediate/" + f.Target.Cluster
-	was, e1, err := x.trustAt(name, st.began)
+	was, e1, err := x.issuersAt(f.Target.Cluster, st.began)
 	if err != nil {
 		t.invalid("NoTrust", nil, "who issued certificates before the rotation is not known: %v", err)
 		return nil
 	}
-	is, e2, err := x.trustAt(name, st.Fault.Began)
+	is, e2, err := x.issuersAt(f.Target.Cluster, st.Fault.Began)
 	if err != nil {
 		t.invalid("NoTrust", nil, "who issues certificates since the rotation is not known: %v", err)
 		return nil

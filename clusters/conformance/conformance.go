@@ -200,6 +200,15 @@ func (e *env) behindLinkerd() bool {
 	return e.entry.Name == scenarios.MeshLinkerd || e.entry.Name == scenarios.MeshLayered
 }
 
+// issuerOf is evidence's name of who issues services' certificates in a cluster.
+func (e *env) issuerOf(cluster string) string {
+	mesh := e.entry.Name
+	if e.behindLinkerd() {
+		mesh = scenarios.MeshLinkerd
+	}
+	return evidence.TrustIssuer(string(mesh), cluster)
+}
+
 func (e *env) pods(cluster, service string) []clusters.Pod {
 	e.t.Helper()
 	all, err := e.fleet.Cluster(cluster).Pods(e.ctx)

@@ -208,9 +208,6 @@ func handshakeAndScrape(t *testing.T, e *env) {
 		}
 		return p
 	}
-	roots, intermediates := pool("root"), pool("intermediate/east")
-	_ = pool("intermediate/west")
-
 	w, _ := e.scenario.Workload("shop")
 	serverName := "outbound_.80_._.shop.app.svc.cluster.local"
 	if e.behindLinkerd() {
@@ -237,10 +234,11 @@ func handshakeAndScrape(t *testing.T, e *env) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := x509.VerifyOptions{Roots: roots, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	opts := x509.VerifyOptions{Roots: pool(evidence.TrustRoot), Intermediates: pool(e.issuerOf("east")), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
 	if _, err := leaf.Verify(opts); err != nil {
-		t.Errorf("the served chain does not lead to the root in evidence by the cluster's intermediate: %v", err)
+		t.Errorf("the served chain does not lead to the root in evidence by the mesh's intermediate in the cluster: %v", err)
 	}
+	_ = pool(e.issuerOf("west"))
 	var got []string
 	for _, u := range leaf.URIs {
 		got = append(got, u.String())

@@ -26,14 +26,14 @@ func rotateIssuer(t *testing.T, e *env) {
 		t.Fatal(err)
 	}
 	said := e.whole.events(evidence.EventTrust)
-	if len(said) != 2 || said[1].Data["intermediate/west"] != "" {
+	if len(said) != 2 || said[1].Data[e.issuerOf("west")] != "" {
 		t.Fatalf("%d events about trust, the last of %v", len(said), said[len(said)-1].Data)
 	}
-	old, both := certificates(t, said[0].Data["intermediate/east"]), certificates(t, said[1].Data["intermediate/east"])
+	old, both := certificates(t, said[0].Data[e.issuerOf("east")]), certificates(t, said[1].Data[e.issuerOf("east")])
 	if len(old) != 1 || len(both) != 2 || both[0].Equal(old[0]) || !both[1].Equal(old[0]) {
 		t.Fatalf("%d issuers before and %d after, want the new one and then the old one", len(old), len(both))
 	}
-	if err := both[0].CheckSignatureFrom(certificates(t, said[0].Data["root"])[0]); err != nil {
+	if err := both[0].CheckSignatureFrom(certificates(t, said[0].Data[evidence.TrustRoot])[0]); err != nil {
 		t.Errorf("the new issuer is not of the same root: %v", err)
 	}
 	w, _ := e.scenario.Workload("shop")

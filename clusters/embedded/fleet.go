@@ -16,6 +16,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // fleet is the clusters of one trial, and the world of their proxies.
@@ -24,7 +25,7 @@ type fleet struct {
 	timing   timing
 	factory  *proxy.Factory // nil without a mesh
 	net      *network
-	issuers  map[string]*atomic.Pointer[trust.Issuer]
+	issuers  *trust.Authorities
 	list     []*cluster
 	ctx      context.Context // ends with the fleet
 	cancel   context.CancelFunc
@@ -58,16 +59,16 @@ func newFleet(spec clusters.Spec, t timing, factory *proxy.Factory) *fleet {
 
 // trust makes the certificate authorities, and says so in evidence.
 func (f *fleet) trust() error {
-	issuers, data, err := trust.Issuers(f.spec.Clusters)
-	if err != nil {
+	var err error
+	if f.issuers, err = trust.NewAuthorities(scenarios.MeshName(f.spec.Mesh), f.spec.Clusters); err != nil {
 		return err
 	}
-	f.issuers = map[string]*atomic.Pointer[trust.Issuer]{}
-	for name, issuer := range issuers {
-		f.issuers[name] = new(atomic.Pointer[trust.Issuer])
-		f.issuers[name].Store(issuer)
-	}
-	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
+	return f.trusted(f.issuers.Certificates())
+}
+
+// trusted says in evidence which certificates are trusted from now on.
+func (f *fleet) trusted(certificates map[string]string) error {
+	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: certificates})
 }
 
 // Cluster implements clusters.Fleet.
@@ -134,12 +135,8 @@ func (f *fleet) Sink() evidence.Sink { return f.spec.Sink }
 func (f *fleet) Trial() evidence.Trial { return f.spec.Trial }
 
 // Issuer implements proxy.World.
-func (f *fleet) Issuer(cluster string) *trust.Issuer {
-	p := f.issuers[cluster]
-	if p == nil {
-		return nil
-	}
-	return p.Load()
+func (f *fleet) Issuer(mesh scenarios.MeshName, cluster string) *trust.Issuer {
+	return f.issuers.Issuer(mesh, cluster)
 }
 
 // LeafLifetime implements proxy.World.

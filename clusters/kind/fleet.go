@@ -21,12 +21,14 @@ import (
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
 	"github.com/meshproof/meshproof/internal/workload"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // fleet is the clusters of one trial.
 type fleet struct {
 	spec      clusters.Spec
-	mesh      mesh // nil for none
+	mesh      mesh             // nil for none
+	images    map[string]image // of the mesh, by what it calls them
 	log       *slog.Logger
 	folder    string // of the fleet's own files
 	lock      *os.File
@@ -37,7 +39,7 @@ type fleet struct {
 	hasImages bool        // its nodes have the images of the mesh, apart from those of earlier trials
 	gateway   netip.Addr  // of the nodes' network: this host
 	token     string
-	issuers   map[string]*trust.Issuer
+	issuers   *trust.Authorities
 	hosts     map[string]string // spec.Hosts as pods reach them
 	list      []*cluster
 	links     map[[2]string]*link
@@ -79,12 +81,16 @@ func newFleet(spec clusters.Spec, state string) *fleet {
 
 // trust makes the certificate authorities, and says so in evidence.
 func (f *fleet) trust() error {
-	issuers, data, err := trust.Issuers(f.spec.Clusters)
-	if err != nil {
+	var err error
+	if f.issuers, err = trust.NewAuthorities(scenarios.MeshName(f.spec.Mesh), f.spec.Clusters); err != nil {
 		return err
 	}
-	f.issuers = issuers
-	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: data})
+	return f.trusted(f.issuers.Certificates())
+}
+
+// trusted says in evidence which certificates are trusted from now on.
+func (f *fleet) trusted(certificates map[string]string) error {
+	return f.append(&evidence.Event{Header: f.header("fleet"), Kind: evidence.EventTrust, Data: certificates})
 }
 
 // prepare connects new clusters, brings the images of agent and mesh onto every node, and waits until the clusters' own

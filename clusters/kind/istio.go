@@ -19,11 +19,14 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/internal/workload"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // istio is Istio with sidecars: a primary control plane in each cluster, each reading the others' Services and pods by a
 // remote secret; on one flat network, or with an east-west gateway in each cluster.
-type istio struct{}
+type istio struct {
+	envoy string // the container of its proxies, where that is not its injector's
+}
 
 const (
 	istioNamespace = "istio-system"
@@ -107,7 +110,7 @@ func (istio) before(ctx context.Context, c *cluster) error {
 	if err := c.applyOwn(ctx, c.onNetwork(workload.Namespace(istioNamespace, nil))); err != nil {
 		return err
 	}
-	return c.giveIssuer(ctx, c.f.issuer(c.name))
+	return c.giveIssuer(ctx, c.issuer(scenarios.MeshIstio))
 }
 
 // join gives the cluster's istiod a remote secret for each of the others.

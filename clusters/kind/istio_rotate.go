@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 var _ rotator = istio{}
@@ -27,8 +28,8 @@ func (c *cluster) giveIssuer(ctx context.Context, issuer *trust.Issuer) error {
 }
 
 // rotate replaces the Secret, whose files istiod watches.
-func (istio) rotate(ctx context.Context, c *cluster, next *trust.Issuer) error {
-	if err := c.giveIssuer(ctx, next); err != nil {
+func (istio) rotate(ctx context.Context, c *cluster) error {
+	if err := c.giveIssuer(ctx, c.issuer(scenarios.MeshIstio)); err != nil {
 		return err
 	}
 	return c.hasten(ctx, istioNamespace, istiodPods)

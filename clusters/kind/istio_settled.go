@@ -8,6 +8,8 @@ import (
 	admission "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // istioRoots is the ConfigMap with the mesh's roots that istiod keeps in every namespace.
@@ -18,7 +20,7 @@ var _ settler = istio{}
 // settled waits for what istiod does when it is ready: it gives every namespace the roots, and lets its webhooks refuse
 // what they cannot judge.
 func (istio) settled(ctx context.Context, c *cluster) ([]string, error) {
-	root := c.f.issuer(c.name).Root().PEM()
+	root := c.issuer(scenarios.MeshIstio).Root().PEM()
 	validating, err := c.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 var _ rotator = linkerd{}
@@ -30,8 +31,8 @@ func (c *cluster) giveLinkerdIssuer(ctx context.Context, issuer *trust.Issuer) e
 }
 
 // rotate replaces the Secret, whose files the identity service watches. It says IssuerUpdated in an event of the cluster.
-func (linkerd) rotate(ctx context.Context, c *cluster, next *trust.Issuer) error {
-	if err := c.giveLinkerdIssuer(ctx, next); err != nil {
+func (linkerd) rotate(ctx context.Context, c *cluster) error {
+	if err := c.giveLinkerdIssuer(ctx, c.issuer(scenarios.MeshLinkerd)); err != nil {
 		return err
 	}
 	return c.hasten(ctx, linkerdNamespace, linkerdIdentity)

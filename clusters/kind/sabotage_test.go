@@ -89,33 +89,36 @@ func (c *sabotagedCluster) WaitReady(ctx context.Context) error {
 
 // exchangeIssuer has istiod sign with a new intermediate under the same root, as from a restart, and says so in evidence.
 func (c *sabotagedCluster) exchangeIssuer(ctx context.Context, expires time.Time) error {
-	was := c.f.issuers[c.name]
+	was := c.issuer(scenarios.MeshIstio)
 	now, err := was.Root().IssuerUntil("Meshproof intermediate that expires", expires)
 	if err != nil {
 		return err
 	}
-	c.f.issuers[c.name] = now
-	if err := (istio{}).before(ctx, c.cluster); err != nil {
+	if err := c.restartIstiod(ctx, now); err != nil {
+		return err
+	}
+	return c.f.append(&evidence.Event{Header: c.f.header("fleet"), Kind: evidence.EventTrust, Data: trustOf(was, now, c.name)})
+}
+
+// restartIstiod has the cluster's istiod begin anew with an issuer.
+func (c *cluster) restartIstiod(ctx context.Context, issuer *trust.Issuer) error {
+	if err := c.giveIssuer(ctx, issuer); err != nil {
 		return err
 	}
 	pods := c.client.CoreV1().Pods(istioNamespace)
 	if err := pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "app=istiod"}); err != nil {
 		return err
 	}
-	gone := c.until(ctx, func(ctx context.Context) ([]string, error) {
+	return c.until(ctx, func(ctx context.Context) ([]string, error) {
 		if _, err := c.istiod(ctx); err != nil {
 			return []string{err.Error()}, nil
 		}
 		return c.lackingDeployments(ctx, istioNamespace)
 	})
-	if gone != nil {
-		return gone
-	}
-	return c.f.append(&evidence.Event{Header: c.f.header("fleet"), Kind: evidence.EventTrust, Data: trustOf(was, now, c.name)})
 }
 
 func trustOf(was, now *trust.Issuer, cluster string) map[string]string {
-	return map[string]string{"root": was.Root().PEM(), "intermediate/" + cluster: was.PEM() + now.PEM()}
+	return map[string]string{evidence.TrustRoot: was.Root().PEM(), evidence.TrustIssuer(string(scenarios.MeshIstio), cluster): was.PEM() + now.PEM()}
 }
 
 // It is all five at once, on one cluster, each at a service of its own: what one of them breaks must not hide, or look

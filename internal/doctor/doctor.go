@@ -152,11 +152,24 @@ func (h *Host) meshes(n Needs) (out []Finding) {
 		f := Finding{Check: "mesh " + m, Status: OK}
 		var err error
 		if f.Found, err = h.Mesh(m); err != nil {
-			f.Status, f.Found, f.Remedy = Warning, oneLine(err.Error()), "run without it (--mesh), or complete the bundle: meshproof bundle build"
+			f.Status, f.Found, f.Remedy = Warning, oneLine(err.Error()), "run without it (--mesh), or complete the bundle: "+complete(scenarios.MeshName(m))
 		}
 		out = append(out, f)
 	}
 	return out
+}
+
+// complete says how a bundle gets what a mesh needs. A build makes what package registries have, and Linkerd is in none.
+func complete(mesh scenarios.MeshName) string {
+	const build = "meshproof bundle build"
+	if !slices.Contains(mesh.ControlPlanes(), scenarios.MeshLinkerd) {
+		return build
+	}
+	linkerd := "meshproof bundle pull (or run --pull) takes Linkerd from its registries, meshproof bundle add from files that you bring; no build makes it"
+	if mesh == scenarios.MeshLinkerd {
+		return linkerd
+	}
+	return build + " makes Istio's part; " + linkerd
 }
 
 // chaos looks for Chaos Mesh where faults are by it. What it cannot carry out is skipped, and keeps no run from beginning.

@@ -274,3 +274,25 @@ func TestChaosMeshIsLookedForWhereFaultsAreByIt(t *testing.T) {
 		t.Errorf("tried: %+v", got)
 	}
 }
+
+func TestWhatBringsAMeshThatIsMissingIsSaidOfEachMesh(t *testing.T) {
+	const build, pull, add = "meshproof bundle build", "meshproof bundle pull", "meshproof bundle add"
+	h := host(t)
+	h.Mesh = func(string) (string, error) { return "", errors.New("the bundle lacks it") }
+	for mesh, want := range map[string][]string{"istio": {build}, "linkerd": {pull, add}, "layered": {build, pull, add}} {
+		fs := h.Examine(t.Context(), Needs{Meshes: []string{mesh}})
+		i := slices.IndexFunc(fs, func(f Finding) bool { return f.Check == "mesh "+mesh })
+		if i < 0 {
+			t.Fatalf("mesh %s was not examined", mesh)
+		}
+		var said []string
+		for _, command := range []string{build, pull, add} {
+			if strings.Contains(fs[i].Remedy, command) {
+				said = append(said, command)
+			}
+		}
+		if fs[i].Status != Warning || !slices.Equal(said, want) || !strings.Contains(fs[i].Remedy, "run without it (--mesh)") {
+			t.Errorf("%+v, want %q", fs[i], want)
+		}
+	}
+}

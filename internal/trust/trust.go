@@ -1,5 +1,5 @@
 // Package trust makes the certificate authorities of a run: one root, an
-// intermediate for each cluster and mesh, and the workload certificates that
+// intermediate for each mesh and cluster, and the workload certificates that
 // these issue. Keys live in memory; nothing here writes them anywhere.
 package trust
 
@@ -90,25 +90,6 @@ func (r *Root) IssuerUntil(commonName string, notAfter time.Time) (*Issuer, erro
 		return nil, fmt.Errorf("signing %s: %w", commonName, err)
 	}
 	return &Issuer{root: r, cert: cert, key: key, name: commonName}, nil
-}
-
-// Issuers makes a root and an intermediate for each of these clusters. data names their certificates as evidence's trust
-// event does: "root", and "intermediate/" with the cluster.
-func Issuers(clusters []string) (issuers map[string]*Issuer, data map[string]string, err error) {
-	root, err := NewRoot("Meshproof root")
-	if err != nil {
-		return nil, nil, err
-	}
-	issuers, data = map[string]*Issuer{}, map[string]string{"root": root.PEM()}
-	for _, name := range clusters {
-		issuer, err := root.Issuer("Meshproof intermediate of " + name)
-		if err != nil {
-			return nil, nil, err
-		}
-		issuers[name] = issuer
-		data["intermediate/"+name] = issuer.PEM()
-	}
-	return issuers, data, nil
 }
 
 // Issuer is an intermediate certificate authority. It is safe for concurrent use.

@@ -15,6 +15,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // throughClusterIP has requests for shop go to its ClusterIP instead of its endpoints.
@@ -263,7 +264,7 @@ func TestWhatIsWrongBetweenGatewayAndLinkerdFailsAsEnvoyDoes(t *testing.T) {
 func TestALeafUnderAForeignRootIsRefusedByLinkerd(t *testing.T) {
 	l := newLayers(t, linkerdObjects(gatewayID), nil)
 	gw := l.gateway("gw", linkerdTLS(shopIdentity, shopIdentity), ecdsaKey)
-	cert, err := newWorld(t).Issuer("east").Issue(gw.id.Leaf)
+	cert, err := newWorld(t).Issuer(scenarios.MeshIstio, "east").Issue(gw.id.Leaf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // drainTime is how long connections of a filter chain that is gone are kept: the default of Istio's drainDuration, which
@@ -61,7 +62,7 @@ type hostKey struct {
 }
 
 func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot) (*sidecar, error) {
-	issuer := func() *trust.Issuer { return world.Issuer(pod.Cluster) }
+	issuer := func() *trust.Issuer { return world.Issuer(scenarios.MeshIstio, pod.Cluster) }
 	if issuer() == nil {
 		return nil, fmt.Errorf("starting the proxy of %s in cluster %s: the cluster has no certificate authority", pod.Pod, pod.Cluster)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,10 +45,13 @@ func (w *fakeWorld) Dial(ctx context.Context, _, to, addr string) (net.Conn, err
 	}
 	return d.DialContext(ctx, "tcp", addr)
 }
-func (w *fakeWorld) Sink() evidence.Sink                 { return w }
-func (w *fakeWorld) Trial() evidence.Trial               { return evidence.Trial{Block: 1, Mesh: "istio"} }
-func (w *fakeWorld) Issuer(cluster string) *trust.Issuer { return w.issuers[cluster] }
-func (w *fakeWorld) LeafLifetime() time.Duration         { return 0 }
+func (w *fakeWorld) Sink() evidence.Sink { return w }
+func (w *fakeWorld) Trial() evidence.Trial { return evidence.Trial{Block: 1, Mesh: "istio"} }
+
+func (w *fakeWorld) Issuer(_ scenarios.MeshName, cluster string) *trust.Issuer {
+	return w.issuers[cluster]
+}
+func (w *fakeWorld) LeafLifetime() time.Duration { return 0 }
 func (w *fakeWorld) Append(item evidence.Item) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy/relay"
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // What the injector sets, and the proxy's own defaults.
@@ -51,7 +52,7 @@ func start(pod proxy.Pod, world proxy.World, first *proxy.Snapshot, clock func()
 	failed := func(err error) error {
 		return fmt.Errorf("starting the proxy of %s in cluster %s: %w", pod.Pod, pod.Cluster, err)
 	}
-	issuer := func() *trust.Issuer { return world.Issuer(pod.Cluster) }
+	issuer := func() *trust.Issuer { return world.Issuer(scenarios.MeshLinkerd, pod.Cluster) }
 	if issuer() == nil {
 		return nil, failed(fmt.Errorf("the cluster has no certificate authority"))
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,11 +40,11 @@ func (w *testWorld) Dial(ctx context.Context, _, _, addr string) (net.Conn, erro
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", addr)
 }
-func (w *testWorld) Sink() evidence.Sink         { return w }
-func (w *testWorld) Trial() evidence.Trial       { return evidence.Trial{Block: 1, Mesh: meshName} }
-func (w *testWorld) Issuer(string) *trust.Issuer { return w.issuer }
-func (w *testWorld) LeafLifetime() time.Duration { return w.lifetime }
-func (w *testWorld) Append(evidence.Item) error  { return nil } // Linkerd writes no access log
+func (w *testWorld) Sink() evidence.Sink                             { return w }
+func (w *testWorld) Trial() evidence.Trial                           { return evidence.Trial{Block: 1, Mesh: meshName} }
+func (w *testWorld) Issuer(scenarios.MeshName, string) *trust.Issuer { return w.issuer }
+func (w *testWorld) LeafLifetime() time.Duration                     { return w.lifetime }
+func (w *testWorld) Append(evidence.Item) error                      { return nil } // Linkerd writes no access log
 
 // testMesh is a cluster "east" of proxies in namespace app.
 type testMesh struct {

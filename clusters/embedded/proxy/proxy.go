@@ -14,6 +14,7 @@ import (
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // Pod is the pod that a proxy stands in.
@@ -67,8 +68,8 @@ type World interface {
 	Sink() evidence.Sink
 	// Trial is stamped on every record.
 	Trial() evidence.Trial
-	// Issuer is the certificate authority of a cluster, as it is now.
-	Issuer(cluster string) *trust.Issuer
+	// Issuer is the certificate authority of a mesh in a cluster, as it is now.
+	Issuer(mesh scenarios.MeshName, cluster string) *trust.Issuer
 	// LeafLifetime is how long Linkerd's identity service lets certificates hold; 0 where nothing says so. Istio's agents
 	// ask for theirs themselves.
 	LeafLifetime() time.Duration
