@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,7 +28,7 @@ const (
 type Attack struct {
 	Trial    evidence.Trial    `json:"trial"`
 	Traffic  scenarios.Traffic `json:"traffic"`          // with its defaults filled in
-	Base     string            `json:"base"`             // where to send: http://host:port
+	Base     string            `json:"base"`             // where to send: http://host:port, or https://host:port
 	Host     string            `json:"host"`             // the service's DNS name, for the Host header
 	Caller   string            `json:"caller,omitempty"` // who sends, "service@cluster"; empty where the ingress says so itself
 	Seed     int64             `json:"seed"`             // draws the mix
@@ -39,6 +40,11 @@ type Attack struct {
 	// Share is the part of the requests that is sent, where several workers send it together.
 	Share Share `json:"share,omitzero"`
 
+	Protocol Protocol `json:"protocol,omitempty"` // none: HTTP1
+	Engine   Engine   `json:"engine,omitempty"`   // none: the one that is made for the protocol
+
+	// TLS is how https:// is spoken: roots, client certificate, ServerName (none: the host of Base). nil: as the system has it.
+	TLS *tls.Config `json:"-"`
 	// Tokens are those of users, one for each request, drawn by the seed. Without any, no request carries one.
 	Tokens []string `json:"-"`
 	// Dial opens the connections; nil: by the host's own network.
@@ -64,6 +70,11 @@ type Progress struct {
 // written: a request that was given up is missing from Done, one that was not sent from Sent and Achieved. The error is
 // that of ctx. Progress may be nil; it is called from one goroutine.
 func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progress)) error {
+	return runBy(ctx, a, newAlarm, sink, progress)
+}
+
+// runBy is Run, paced by alarms of some kind.
+func runBy(ctx context.Context, a Attack, newAlarm func() alarm, sink evidence.Sink, progress func(Progress)) error {
 	if err := a.check(); err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
@@ -78,12 +89,18 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
+	send, err := engineFor(a, newAlarm)
+	if err != nil {
+		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+	}
 	now := time.Now()
 	if a.Start.IsZero() {
 		a.Start = now
 	}
-	a.Start = now.Add(a.Start.Sub(now)) // on the monotonic clock, wherever it came from
-	if err := run(ctx, a, s, m, sink, progress); err != nil {
+	if a.Start == a.Start.Round(0) { // without a reading of the monotonic clock
+		a.Start = now.Add(a.Start.Sub(now))
+	}
+	if err := run(ctx, a, s, m, send, sink, progress); err != nil {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return err
 		}
@@ -107,7 +124,7 @@ func (a Attack) check() error {
 	return a.Share.check()
 }
 
-func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink, progress func(Progress)) error {
+func run(ctx context.Context, a Attack, s *Schedule, m *mix, send engine, sink evidence.Sink, progress func(Progress)) error {
 	// stop ends the sending, abort the waiting for answers.
 	stop, stopSending := context.WithCancel(ctx)
 	defer stopSending()
@@ -120,7 +137,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 	c := newCollector(a, s, g, sink)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- vegetaEngine(job{attack: a, schedule: s, mix: m, gauge: g, recorder: c, now: now, stop: stop, abort: abort})
+		ended <- send(job{attack: a, schedule: s, mix: m, gauge: g, recorder: c, now: now, stop: stop, abort: abort})
 	}()
 	ticker := time.NewTicker(TickWidth)
 	defer ticker.Stop()
