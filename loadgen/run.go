@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/meshproof/meshproof/evidence"
@@ -42,6 +43,10 @@ type Attack struct {
 
 	Protocol Protocol `json:"protocol,omitempty"` // none: HTTP1
 	Engine   Engine   `json:"engine,omitempty"`   // none: the one that is made for the protocol
+
+	// Header and Body are sent with every request, beside what is Meshproof's own.
+	Header http.Header `json:"header,omitempty"`
+	Body   []byte      `json:"body,omitempty"`
 
 	// TLS is how https:// is spoken: roots, client certificate, ServerName (none: the host of Base). nil: as the system has it.
 	TLS *tls.Config `json:"-"`
