@@ -61,7 +61,7 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 		if p == nil || p.Done == 0 {
 			continue
 		}
-		add(Check{Kind: KindFigures, Subject: c.Subject}, figures(p, t, tolerates, st.users > 0), "nothing shows that the load generator made its latency itself")
+		add(Check{Kind: KindFigures, Subject: c.Subject}, figures(p, t, tolerates), "nothing shows that the load generator made its latency itself")
 	}
 	var err error
 	if out.Whole, err = evidence.MergePhases(phases); err != nil {
@@ -76,7 +76,7 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 			c.Kind, c.Subject, c.Limit = KindErrors, tr.Name, percent(b.Share)
 		}
 		if out.Whole != nil {
-			c.Observed, ok = b.judge(t, out.Whole, tolerates)
+			c.Observed, ok = b.judge(t, out.Whole)
 		}
 		add(c, t, ok)
 	}
@@ -85,7 +85,7 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 }
 
 // figures says why the latency of a phase cannot be believed.
-func figures(p *evidence.Phase, load *tally, tolerated, closed bool) *tally {
+func figures(p *evidence.Phase, load *tally, tolerated bool) *tally {
 	t := &tally{lack: slices.Clone(load.lack)}
 	for _, q := range []string{"p50", "p90", "p99"} {
 		if why := doubt(p, q); why != "" {
@@ -96,7 +96,6 @@ func figures(p *evidence.Phase, load *tally, tolerated, closed bool) *tally {
 	if !tolerated {
 		mostly(t, p)
 	}
-	_ = closed
 	return t
 }
 
@@ -108,7 +107,7 @@ func mostly(t *tally, p *evidence.Phase) {
 }
 
 // judge holds all of a load against a budget.
-func (b Budget) judge(t *tally, p *evidence.Phase, tolerated bool) (observed, ok string) {
+func (b Budget) judge(t *tally, p *evidence.Phase) (observed, ok string) {
 	if b.Figure == "errors" {
 		rate := errorRate(p.Errors, p.Done)
 		if len(t.lack) == 0 && rate >= evidence.Round(b.Share) {

@@ -1,8 +1,9 @@
 package chart
 
 import (
-	"fmt"
 	"math"
+	"strconv"
+	"strings"
 )
 
 // Heat is a map of how many of something there were by time and by value: time from left to right, values upwards on a
@@ -45,9 +46,17 @@ func (h Heat) SVG() string {
 				s.text(marginLeft-6, y.at(v)+4, "tick", "end", h.Format(v))
 			}
 		}
+		shades := make([]strings.Builder, heatSteps+1)
 		for _, c := range h.Cells {
-			h.column(&s, c, x, y)
+			h.column(shades, c, x, y)
 		}
+		s.open("g", attrs{"class", "heat " + h.Class})
+		for i := range shades {
+			if shades[i].Len() > 0 {
+				s.el("path", attrs{"class", "h" + strconv.Itoa(i), "d", shades[i].String()})
+			}
+		}
+		s.close("g")
 	}
 	bottom := top + height - 20
 	s.line(marginLeft, bottom, width-marginRight, bottom, "axis")
@@ -61,7 +70,9 @@ func (h Heat) SVG() string {
 	return s.b.String()
 }
 
-func (h Heat) column(s *svg, c HeatColumn, x, y scale) {
+// column adds the cells of a stretch of time to the paths of their shades: an element for each would make a long load's
+// picture larger than all the rest of its page.
+func (h Heat) column(shades []strings.Builder, c HeatColumn, x, y scale) {
 	total := int64(0)
 	for _, n := range c.Counts {
 		total += n
@@ -72,9 +83,8 @@ func (h Heat) column(s *svg, c HeatColumn, x, y scale) {
 		}
 		// From one request in ten thousand, or less, to all of them.
 		shade := heatSteps - int(math.Min(heatSteps-1, math.Floor(-math.Log10(float64(n)/float64(total))*2)))
-		s.titled("heat h"+fmt.Sprint(shade)+" "+h.Class, fmt.Sprintf("%s: %d of %d between %s and %s", Clock(c.Start), n, total, h.Format(h.Edges[i]), h.Format(h.Edges[i+1])))
 		low, high := y.at(h.Edges[i]), y.at(h.Edges[i+1])
-		s.el("rect", attrs{"x", x.at(c.Start), "y", high, "width", math.Max(x.at(c.End)-x.at(c.Start), 0.5), "height", low - high})
-		s.close("g")
+		wide := math.Max(x.at(c.End)-x.at(c.Start), 0.5)
+		shades[shade].WriteString("M" + num(x.at(c.Start)) + " " + num(high) + "h" + num(wide) + "v" + num(low-high) + "h" + num(-wide) + "z")
 	}
 }
