@@ -78,23 +78,35 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	return runBy(ctx, a, newAlarm, sink, progress)
 }
 
-// runBy is Run, paced by alarms of some kind.
-func runBy(ctx context.Context, a Attack, newAlarm func() alarm, sink evidence.Sink, progress func(Progress)) error {
+// Check says why an attack cannot be sent, without sending it.
+func (a Attack) Check() error {
+	_, _, _, err := a.prepare(newAlarm)
+	return err
+}
+
+// prepare lays out an attack.
+func (a Attack) prepare(newAlarm func() alarm) (*Schedule, *mix, engine, error) {
 	if err := a.check(); err != nil {
-		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+		return nil, nil, nil, err
 	}
 	s, err := NewSchedule(a.Traffic.Profile, a.seed())
 	if err != nil {
-		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+		return nil, nil, nil, err
 	}
 	if s.Closed() {
-		return fmt.Errorf("load %q: its profile is a closed loop, which this version does not send", a.Traffic.Name)
+		return nil, nil, nil, errors.New("its profile is a closed loop, which this version does not send")
 	}
 	m, err := newMix(a)
 	if err != nil {
-		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+		return nil, nil, nil, err
 	}
 	send, err := engineFor(a, newAlarm)
+	return s, m, send, err
+}
+
+// runBy is Run, paced by alarms of some kind.
+func runBy(ctx context.Context, a Attack, newAlarm func() alarm, sink evidence.Sink, progress func(Progress)) error {
+	s, m, send, err := a.prepare(newAlarm)
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}

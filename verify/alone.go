@@ -87,14 +87,14 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 // figures says why the latency of a phase cannot be believed.
 func figures(p *evidence.Phase, load *tally, tolerated bool) *tally {
 	t := &tally{lack: slices.Clone(load.lack)}
+	if !tolerated {
+		mostly(t, p)
+	}
 	for _, q := range []string{"p50", "p90", "p99"} {
 		if why := doubt(p, q); why != "" {
 			t.invalid("GeneratorLag", nil, "%s", why)
 			break
 		}
-	}
-	if !tolerated {
-		mostly(t, p)
 	}
 	return t
 }

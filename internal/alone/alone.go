@@ -1,7 +1,7 @@
-// Package load sends a load by itself, to any URL: what "meshproof load" does.
+// Package alone sends a load by itself, to any URL: what "meshproof load" does.
 // It records what a run records of its traffic, and has it judged by the same
 // rules.
-package load
+package alone
 
 import (
 	"context"
@@ -25,8 +25,12 @@ import (
 // Traffic is the name of the load in its record.
 const Traffic = "load"
 
-// ErrUsage is wrapped by errors about what was asked for: nothing was sent.
+// ErrUsage is what errors about what was asked for are: nothing was sent.
 var ErrUsage = errors.New("not possible")
+
+type usageError struct{ error }
+
+func (usageError) Is(target error) bool { return target == ErrUsage }
 
 // Options are what to send, and what is expected of it.
 type Options struct {
@@ -52,11 +56,14 @@ type Options struct {
 const lead = 100 * time.Millisecond
 
 // Run sends the load and has it judged. When ctx ends the load is stopped, and the report is of what was sent until then.
-// Progress may be nil. Errors wrap ErrUsage where nothing was sent for what was asked.
+// Progress may be nil. An error is ErrUsage where nothing was sent for what was asked.
 func Run(ctx context.Context, o Options, progress func(loadgen.Progress)) (*reports.Load, error) {
 	a, err := o.attack()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+		return nil, usageError{err}
+	}
+	if err := a.Check(); err != nil {
+		return nil, usageError{err}
 	}
 	a.Start = time.Now().Add(lead)
 	rec := &record{taps: o.Taps}
@@ -102,7 +109,7 @@ func (o Options) attack() (loadgen.Attack, error) {
 	if u.User != nil {
 		return loadgen.Attack{}, errors.New(`the URL has a user in it: use --header "Authorization: Basic …"`)
 	}
-	if peak := o.Profile.Peak(); peak > o.MaxRate {
+	if peak := highest(o.Profile); peak > o.MaxRate {
 		return loadgen.Attack{}, fmt.Errorf("the profile asks for up to %.0f requests a second, and at most %.0f are sent unless you say so: use --max-rate %.0f where the service at %s is yours to load", peak, o.MaxRate, peak, u.Host)
 	}
 	if o.Profile.Closed() && slices.ContainsFunc(o.Expect, func(b verify.Budget) bool { return b.Figure != "errors" }) {
@@ -133,6 +140,16 @@ func (o Options) attack() (loadgen.Attack, error) {
 		return loadgen.Attack{}, err
 	}
 	return a, nil
+}
+
+// highest is the highest rate of a profile, per second.
+func highest(p scenarios.Profile) float64 {
+	out := 0.0
+	for i := range p.Stages {
+		_, high := p.Stages[i].Range()
+		out = max(out, high)
+	}
+	return out
 }
 
 // prefix is what the IDs of a load's requests begin with: another one each time, so that who receives several can tell
