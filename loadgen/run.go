@@ -93,14 +93,14 @@ func (a Attack) prepare(newAlarm func() alarm) (*Schedule, *mix, engine, error) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if s.Closed() {
-		return nil, nil, nil, errors.New("its profile is a closed loop, which this version does not send")
+	if err := checkLoop(a, s); err != nil {
+		return nil, nil, nil, err
 	}
 	m, err := newMix(a)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	send, err := engineFor(a, newAlarm)
+	send, err := engineFor(a, s, newAlarm)
 	return s, m, send, err
 }
 
