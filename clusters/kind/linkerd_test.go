@@ -197,16 +197,3 @@ func TestOnlyServersThatRefusePlaintextAreAskedForTheBarriersPath(t *testing.T) 
 		t.Errorf("%q", asked)
 	}
 }
-
-func TestClustersWithLinkerdAreNotKept(t *testing.T) {
-	p := New(Config{})
-	for mesh, refused := range map[string]bool{"none": false, "istio": false, "linkerd": true} {
-		err := p.CheckTopology(clusters.Spec{Mesh: mesh, Keep: true})
-		if (err != nil) != refused || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
-			t.Errorf("%s: %v", mesh, err)
-		}
-		if err := p.CheckTopology(clusters.Spec{Mesh: mesh}); err != nil {
-			t.Errorf("%s, not kept: %v", mesh, err)
-		}
-	}
-}
