@@ -28,7 +28,7 @@ const (
 	gatewayPort      = 8081 // for the outside; the workload has 8080
 	// gatewaySkips are the ports that the outside and the kubelet reach past Linkerd's proxy: the gateway's own listener,
 	// its health and its metrics.
-	gatewaySkips = "8081,15021,15090"
+	gatewaySkips = "8081,15020,15021"
 	linkerdSkip  = "config.linkerd.io/skip-inbound-ports"
 	istioInject  = "sidecar.istio.io/inject"
 )
@@ -39,9 +39,11 @@ func (layered) Name() scenarios.MeshName { return scenarios.MeshLayered }
 // Gaps implements Mesh.
 func (layered) Gaps() []scenarios.Gap { return nil }
 
-// Install implements Mesh. No driver with real data planes runs this mesh yet.
-func (layered) Install(*scenarios.Scenario, scenarios.MeshEntry, string, string) clusters.Installation {
-	return clusters.Installation{}
+// Install implements Mesh: both control planes, Istio's for the gateways alone.
+func (layered) Install(s *scenarios.Scenario, entry scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
+	in := istio{}.Install(s, entry, flavor, cluster)
+	in.Releases = append(in.Releases, linkerdReleases(s)...)
+	return in
 }
 
 // Objects implements Mesh.

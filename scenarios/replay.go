@@ -24,7 +24,7 @@ func (d *decoder) replays(s *Scenario, open opener) {
 func (d *decoder) replaysOf(path string, p *Profile, open opener) {
 	for i := range p.Stages {
 		r := p.Stages[i].Replay
-		at := fmt.Sprintf("%s.stages[%d].replay", path, i)
+		at := fmt.Sprintf("%s[%d].replay", join(path, "stages"), i)
 		if r == nil || r.File == "" || len(r.Seconds)+len(r.Rates) > 0 || !d.sound(at) {
 			continue
 		}

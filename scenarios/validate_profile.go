@@ -17,7 +17,7 @@ const (
 )
 
 func (v *validator) profile(path string, p *Profile) {
-	stages := path + ".stages"
+	stages := join(path, "stages")
 	names := make([]string, len(p.Stages))
 	sends := false
 	open, closed := -1, -1 // the first stage of either
@@ -45,7 +45,7 @@ func (v *validator) profile(path string, p *Profile) {
 		v.problem(fmt.Sprintf("%s[%d].users", stages, closed), fmt.Sprintf("%s is a closed loop, and %s has a rate: how many requests were meant to be sent could not be told", p.Stages[closed].Name, p.Stages[open].Name),
 			"make two traffics of it")
 	} else if known && closed >= 0 && p.Arrivals == ArrivalsPoisson {
-		v.problem(path+".arrivals", "users of a closed loop do not arrive: they ask when they had their answer", "remove it, or give the stages a rate")
+		v.problem(join(path, "arrivals"), "users of a closed loop do not arrive: they ask when they had their answer", "remove it, or give the stages a rate")
 	}
 	if total := p.Length(); total > maxDuration {
 		v.problem(stages, "the stages together take longer than 24h", "at most 24h")

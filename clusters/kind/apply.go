@@ -22,6 +22,7 @@ import (
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/agent"
 	"github.com/meshproof/meshproof/internal/workload"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // fieldManager owns every field that Meshproof applies.
@@ -227,7 +228,7 @@ func (c *cluster) applied(ctx context.Context, obj clusters.Object, version stri
 	if c.f.mesh != nil && c.f.mesh.takes(obj) {
 		c.f.mu.Lock()
 		defer c.f.mu.Unlock()
-		c.settings[clusters.KindName(obj)+"/"+nameOf(obj)] = version
+		c.settings[clusters.Key(obj)] = setting{obj: obj, version: version}
 		return nil
 	}
 	switch o := obj.(type) {
@@ -239,7 +240,7 @@ func (c *cluster) applied(ctx context.Context, obj clusters.Object, version stri
 	case *appsv1.Deployment:
 		for i := range o.Spec.Template.Spec.Containers {
 			if cfg, err := configOf(&o.Spec.Template.Spec.Containers[i]); err == nil && cfg.Role == workload.RoleIngress {
-				return c.openIngress(ctx, o, &o.Spec.Template.Spec.Containers[i])
+				return c.openIngress(ctx, o, outside(&o.Spec.Template.Spec, &o.Spec.Template.Spec.Containers[i]))
 			}
 		}
 	}
@@ -260,7 +261,8 @@ func (c *cluster) openIngress(ctx context.Context, d *appsv1.Deployment, ct *cor
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeNodePort, Selector: d.Spec.Selector.MatchLabels,
 			Ports: []corev1.ServicePort{{
-				Name: "http", Port: ct.Ports[0].ContainerPort, TargetPort: intstr.FromInt32(ct.Ports[0].ContainerPort), NodePort: ingressNodePort,
+				// Not the gateway's own number: to istiod that would be two listeners of one name in its proxy.
+				Name: "http", Port: scenarios.ServicePort, TargetPort: intstr.FromInt32(ct.Ports[0].ContainerPort), NodePort: ingressNodePort,
 			}},
 		},
 	}

@@ -51,8 +51,8 @@ type cluster struct {
 	past     []*containerLog             // of pods that have ended
 	created  int                         // pods seen so far
 	services map[string]*corev1.Service  // applied, by namespace/name
-	settings map[string]string           // of the mesh, applied: their versions, by kind/namespace/name
-	enforced map[string]string           // those settings that every proxy of Linkerd's was seen to have
+	settings map[string]setting          // of the mesh, applied, by group/kind/namespace/name
+	enforced map[string]string           // the versions of those settings that every proxy of Linkerd's was seen to have
 	gateways map[string]map[string]int32 // of Services, by namespace/name: the nodes' port for each of its ports
 	ambient  []string                    // what showed Istio's ambient mode, by kind/namespace/name
 	ingress  string                      // URL; "" where none was applied
@@ -75,7 +75,7 @@ func newCluster(ctx context.Context, f *fleet, name string, p plan) (*cluster, e
 	c := &cluster{
 		f: f, name: name, ranges: p.ranges, ownCNI: p.ownCNI(),
 		pods: map[types.UID]*pod{}, ended: map[types.UID]bool{}, services: map[string]*corev1.Service{}, gateways: map[string]map[string]int32{},
-		settings: map[string]string{},
+		settings: map[string]setting{},
 	}
 	failed := func(err error) (*cluster, error) {
 		return nil, fmt.Errorf("reaching the API server of cluster %s: %w", name, err)

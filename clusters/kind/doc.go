@@ -53,6 +53,8 @@
 //	linkerd.go   Linkerd: trust, identities of other clusters' pods, pods' annotations
 //	linkerd_rotate.go another issuer for its identity service
 //	linkerd_sync.go whether Linkerd's proxies have their newest policy and endpoints
+//	layered.go   both meshes: Istio's gateway, Linkerd behind it
+//	layered_gateway.go that gateway in its pod
 //
 // # How a request is witnessed
 //
@@ -81,6 +83,17 @@
 // endpoints, too, and knows the identity of what is in them by an annotation, the
 // one by which Linkerd's multicluster extension says whose gateway it mirrors:
 // all pods of a Service have one service account, and so one identity.
+//
+// # Istio's gateway before Linkerd
+//
+// In layers, Istio's proxy stands in the ingress's own pod, written by hand: no
+// injector of Istio's has a part in it, and Linkerd's takes it for a workload. To
+// istiod it is a sidecar that captures nothing. A Sidecar object has it listen
+// for the outside and lead what comes in to the workload; what the workload sends
+// goes to Envoy's HTTP proxy port on the pod's loopback, which nothing captures.
+// So settings hold for it as they do on the embedded driver: those about what it
+// receives, and those about what it sends, without a Gateway object. From there
+// on the pod's own Linkerd proxy, where there is one, captures it.
 //
 // # A mesh's evidence
 //

@@ -27,7 +27,8 @@ import (
 // fleet is the clusters of one trial.
 type fleet struct {
 	spec      clusters.Spec
-	mesh      mesh // nil for none
+	mesh      mesh             // nil for none
+	images    map[string]image // of the mesh, by what it calls them
 	log       *slog.Logger
 	folder    string // of the fleet's own files
 	lock      *os.File

@@ -24,7 +24,9 @@ import (
 
 // istio is Istio with sidecars: a primary control plane in each cluster, each reading the others' Services and pods by a
 // remote secret; on one flat network, or with an east-west gateway in each cluster.
-type istio struct{}
+type istio struct {
+	envoy string // the container of its proxies, where that is not its injector's
+}
 
 const (
 	istioNamespace = "istio-system"

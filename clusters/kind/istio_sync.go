@@ -2,6 +2,7 @@ package kind
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,7 +38,8 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.sidecars()) == 0 {
+	container := cmp.Or(i.envoy, istioSidecar)
+	if len(c.sidecars(container)) == 0 {
 		return nil, nil
 	}
 	gateways, err := c.eastWestGateways(ctx)
@@ -76,17 +78,17 @@ func (i istio) lacking(ctx context.Context, c *cluster) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return behind(c.name, append(c.sidecars(), gateways...), before, now), nil
+		return behind(c.name, append(c.sidecars(container), gateways...), before, now), nil
 	})
 }
 
-// sidecars names the cluster's ready proxies as istiod does: pod.namespace.
-func (c *cluster) sidecars() []string {
+// sidecars names the cluster's ready proxies, by their container, as istiod does: pod.namespace.
+func (c *cluster) sidecars(container string) []string {
 	c.f.mu.Lock()
 	defer c.f.mu.Unlock()
 	var ids []string
 	for _, p := range c.pods {
-		if p.ready && has(p.public(), istioSidecar) {
+		if p.ready && has(p.public(), container) {
 			ids = append(ids, p.ref.Pod+"."+p.ref.Namespace)
 		}
 	}
@@ -107,9 +109,9 @@ func barrier(mark string) *security.AuthorizationPolicy {
 
 // unknown says what istiod has not heard of yet: objects of the mesh that were applied to its cluster, and pods behind
 // Services in any.
-func (istio) unknown(ctx context.Context, c *cluster, pod string) ([]string, error) {
+func (i istio) unknown(ctx context.Context, c *cluster, pod string) ([]string, error) {
 	c.f.mu.Lock()
-	objects := maps.Clone(c.settings)
+	objects := c.versions(i)
 	want := map[string][]string{}
 	for key := range c.services {
 		for _, o := range c.f.list {
@@ -127,7 +129,7 @@ func (istio) unknown(ctx context.Context, c *cluster, pod string) ([]string, err
 	}
 	var lacking []string
 	for _, key := range slices.Sorted(maps.Keys(objects)) {
-		if known[key] != objects[key] {
+		if olderVersion(known[key], objects[key]) { // newer where istiod itself wrote to it: addresses of a ServiceEntry
 			lacking = append(lacking, fmt.Sprintf("istiod of cluster %s does not know %s as it was applied", c.name, key))
 		}
 	}
@@ -149,10 +151,10 @@ func (istio) unknown(ctx context.Context, c *cluster, pod string) ([]string, err
 	return lacking, nil
 }
 
-// knownObjects reads debug/configz: the resource version of each object, by kind/namespace/name.
+// knownObjects reads debug/configz: the resource version of each object, by group/kind/namespace/name.
 func knownObjects(raw []byte) (map[string]string, error) {
 	var list []struct {
-		Kind     string            `json:"kind"`
+		metav1.TypeMeta
 		Metadata metav1.ObjectMeta `json:"metadata"`
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
@@ -160,7 +162,7 @@ func knownObjects(raw []byte) (map[string]string, error) {
 	}
 	out := map[string]string{}
 	for _, o := range list {
-		out[o.Kind+"/"+o.Metadata.Namespace+"/"+o.Metadata.Name] = o.Metadata.ResourceVersion
+		out[o.GroupVersionKind().Group+"/"+o.Kind+"/"+o.Metadata.Namespace+"/"+o.Metadata.Name] = o.Metadata.ResourceVersion
 	}
 	return out, nil
 }

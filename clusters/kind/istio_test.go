@@ -34,8 +34,8 @@ func TestWhatIstiodKnowsIsReadFromItsPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"AuthorizationPolicy/app/to-cart": "650", "DestinationRule/app/cart": "656",
-		"PeerAuthentication/istio-system/default": "644", "VirtualService/app/cart": "655",
+		"security.istio.io/AuthorizationPolicy/app/to-cart": "650", "networking.istio.io/DestinationRule/app/cart": "656",
+		"security.istio.io/PeerAuthentication/istio-system/default": "644", "networking.istio.io/VirtualService/app/cart": "655",
 	}
 	if d := cmp.Diff(want, objects); d != "" {
 		t.Error(d)

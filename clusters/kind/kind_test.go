@@ -272,7 +272,8 @@ func TestWhatAClusterCannotTakeIsRefusedBeforeTheRun(t *testing.T) {
 		{"a workload of Linkerd", scenarios.MeshLinkerd, own, ""},
 		{"a setting of Linkerd", scenarios.MeshLinkerd, &linkerdapi.Server{}, ""},
 		{"a setting of the other mesh", scenarios.MeshLinkerd, &security.PeerAuthentication{}, "kind"},
-		{"a mesh", scenarios.MeshLayered, own, "--driver embedded"},
+		{"a setting of either mesh", scenarios.MeshLayered, &security.PeerAuthentication{}, ""},
+		{"a mesh", "consul", own, "--driver embedded"},
 	} {
 		err := p.Check(string(tt.mesh), []clusters.Object{tt.obj})
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {

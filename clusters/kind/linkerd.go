@@ -2,11 +2,13 @@ package kind
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshproof/meshproof/clusters"
@@ -104,7 +106,29 @@ func (linkerd) join(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return fmt.Errorf("waiting for Linkerd's injector in cluster %s: %w", c.name, err)
 	}
+	if err := c.until(ctx, c.notValidating); err != nil {
+		return fmt.Errorf("waiting for Linkerd's policy validator in cluster %s: %w", c.name, err)
+	}
 	return nil
+}
+
+// notValidating tries, without making it, whether a Server would be taken. The API server asks Linkerd about each, and the
+// first answer comes some time after the pod that gives it became ready.
+func (c *cluster) notValidating(ctx context.Context) ([]string, error) {
+	s := &linkerdapi.Server{
+		TypeMeta:   metav1.TypeMeta{APIVersion: linkerdapi.Group + "/v1beta3", Kind: "Server"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "meshproof-try"},
+		Spec:       linkerdapi.ServerSpec{PodSelector: &metav1.LabelSelector{}, Port: intstr.FromInt32(scenarios.WorkloadPort)},
+	}
+	body, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	p := patch{kind: s.Kind, namespace: s.Namespace, name: s.Name, gvk: s.GroupVersionKind(), body: body}
+	if _, err := c.patch(ctx, p, true); err != nil {
+		return []string{"a policy that is tried is refused: " + err.Error()}, nil
+	}
+	return nil, nil
 }
 
 // imported tells the cluster's destination controller which identity the pods of another cluster have that a slice lists:

@@ -30,8 +30,11 @@ import (
 // lacking says which proxies do not have what was applied. Nothing in Linkerd tells whether a proxy has its newest policy,
 // so that is tried out (enforcing). The endpoints that a proxy balances over are in its metrics.
 func (l linkerd) lacking(ctx context.Context, c *cluster) ([]string, error) {
+	if err := c.noteSkipped(ctx); err != nil {
+		return nil, err
+	}
 	c.f.mu.Lock()
-	settings := maps.Clone(c.settings)
+	settings := c.versions(l)
 	known := maps.Equal(settings, c.enforced)
 	c.f.mu.Unlock()
 	if !known {
@@ -277,7 +280,8 @@ func (linkerd) balancing(ctx context.Context, c *cluster) ([]string, error) {
 // balancerEndpoints is the gauge of linkerd2-proxy that counts the endpoints of a balancer.
 const balancerEndpoints = "outbound_http_balancer_p2c_endpoints"
 
-// balancedOver reads over how many endpoints a proxy balances each Service (namespace/name) that it knows.
+// balancedOver reads over how many endpoints a proxy balances each Service (namespace/name) that it knows. A balancer that
+// is dropped leaves its gauge at 0 (linkerd2-proxy, linkerd/pool/p2c), so that 0 says nothing.
 func balancedOver(page []byte) (map[string]int, error) {
 	var lines bytes.Buffer // the rest of the page is long, and not read
 	for line := range bytes.Lines(page) {
@@ -296,8 +300,8 @@ func balancedOver(page []byte) (map[string]int, error) {
 		for _, l := range m.GetLabel() {
 			at[l.GetName()] = l.GetValue()
 		}
-		if at["backend_kind"] == "Service" {
-			out[at["backend_namespace"]+"/"+at["backend_name"]] = int(m.GetUntyped().GetValue())
+		if n := int(m.GetUntyped().GetValue()); n > 0 && at["backend_kind"] == "Service" {
+			out[at["backend_namespace"]+"/"+at["backend_name"]] = n
 		}
 	}
 	return out, nil

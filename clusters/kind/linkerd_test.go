@@ -57,6 +57,15 @@ func TestAMeshOfWhichTheBundleHasNothingIsNotPossibleAndOneWithSomethingMissingI
 	}
 }
 
+func TestLayersAreNotPossibleWithoutLinkerdThoughIstioIsThere(t *testing.T) {
+	p := New(Config{Bundle: bundleWith(t, []string{"base", "istiod"}, "docker.io/meshproof/pilot:1", "docker.io/meshproof/proxyv2:1")})
+	for mesh, possible := range map[string]bool{"istio": true, "linkerd": false, "layered": false} {
+		if err := p.Check(mesh, nil); (err == nil) != possible || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
+			t.Errorf("%s: %v", mesh, err)
+		}
+	}
+}
+
 func TestLinkerdsChartGetsTheBundlesImagesAndTheClustersOwnNetworks(t *testing.T) {
 	images := map[string]image{}
 	for i, name := range (linkerd{}).images() {
@@ -147,6 +156,10 @@ func TestWhatAProxyBalancesOverIsReadFromItsMetrics(t *testing.T) {
 	if d := cmp.Diff(map[string]int{"lapp/web": 2}, have); d != "" {
 		t.Error(d)
 	}
+	dropped := strings.ReplaceAll(string(body), `backend_section_name=""} 2`, `backend_section_name=""} 0`)
+	if have, err := balancedOver([]byte(dropped)); err != nil || len(have) != 0 || dropped == string(body) {
+		t.Errorf("a balancer that was dropped: %v, %v", have, err)
+	}
 	if have, err := balancedOver([]byte("process_start_time_seconds 1\n")); err != nil || len(have) != 0 {
 		t.Errorf("a proxy that sends to nobody: %v, %v", have, err)
 	}
@@ -195,5 +208,18 @@ func TestOnlyServersThatRefusePlaintextAreAskedForTheBarriersPath(t *testing.T) 
 	}
 	if !slices.Equal(asked, []string{"", "deny", "all-authenticated", "cluster-authenticated"}) {
 		t.Errorf("%q", asked)
+	}
+}
+
+func TestClustersInLayersAreNotKept(t *testing.T) {
+	p := New(Config{})
+	for mesh, refused := range map[string]bool{"none": false, "istio": false, "linkerd": false, "layered": true} {
+		err := p.CheckTopology(clusters.Spec{Mesh: mesh, Keep: true})
+		if (err != nil) != refused || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
+			t.Errorf("%s: %v", mesh, err)
+		}
+		if err := p.CheckTopology(clusters.Spec{Mesh: mesh}); err != nil {
+			t.Errorf("%s, not kept: %v", mesh, err)
+		}
 	}
 }

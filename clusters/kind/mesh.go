@@ -54,6 +54,23 @@ type mesh interface {
 	added() (charts, images []string)
 }
 
+// setting is an object of a mesh as it was applied.
+type setting struct {
+	obj     clusters.Object
+	version string
+}
+
+// versions are those of the settings that a mesh reads, by group/kind/namespace/name, with the fleet's lock held.
+func (c *cluster) versions(m mesh) map[string]string {
+	out := map[string]string{}
+	for key, s := range c.settings {
+		if m.takes(s.obj) {
+			out[key] = s.version
+		}
+	}
+	return out
+}
+
 // proxy is how a mesh's proxies are read.
 type proxy struct {
 	container string
@@ -71,9 +88,10 @@ func meshOf(name string) (mesh, error) {
 		return istio{}, nil
 	case string(scenarios.MeshLinkerd):
 		return linkerd{}, nil
+	case string(scenarios.MeshLayered):
+		return layered{}, nil
 	}
-	return nil, fmt.Errorf("%w: the kind driver of this version runs clusters without a mesh, with Istio or with Linkerd, not with mesh %q: use --mesh %s,%s,%s, or --driver embedded, which has a model of it",
-		clusters.ErrNotPossible, name, meshNone, scenarios.MeshIstio, scenarios.MeshLinkerd)
+	return nil, fmt.Errorf("%w: this version of the kind driver makes no clusters with mesh %q: use --driver embedded", clusters.ErrNotPossible, name)
 }
 
 // possible says why clusters of a mesh cannot be made from the bundle, where that is known before anything is looked at
@@ -215,6 +233,7 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if err != nil {
 		return err
 	}
+	f.images = mat.images
 	ctx, cancel := context.WithTimeout(ctx, installWithin)
 	defer cancel()
 	all := func(do func(context.Context, *cluster) error) error {

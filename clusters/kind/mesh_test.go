@@ -50,7 +50,7 @@ func TestAMeshIsBuiltFromWhatTheBundleHasAndNothingIsStartedWithoutIt(t *testing
 		{"Istio's own images", bundleWith(t, all, "docker.io/istio/pilot:1.30.3", "docker.io/istio/proxyv2:1.30.3"), "istio", "", nil},
 		{"no bundle", t.TempDir(), "istio", "", []string{"no bundle", "meshproof bundle build"}},
 		{"parts are missing", bundleWith(t, []string{"base"}, "docker.io/istio/pilot:1.30.3", "docker.io/istio/proxyv2-debug:1.30.3"), "istio", "", []string{"chart-istiod", "image proxyv2", "meshproof bundle build"}},
-		{"a mesh that the driver does not know", t.TempDir(), "layered", "", []string{"--driver embedded", "layered"}},
+		{"a mesh that the driver does not know", t.TempDir(), "consul", "", []string{"--driver embedded", "consul"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := New(Config{Bundle: tt.bundle})

@@ -34,6 +34,7 @@ type pod struct {
 	ready   bool
 	was     bool   // ready, at some time
 	reason  string // for which it is about to be killed; "" where nobody does
+	skipped bool   // evidence says why it has no proxy of Linkerd's
 
 	follower *follower  // nil until its workload runs
 	access   *accessLog // nil until its proxy runs, or where it has none
@@ -193,10 +194,9 @@ func (c *cluster) observe(obj *corev1.Pod) *pod {
 }
 
 // older reports whether a sight of a pod is behind another. Resource versions are numbers that grow (KEP-5504).
-func older(a, b *corev1.Pod) bool {
-	return len(a.ResourceVersion) < len(b.ResourceVersion) ||
-		len(a.ResourceVersion) == len(b.ResourceVersion) && a.ResourceVersion < b.ResourceVersion
-}
+func older(a, b *corev1.Pod) bool { return olderVersion(a.ResourceVersion, b.ResourceVersion) }
+
+func olderVersion(a, b string) bool { return len(a) < len(b) || len(a) == len(b) && a < b }
 
 // runs reports whether a container of the pod has been started.
 func runs(obj *corev1.Pod, container string) bool {

@@ -61,6 +61,10 @@ func (p *Provider) Models() []string { return nil }
 
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
+	if spec.Keep && spec.Mesh == string(scenarios.MeshLayered) {
+		return fmt.Errorf("keeping clusters: %w: this version keeps none with mesh %s: leave out --keep and --reuse, or use --mesh %s,%s,%s",
+			clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio, scenarios.MeshLinkerd)
+	}
 	if spec.Separate && spec.Mesh != meshNone && spec.Mesh != string(scenarios.MeshIstio) {
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s,%s", clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)
 	}
@@ -98,7 +102,7 @@ func checkObject(m mesh, name string, obj clusters.Object) error {
 	case *appsv1.Deployment:
 		spec := &o.Spec.Template.Spec
 		for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
-			if c.Image != workload.Image {
+			if c.Image != workload.Image && !(name == string(scenarios.MeshLayered) && isGateway(&c)) {
 				return fmt.Errorf("container %s has image %q, which no node has: %s is there", c.Name, c.Image, workload.Image)
 			}
 		}

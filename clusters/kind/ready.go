@@ -21,10 +21,14 @@ const lookAgain = 500 * time.Millisecond
 // clusterParts is the namespace of the cluster's own parts.
 const clusterParts = "kube-system"
 
+// sayAgain is how often a wait that goes on says to the log what is lacking.
+const sayAgain = 15 * time.Second
+
 // until looks at something after each change of pods, and now and then, until nothing is lacking. Its error says what
 // was lacking last; where look says that no waiting brings it, at once.
 func (c *cluster) until(ctx context.Context, look func(context.Context) ([]string, error)) error {
 	var lacking []string
+	said := time.Now()
 	for {
 		changed := c.f.change()
 		now, err := look(ctx)
@@ -42,6 +46,10 @@ func (c *cluster) until(ctx context.Context, look func(context.Context) ([]strin
 			return nil
 		}
 		lacking = now
+		if time.Since(said) >= sayAgain {
+			said = time.Now()
+			c.f.log.Debug("still waiting", "cluster", c.name, "lacking", strings.Join(lacking, "; "))
+		}
 		if err := c.f.alive(); err != nil {
 			return err
 		}

@@ -94,23 +94,27 @@ func (c *sabotagedCluster) exchangeIssuer(ctx context.Context, expires time.Time
 	if err != nil {
 		return err
 	}
-	if err := c.giveIssuer(ctx, now); err != nil {
+	if err := c.restartIstiod(ctx, now); err != nil {
+		return err
+	}
+	return c.f.append(&evidence.Event{Header: c.f.header("fleet"), Kind: evidence.EventTrust, Data: trustOf(was, now, c.name)})
+}
+
+// restartIstiod has the cluster's istiod begin anew with an issuer.
+func (c *cluster) restartIstiod(ctx context.Context, issuer *trust.Issuer) error {
+	if err := c.giveIssuer(ctx, issuer); err != nil {
 		return err
 	}
 	pods := c.client.CoreV1().Pods(istioNamespace)
 	if err := pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "app=istiod"}); err != nil {
 		return err
 	}
-	gone := c.until(ctx, func(ctx context.Context) ([]string, error) {
+	return c.until(ctx, func(ctx context.Context) ([]string, error) {
 		if _, err := c.istiod(ctx); err != nil {
 			return []string{err.Error()}, nil
 		}
 		return c.lackingDeployments(ctx, istioNamespace)
 	})
-	if gone != nil {
-		return gone
-	}
-	return c.f.append(&evidence.Event{Header: c.f.header("fleet"), Kind: evidence.EventTrust, Data: trustOf(was, now, c.name)})
 }
 
 func trustOf(was, now *trust.Issuer, cluster string) map[string]string {

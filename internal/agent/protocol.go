@@ -21,6 +21,8 @@ const (
 	Env    = "MESHPROOF_AGENT"   // a Config, as JSON
 	EnvPod = "MESHPROOF_POD"     // the pod's name (the downward API's metadata.name)
 	EnvUID = "MESHPROOF_POD_UID" // the pod's UID (metadata.uid)
+	// EnvVia is host:port of an HTTP proxy by which everything goes that the workload sends; empty where there is none.
+	EnvVia = "MESHPROOF_VIA"
 )
 
 // HeaderToken carries the run's token with every command. It isn't Authorization, which API servers keep for themselves.

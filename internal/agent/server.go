@@ -67,7 +67,7 @@ func newServer(getenv func(string) string, stdout io.Writer) (*server, error) {
 		return nil, fmt.Errorf("environment variables %s and %s say who the pod is: one of them is not set", EnvPod, EnvUID)
 	}
 	s := &server{
-		cfg: cfg, client: workload.NewClient(dial), settling: settle,
+		cfg: cfg, client: workload.NewClient(dialer(getenv(EnvVia))), settling: settle,
 		listen: func(port int) (net.Listener, error) { return net.Listen("tcp", ":"+strconv.Itoa(port)) },
 	}
 	if s.records, err = newRecorder(stdout, uuid.NewString()); err != nil {
@@ -93,6 +93,14 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", address)
+}
+
+// dialer opens connections as dial does, or, where there is a proxy, always to that: it goes by the Host of each request.
+func dialer(via string) workload.DialFunc {
+	if via == "" {
+		return dial
+	}
+	return func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, via) }
 }
 
 // run serves until ctx ends.
