@@ -124,7 +124,7 @@ func (g *generator) identities() linkerdapi.MeshTLSAuthenticationSpec {
 	const domain = ".serviceaccount.identity.linkerd.cluster.local"
 	return linkerdapi.MeshTLSAuthenticationSpec{Identities: g.some(2,
 		"alpha.people"+domain, "beta.office"+domain, "alpha.office"+domain, "*", "*.people"+domain, "*.office"+domain,
-		"*"+domain, "*.cluster.local", "*.elsewhere", "ALPHA.people"+domain, "spiffe://cluster.local/ns/people/sa/alpha",
+		"*"+domain, "*.cluster.local", "*.elsewhere", "spiffe://cluster.local/ns/people/sa/alpha",
 	)}
 }
 
