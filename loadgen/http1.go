@@ -3,19 +3,22 @@ package loadgen
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 )
 
 // userAgent says who sends.
 const userAgent = "meshproof"
 
 // http1Line is how a request begins in HTTP/1.1 (RFC 9112): its line, and the fields that are the same each time.
-func http1Line(method string, u *url.URL, host string) []byte {
+func http1Line(method string, u *url.URL, host string, body int) []byte {
 	if host == "" {
 		host = u.Host
 	}
 	line := method + " " + u.RequestURI() + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: " + userAgent + "\r\n"
-	switch method {
-	case http.MethodPost, http.MethodPut, http.MethodPatch:
+	switch {
+	case body > 0:
+		line += "Content-Length: " + strconv.Itoa(body) + "\r\n"
+	case method == http.MethodPost, method == http.MethodPut, method == http.MethodPatch:
 		// A server may want to know that nothing comes (RFC 9110, 8.6).
 		line += "Content-Length: 0\r\n"
 	}
@@ -29,7 +32,7 @@ func (m *mix) appendHTTP1(b []byte, n uint64, scratch *scratch) []byte {
 	for _, f := range scratch.fields {
 		b = append(append(append(append(b, f.name...), ": "...), f.value...), "\r\n"...)
 	}
-	return append(b, "\r\n"...)
+	return append(append(b, "\r\n"...), m.body...)
 }
 
 // scratch is space to make a request in.

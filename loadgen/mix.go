@@ -32,6 +32,8 @@ type mix struct {
 	kinds  []kind
 	total  uint64   // of the weights
 	tokens [][]byte // values of the Authorization header
+	extra  []field  // of every request, beside those of its own
+	body   []byte   // of every request
 }
 
 // kind is one request kind, ready to be sent.
@@ -55,6 +57,7 @@ func newMix(a Attack) (*mix, error) {
 		host:   a.Host,
 		prefix: a.IDPrefix + "-" + a.Traffic.Name + "-",
 		seed:   a.seed(),
+		body:   a.Body,
 	}
 	if a.Caller != "" {
 		m.caller = []byte(a.Caller)
@@ -80,7 +83,10 @@ func newMix(a Attack) (*mix, error) {
 			method = http.MethodGet
 		}
 		m.total += uint64(max(r.Weight, 1))
-		m.kinds = append(m.kinds, kind{method: method, line: http1Line(method, u, a.Host), url: u, upTo: m.total})
+		m.kinds = append(m.kinds, kind{method: method, line: http1Line(method, u, a.Host, len(a.Body)), url: u, upTo: m.total})
+	}
+	if m.extra, err = extraFields(a.Header); err != nil {
+		return nil, err
 	}
 	// One look now saves a failure for each request later, or a request that is two.
 	for name, value := range map[string]string{"host": a.Host, "caller": a.Caller, "prefix of the IDs": m.prefix} {
@@ -134,7 +140,7 @@ func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 	}
 	from = len(buf)
 	buf = appendTraceID(buf, id)
-	return append(f, field{headerRequestID, buf[from:]}), buf
+	return append(append(f, field{headerRequestID, buf[from:]}), m.extra...), buf
 }
 
 // header is the header of request n.
@@ -142,7 +148,7 @@ func (m *mix) header(n uint64) http.Header {
 	fields, _ := m.fields(nil, nil, n)
 	h := make(http.Header, len(fields))
 	for _, f := range fields {
-		h.Set(f.name, string(f.value))
+		h.Add(f.name, string(f.value))
 	}
 	return h
 }

@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (t *transport) RoundTrip(hit *http.Request) (*http.Response, error) {
 	number := uint64(t.share.nth(int64(n)))
 	k := t.mix.kind(number)
 	req := (&http.Request{
-		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(number), Body: t.bodyFor(k.method),
+		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(number), Body: t.bodyFor(k.method), ContentLength: int64(len(t.mix.body)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 
@@ -155,6 +156,9 @@ const serverClosedIdle = "http: server closed idle connection"
 // a kept connection is closed; in HTTP/2 any, when the server refuses the stream. With a body that cannot be read again
 // it does not; and as this one turns out empty, the request is the same as without it.
 func (t *transport) bodyFor(method string) io.ReadCloser {
+	if len(t.mix.body) > 0 {
+		return io.NopCloser(bytes.NewReader(t.mix.body)) // which it cannot read again either
+	}
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return emptyBody{}
