@@ -73,5 +73,6 @@ type job struct {
 	abort    context.Context      // done: what is under way is given up
 }
 
-// engine sends the requests of a job, each at its time, and returns when all are recorded. It retries nothing.
+// engine sends the requests of a job, each at its time, and returns when all are recorded. It retries nothing. Its requests are
+// those of the attack's Share alone: the i-th that it sends is Share.nth(i).
 type engine func(job) error

@@ -37,6 +37,8 @@ type Attack struct {
 	// monotonic clock is exact; one that came from elsewhere is wall time, and as exact as the two clocks agree: on one
 	// host, they are the same.
 	Start time.Time `json:"start,omitzero"`
+	// Share is the part of the requests that is sent, where several workers send it together.
+	Share Share `json:"share,omitzero"`
 
 	Protocol Protocol `json:"protocol,omitempty"` // none: HTTP1
 	Engine   Engine   `json:"engine,omitempty"`   // none: the one that is made for the protocol
@@ -119,7 +121,7 @@ func (a Attack) check() error {
 	case a.IDPrefix == "":
 		return errors.New("the requests' IDs have no prefix")
 	}
-	return nil
+	return a.Share.check()
 }
 
 func run(ctx context.Context, a Attack, s *Schedule, m *mix, send engine, sink evidence.Sink, progress func(Progress)) error {
@@ -184,7 +186,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, send engine, sink e
 		return err
 	}
 	if cut < 0 && c.complete() {
-		return c.emitRest()
+		return c.emitRest(now())
 	}
 	if cut < 0 {
 		cut = now() // the load was stopped, and its last result came in before the news of it
@@ -193,7 +195,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, send engine, sink e
 	case err != nil:
 		return errors.Join(ctx.Err(), err)
 	case ctx.Err() == nil:
-		return fmt.Errorf("the generator ended with %d of %d requests unanswered", s.Total()-c.done, s.Total())
+		return fmt.Errorf("the generator ended with %d of %d requests unanswered", c.total()-c.done(), c.total())
 	}
 	return ctx.Err()
 }

@@ -55,7 +55,7 @@ func newSender(newAlarm func() alarm) engine {
 		defer a.close()
 		s := &sender{
 			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge), alarm: a,
-			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.schedule.Cursor(0, 1),
+			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.schedule.Cursor(int64(j.attack.Share.Worker), int64(j.attack.Share.of())),
 		}
 		defer context.AfterFunc(j.stop, func() {
 			s.stopped.Store(true)

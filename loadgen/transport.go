@@ -35,6 +35,7 @@ const (
 // transport sends the n-th request of a mix in place of vegeta's n-th hit.
 type transport struct {
 	mix     *mix
+	share   Share
 	gauge   *gauge
 	timeout time.Duration
 	stop    context.Context // done: nothing more is sent
@@ -46,7 +47,7 @@ type transport struct {
 }
 
 func newTransport(m *mix, g *gauge, a Attack, stop, abort context.Context) *transport {
-	t := &transport{mix: m, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, failed: map[uint64]string{}}
+	t := &transport{mix: m, share: a.Share, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, failed: map[uint64]string{}}
 	d := newDialer(a, m.base, g)
 	open := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
@@ -83,9 +84,10 @@ func (t *transport) RoundTrip(hit *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(t.abort, t.timeout)
-	k := t.mix.kind(n)
+	number := uint64(t.share.nth(int64(n)))
+	k := t.mix.kind(number)
 	req := (&http.Request{
-		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(n), Body: t.bodyFor(k.method),
+		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(number), Body: t.bodyFor(k.method),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 
