@@ -104,7 +104,7 @@ func (c *conn) write() {
 	s := c.sender
 	c.out = s.mix.appendHTTP1(c.out[:0], uint64(c.req.n), &c.scratch)
 	c.writing.Lock()
-	if c.direct && len(c.out) <= maxInline {
+	if c.direct && len(c.out) <= maxInline && c.scratch.body == nil {
 		c.put()
 		return
 	}
@@ -114,7 +114,11 @@ func (c *conn) write() {
 // put writes the request, and lets writing go. Where it fails, the reader finds the connection closed.
 func (c *conn) put() {
 	defer c.writing.Unlock()
-	if _, err := c.net.Write(c.out); err != nil {
+	_, err := c.net.Write(c.out)
+	if err == nil && c.scratch.body != nil {
+		_, err = c.net.Write(c.scratch.body)
+	}
+	if err != nil {
 		c.mu.Lock()
 		if c.broke == nil {
 			c.broke = err
@@ -196,7 +200,7 @@ func (c *conn) answer() bool {
 	c.mu.Unlock()
 	s.gauge.leave()
 	s.recorder.record(c.shard, out)
-	if !keep || c.in.Buffered() > 0 || !c.written() {
+	if !keep || s.mix.each || c.in.Buffered() > 0 || !c.written() {
 		return false
 	}
 	due, remains := s.more(c, out.done)
