@@ -36,6 +36,7 @@ type conn struct {
 	in      *bufio.Reader
 	head    fasthttp.ResponseHeader
 	out     []byte
+	heard   chan<- over // who waits for the answer; nil in an open loop
 	scratch scratch
 	writing sync.Mutex // held while a request is written; out and scratch are of use only outside of that
 
@@ -66,7 +67,11 @@ func (c *conn) live(n int64, at time.Duration) {
 	cancel()
 	if err != nil {
 		s.gauge.leave()
-		s.recorder.record(c.shard, result{n: n, intended: at, sent: sent, done: s.now(), class: s.classOf(err)})
+		out := result{n: n, intended: at, sent: sent, done: s.now(), class: s.classOf(err)}
+		s.recorder.record(c.shard, out)
+		if c.heard != nil {
+			c.heard <- over{done: out.done}
+		}
 		return
 	}
 	c.mu.Lock()
@@ -200,7 +205,15 @@ func (c *conn) answer() bool {
 	c.mu.Unlock()
 	s.gauge.leave()
 	s.recorder.record(c.shard, out)
-	if !keep || s.mix.each || c.in.Buffered() > 0 || !c.written() {
+	keep = keep && !s.mix.each && c.in.Buffered() == 0 && c.written()
+	if c.heard != nil {
+		c.mu.Lock()
+		c.ended = !keep
+		c.mu.Unlock()
+		c.heard <- over{out.done, keep}
+		return keep
+	}
+	if !keep {
 		return false
 	}
 	due, remains := s.more(c, out.done)

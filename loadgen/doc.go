@@ -19,6 +19,10 @@
 // connections in that workload's name: it crosses the wire as JSON, with its
 // start as wall time, and its ticks and phases come back as they are.
 //
+// A closed loop (loop.go) has users in place of a schedule. Its latencies count
+// from when a user was done thinking, which moves with the answers: they are
+// those of the service, and say nothing of who would have asked meanwhile.
+//
 // # Which request is which
 //
 // Requests are numbered in the order of their intended times, and request n has

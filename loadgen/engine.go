@@ -27,13 +27,15 @@ const (
 )
 
 // engineFor is the engine that sends an attack, paced by alarms of some kind.
-func engineFor(a Attack, newAlarm func() alarm) (engine, error) {
+func engineFor(a Attack, s *Schedule, newAlarm func() alarm) (engine, error) {
 	switch a.Protocol {
 	case "", HTTP1, HTTP2:
 	default:
 		return nil, fmt.Errorf("unknown protocol %q; want %s or %s", a.Protocol, HTTP1, HTTP2)
 	}
 	switch {
+	case s.Closed() && (a.Engine == Vegeta || a.Protocol == HTTP2):
+		return nil, fmt.Errorf("its profile is a closed loop, which is sent in %s by engine %s alone", HTTP1, Own)
 	case a.Engine == Own && a.Protocol == HTTP2:
 		return nil, fmt.Errorf("engine %s does not send %s; leave the engine out, or take %s", Own, HTTP2, Vegeta)
 	case a.Engine == Vegeta, a.Engine == "" && a.Protocol == HTTP2:

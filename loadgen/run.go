@@ -82,14 +82,14 @@ func runBy(ctx context.Context, a Attack, newAlarm func() alarm, sink evidence.S
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
-	if s.Closed() {
-		return fmt.Errorf("load %q: its profile is a closed loop, which this version does not send", a.Traffic.Name)
+	if err := checkLoop(a, s); err != nil {
+		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
 	m, err := newMix(a)
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
-	send, err := engineFor(a, newAlarm)
+	send, err := engineFor(a, s, newAlarm)
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}

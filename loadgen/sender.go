@@ -63,9 +63,13 @@ func newSender(newAlarm func() alarm) engine {
 			s.signal()
 		})()
 		defer context.AfterFunc(j.abort, s.closeAll)()
-		s.advance()
-		s.keepTime()
-		s.closeIdle()
+		if j.schedule.Closed() {
+			s.loop()
+		} else {
+			s.advance()
+			s.keepTime()
+			s.closeIdle()
+		}
 		s.running.Wait()
 		return nil
 	}

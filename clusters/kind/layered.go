@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/bundle"
 	"github.com/meshproof/meshproof/internal/workload"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -36,6 +37,11 @@ func (l layered) charts() []string {
 }
 
 func (l layered) images() []string { return append(l.edge().images(), l.inside().images()...) }
+
+func (layered) optional() []string { return nil }
+
+// joined: the gateway must know the pods of every cluster, too, and it knows of no Links.
+func (layered) joined(map[string]bundle.Part) (how string, own bool) { return joinedByDriver, false }
 
 func (l layered) flavor(images map[string]image) string { return l.edge().flavor(images) }
 
