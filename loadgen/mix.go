@@ -36,6 +36,8 @@ type mix struct {
 	tokens [][]byte // values of the Authorization header
 	text   []byte   // what bodies are cut from
 	each   bool     // each request has a connection of its own
+	extra  []field  // of every request, beside those of its own
+	whole  []byte   // the body of every request whose kind has none
 }
 
 // kind is one request kind, ready to be sent.
@@ -63,6 +65,7 @@ func newMix(a Attack) (*mix, error) {
 		window: []byte(WindowLoad),
 		seed:   a.seed(),
 		each:   a.Traffic.Connections == scenarios.ConnectionsEach,
+		whole:  a.Body,
 	}
 	if a.Caller != "" {
 		m.caller = []byte(a.Caller)
@@ -92,8 +95,11 @@ func newMix(a Attack) (*mix, error) {
 		if k.header, err = headerOf(r); err != nil {
 			return nil, fmt.Errorf("request %d: %w", i+1, err)
 		}
-		k.line = http1Line(k, a.Host, m.each)
+		k.line = http1Line(k, a.Host, m.each, len(a.Body))
 		m.kinds = append(m.kinds, k)
+	}
+	if m.extra, err = extraFields(a.Header); err != nil {
+		return nil, err
 	}
 	m.text = bodyText(requests, m.seed)
 	// One look now saves a failure for each request later, or a request that is two.
@@ -148,7 +154,7 @@ func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 	}
 	from = len(buf)
 	buf = appendTraceID(buf, id)
-	return append(f, field{headerRequestID, buf[from:]}), buf
+	return append(append(f, field{headerRequestID, buf[from:]}), m.extra...), buf
 }
 
 // header is the header of request n.
@@ -157,7 +163,7 @@ func (m *mix) header(n uint64) http.Header {
 	h := make(http.Header, len(fields)+4)
 	maps.Copy(h, m.kind(n).header)
 	for _, f := range fields {
-		h.Set(f.name, string(f.value))
+		h.Add(f.name, string(f.value))
 	}
 	return h
 }
