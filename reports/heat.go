@@ -64,7 +64,7 @@ func rowOf(micros int64) int { return int(math.Floor(4 * math.Log10(float64(max(
 // picture draws the map.
 func (h *Heat) picture(id, title, class string, end float64) chart.Heat {
 	out := chart.Heat{
-		ID: id, Title: title, End: end, Class: class, Axis: "latency from the intended send time, logarithmic; darker: more requests",
+		ID: id, Title: title, End: end, Class: class, Axis: "latency from the intended send time, logarithmic; the stronger the colour, the more requests",
 		Desc: "How many requests of each second took how long.", Format: chart.Micros, Edges: h.EdgesMicros,
 	}
 	for _, c := range h.Columns {

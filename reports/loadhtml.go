@@ -95,6 +95,9 @@ func rowOfLoad(p LoadPhase, name string) loadRow {
 func loadMeaning(l *Load) string {
 	switch l.Verdict {
 	case verify.Pass:
+		if slices.ContainsFunc(l.Checks, func(c LoadCheck) bool { return c.Verdict == verify.Invalid }) {
+			return "The load was sent as planned. Some of the latency may be the generator's own, as below: without it, it would be less."
+		}
 		return "The load was sent as planned, and nothing shows that the generator made the figures itself."
 	case verify.Fail:
 		return "A budget was broken, and the load generator cannot have done that itself."

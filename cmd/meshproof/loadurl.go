@@ -52,8 +52,8 @@ those before it, and its latency counts from then. What the generator may have d
 
 ` + scenarios.ProfileSyntax + `
 
-Exit codes: 0 the figures can be believed, and every budget of --expect was kept; 1 a budget was broken; 3 the load was
-not as asked for, or its figures may be the generator's own; 130 stopped.`,
+Exit codes: 0 every budget of --expect was kept or, where there is none, the figures can be believed; 1 a budget was
+broken; 3 the load was not as asked for, or its figures may be the generator's own; 130 stopped.`,
 		Example: `  meshproof load http://localhost:8080/
   meshproof load https://shop.test/cart --profile 'ramp:0..200,30s + constant:200,1m' --expect 'p99<50ms,errors<1%' --html load.html`,
 		RunE: func(cmd *cobra.Command, args []string) error {
