@@ -1,9 +1,7 @@
 package loadgen
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 
@@ -80,11 +78,12 @@ func bodyText(requests []scenarios.RequestKind, seed uint64) []byte {
 	return text
 }
 
-// body is the body of request n, of kind k; nil where it has none. It is shared, and must not be changed.
+// body is the body of request n, of kind k: its own, or that of all requests; empty where there is none. It is shared, and
+// must not be changed.
 func (m *mix) body(n uint64, k *kind) []byte {
 	b := k.body
 	if b == nil {
-		return nil
+		return m.whole
 	}
 	d := scenarios.NewDraw(m.seed, n, drawSize)
 	size := b.Bytes
@@ -103,11 +102,3 @@ func (m *mix) body(n uint64, k *kind) []byte {
 	from := int(d.Bits() % bodyOffsets)
 	return m.text[from : from+max(size, 1)]
 }
-
-// once is a body that net/http cannot read a second time, and so never sends again by itself.
-type once struct{ r *bytes.Reader }
-
-func (o once) Read(p []byte) (int, error) { return o.r.Read(p) }
-func (once) Close() error                 { return nil }
-
-var _ io.ReadCloser = once{}

@@ -10,7 +10,8 @@ import (
 const userAgent = "meshproof"
 
 // http1Line is how requests of a kind begin in HTTP/1.1 (RFC 9112): their line, and the fields that are the same each time.
-func http1Line(k kind, host string, each bool) []byte {
+// body is the size of a body that all have.
+func http1Line(k kind, host string, each bool, body int) []byte {
 	if host == "" {
 		host = k.url.Host
 	}
@@ -26,12 +27,13 @@ func http1Line(k kind, host string, each bool) []byte {
 	for _, name := range names {
 		line += name + ": " + k.header.Get(name) + "\r\n"
 	}
-	if k.body == nil {
-		switch k.method {
-		case http.MethodPost, http.MethodPut, http.MethodPatch:
-			// A server may want to know that nothing comes (RFC 9110, 8.6).
-			line += "Content-Length: 0\r\n"
-		}
+	switch {
+	case k.body != nil: // its size is drawn
+	case body > 0:
+		line += "Content-Length: " + strconv.Itoa(body) + "\r\n"
+	case k.method == http.MethodPost, k.method == http.MethodPut, k.method == http.MethodPatch:
+		// A server may want to know that nothing comes (RFC 9110, 8.6).
+		line += "Content-Length: 0\r\n"
 	}
 	return []byte(line)
 }

@@ -36,6 +36,8 @@ type mix struct {
 	tokens [][]byte // values of the Authorization header
 	text   []byte   // what bodies are cut from
 	each   bool     // each request has a connection of its own
+	extra  []field  // of every request, beside those of its own
+	whole  []byte   // the body of every request whose kind has none
 }
 
 // kind is one request kind, ready to be sent.
@@ -70,6 +72,7 @@ func newMix(a Attack) (*mix, error) {
 		window: []byte(WindowLoad),
 		seed:   a.seed(),
 		each:   a.Traffic.Connections == scenarios.ConnectionsEach,
+		whole:  a.Body,
 	}
 	if a.Caller != "" {
 		m.caller = []byte(a.Caller)
@@ -99,8 +102,11 @@ func newMix(a Attack) (*mix, error) {
 		if k.header, err = headerOf(r); err != nil {
 			return nil, fmt.Errorf("request %d: %w", i+1, err)
 		}
-		k.line = http1Line(k, a.Host, m.each)
+		k.line = http1Line(k, a.Host, m.each, len(a.Body))
 		m.kinds = append(m.kinds, k)
+	}
+	if m.extra, err = extraFields(a.Header); err != nil {
+		return nil, err
 	}
 	m.text = bodyText(requests, m.seed)
 	// One look now saves a failure for each request later, or a request that is two.
@@ -155,7 +161,7 @@ func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 	}
 	from = len(buf)
 	buf = appendTraceID(buf, id)
-	return append(f, field{headerRequestID, buf[from:]}), buf
+	return append(append(f, field{headerRequestID, buf[from:]}), m.extra...), buf
 }
 
 // appendID appends the ID of request n.
@@ -169,7 +175,7 @@ func (m *mix) header(n uint64) http.Header {
 	h := make(http.Header, len(fields)+4)
 	maps.Copy(h, m.kind(n).header)
 	for _, f := range fields {
-		h.Set(f.name, string(f.value))
+		h.Add(f.name, string(f.value))
 	}
 	return h
 }

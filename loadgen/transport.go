@@ -167,8 +167,8 @@ const serverClosedIdle = "http: server closed idle connection"
 // when the server refuses the stream. With a body that cannot be read again it does not; and as this one turns out empty,
 // the request is the same as without it.
 func (t *transport) bodyFor(method string, payload []byte) io.ReadCloser {
-	if payload != nil {
-		return once{bytes.NewReader(payload)}
+	if len(payload) > 0 {
+		return io.NopCloser(bytes.NewReader(payload))
 	}
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
