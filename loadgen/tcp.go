@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,8 +13,7 @@ import (
 // whatever comes until the next line feed, and is counted as 200, for TCP knows no status; a connection that ends before
 // is closed. Nothing of HTTP is sent: no method, path, header or token.
 
-// appendTCP appends request n as it goes over the wire. A body that is too large to be written in passing is left in
-// scratch.body, with the end of the line.
+// appendTCP appends request n as it goes over the wire.
 func (m *mix) appendTCP(b []byte, n uint64, scratch *scratch) []byte {
 	b = m.appendID(b, n)
 	k := m.kind(n)
@@ -34,6 +34,9 @@ func checkTCP(a Attack, to *url.URL) error {
 	}
 	if len(a.Tokens) > 0 {
 		return errors.New("its requests carry users' tokens, for which TCP has no place")
+	}
+	if len(a.Header) > 0 || bytes.ContainsRune(a.Body, '\n') {
+		return errors.New("its requests have a header, or a body of several lines, for which TCP has no place")
 	}
 	for i, r := range a.Traffic.Requests {
 		if r.Method != "" || strings.Trim(r.Path, "/") != "" || len(r.Headers) > 0 {

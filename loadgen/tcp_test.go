@@ -109,6 +109,7 @@ func TestWhatTCPHasNoPlaceForIsRefused(t *testing.T) {
 		"not of the form tcp://host:port":       func(a *Attack) { a.Base = "http://127.0.0.1:1" },
 		"has no port, or a path":                func(a *Attack) { a.Base = "tcp://127.0.0.1" },
 		"for which TCP has no place":            func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Path: "/x"}} },
+		"a body of several lines, for which":    func(a *Attack) { a.Body = []byte("one\ntwo") },
 		"tokens, for which TCP has no place":    func(a *Attack) { a.Tokens = []string{"t"} },
 		"engine vegeta does not send tcp":       func(a *Attack) { a.Engine = Vegeta },
 		"not of the form http://host:port or h": func(a *Attack) { a.Protocol = HTTP1 },
