@@ -163,7 +163,7 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	for _, n := range totals {
 		// More than can be sent in the time: all of them are sent, late.
-		j := job{URL: b.nginx[http1], Proto: http1, Conns: b.conns, Seconds: n / flatOut, Rate: flatOut}
+		j := job{URL: b.nginx[http1], Proto: http1, Conns: b.conns, Seconds: n / flatOut, Rate: flatOut, Late: n / 10_000}
 		m, err := b.one(ctx, b.peers[0], j, b.count)
 		if err != nil {
 			return err

@@ -31,6 +31,7 @@ type job struct {
 	Conns   int
 	Seconds float64
 	Rate    float64 // per second; 0: as fast as it goes
+	Late    float64 // seconds that it may take longer, because not all can be sent in time
 	CA      string  // files, for TLS
 	Cert    string
 	Key     string
