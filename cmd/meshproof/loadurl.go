@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -86,6 +87,7 @@ not as asked for, or its figures may be the generator's own; 130 stopped.`,
 	fl.StringVar(&f.TLS.Key, "key", "", "file with its key")
 	fl.StringVar(&f.TLS.ServerName, "server-name", "", "name that the server's certificate must have (default: the URL's)")
 	fl.StringVar(&f.Host, "host", "", "Host header (default: the URL's)")
+	fl.IntVar(&f.Workers, "workers", 1, "processes that send the load together; each sends its part of the same requests")
 	fl.Int64Var(&f.Seed, "seed", 1, "seed of what is left to chance")
 	fl.StringVar(&f.expect, "expect", "", "budgets over the whole load: p99<50ms,errors<1% (p50, p90, p99, p99.9, max, errors)")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else (schema: meshproof schema load)")
@@ -94,9 +96,39 @@ not as asked for, or its figures may be the generator's own; 130 stopped.`,
 	return cmd
 }
 
+// workerCommand is the command that a worker of a load is. Nobody types it.
+const workerCommand = "load-worker"
+
+func newLoadWorker() *cobra.Command {
+	return &cobra.Command{
+		Use:    workerCommand,
+		Short:  "Send a part of a load, as told by standard input",
+		Hidden: true,
+		Args:   takes(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := alone.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()); err != nil {
+				return withCode(exitError, err)
+			}
+			return nil
+		},
+	}
+}
+
 // complete turns flags into options.
 func (f *loadFlags) complete(cmd *cobra.Command) error {
 	f.Version = version
+	if f.Workers < 1 {
+		return fmt.Errorf("--workers %d: want 1 or more", f.Workers)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return withCode(exitError, fmt.Errorf("finding this program for its workers: %w", err))
+	}
+	f.Worker = func() *exec.Cmd {
+		w := exec.Command(self, workerCommand)
+		w.Stderr = cmd.ErrOrStderr()
+		return w
+	}
 	if f.output != "text" && f.output != "json" {
 		return fmt.Errorf("--output %q is not known: text or json", f.output)
 	}
@@ -107,7 +139,6 @@ func (f *loadFlags) complete(cmd *cobra.Command) error {
 	case cmd.Flags().Changed("rate"), cmd.Flags().Changed("duration"):
 		return errors.New("--profile says rate and duration: leave --rate and --duration out")
 	}
-	var err error
 	if f.Profile, err = scenarios.ParseProfile(text); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +49,8 @@ type Options struct {
 	Seed        int64
 	Expect      []verify.Budget
 	Version     string
+	Workers     int              // processes that send it together; 0 and 1: this one
+	Worker      func() *exec.Cmd // a process that calls Work with its standard input and output
 	// Taps see what is recorded, as it is.
 	Taps []evidence.Sink
 }
@@ -65,9 +68,13 @@ func Run(ctx context.Context, o Options, progress func(loadgen.Progress)) (*repo
 	if err := a.Check(); err != nil {
 		return nil, usageError{err}
 	}
+	rec := &record{taps: o.Taps, workers: o.Workers}
 	a.Start = time.Now().Add(lead)
-	rec := &record{taps: o.Taps}
-	err = loadgen.Run(ctx, a, rec, progress)
+	if o.Workers > 1 {
+		rec.lost, err = share(ctx, o, a, rec, progress)
+	} else {
+		err = loadgen.Run(ctx, a, rec, progress)
+	}
 	interrupted := err != nil && ctx.Err() != nil
 	if err != nil && !interrupted {
 		return nil, err
@@ -122,6 +129,14 @@ func (o Options) attack() (loadgen.Attack, error) {
 	}
 	if o.Profile.Closed() && slices.ContainsFunc(o.Expect, func(b verify.Budget) bool { return b.Figure != "errors" }) {
 		return loadgen.Attack{}, errors.New("a closed loop hides how long others would have waited, so its latency proves no budget: take a profile with a rate, or expect errors alone")
+	}
+	switch {
+	case o.Workers < 0 || o.Workers > maxWorkers:
+		return loadgen.Attack{}, fmt.Errorf("%d workers; want 1 to %d", o.Workers, maxWorkers)
+	case o.Workers > 1 && o.Profile.Closed():
+		return loadgen.Attack{}, errors.New("the users of a closed loop are not shared among workers: leave --workers out")
+	case o.Workers > o.Connections:
+		return loadgen.Attack{}, fmt.Errorf("%d workers share %d connections; want one for each at least", o.Workers, o.Connections)
 	}
 	conf, err := o.TLS.config()
 	if err != nil {

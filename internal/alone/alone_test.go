@@ -22,7 +22,18 @@ import (
 	"github.com/meshproof/meshproof/verify"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// envWorker makes this test's binary a worker.
+const envWorker = "MESHPROOF_TEST_WORKER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envWorker) != "" {
+		if err := Work(context.Background(), os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func profile(t *testing.T, text string) scenarios.Profile {
 	t.Helper()
