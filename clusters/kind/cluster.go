@@ -50,6 +50,7 @@ type cluster struct {
 	ended    map[types.UID]bool
 	past     []*containerLog             // of pods that have ended
 	created  int                         // pods seen so far
+	outages  map[string]string           // why no pod of a service, by namespace/name, may live
 	services map[string]*corev1.Service  // applied, by namespace/name
 	settings map[string]setting          // of the mesh, applied, by group/kind/namespace/name
 	enforced map[string]string           // the versions of those settings that every proxy of Linkerd's was seen to have
@@ -74,7 +75,7 @@ func newToken() string {
 func newCluster(ctx context.Context, f *fleet, name string, p plan) (*cluster, error) {
 	c := &cluster{
 		f: f, name: name, ranges: p.ranges, ownCNI: p.ownCNI(),
-		pods: map[types.UID]*pod{}, ended: map[types.UID]bool{}, services: map[string]*corev1.Service{}, gateways: map[string]map[string]int32{},
+		pods: map[types.UID]*pod{}, ended: map[types.UID]bool{}, outages: map[string]string{}, services: map[string]*corev1.Service{}, gateways: map[string]map[string]int32{},
 		settings: map[string]setting{},
 	}
 	failed := func(err error) (*cluster, error) {

@@ -30,7 +30,12 @@ func (c *cluster) Outage(ctx context.Context, namespace, service, reason string)
 		c.condemn(namespace, service, "")
 		return nil, err
 	}
-	restore := func(ctx context.Context) error { return c.scale(ctx, namespace, service, was.Spec.Replicas) }
+	restore := func(ctx context.Context) error {
+		c.f.mu.Lock()
+		delete(c.outages, namespace+"/"+service) // before there are pods that shall live
+		c.f.mu.Unlock()
+		return c.scale(ctx, namespace, service, was.Spec.Replicas)
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, uid := range uids {
 		g.Go(func() error {
@@ -46,11 +51,16 @@ func (c *cluster) Outage(ctx context.Context, namespace, service, reason string)
 	return restore, nil
 }
 
-// condemn notes for all pods of a service why they are about to be killed, or with no reason that they are not, and
-// lists them.
+// condemn notes for all pods of a service, and those that it will have, why they are about to be killed, or with no reason
+// that they are not, and lists those that there are.
 func (c *cluster) condemn(namespace, service, reason string) []types.UID {
 	c.f.mu.Lock()
 	defer c.f.mu.Unlock()
+	if reason == "" {
+		delete(c.outages, namespace+"/"+service)
+	} else {
+		c.outages[namespace+"/"+service] = reason
+	}
 	var uids []types.UID
 	for uid, p := range c.pods {
 		if p.ref.Namespace == namespace && p.ref.Service == service {

@@ -165,6 +165,8 @@ func (c *cluster) observe(obj *corev1.Pod) *pod {
 				p.cfg, p.ref.Service = cfg, cfg.Name
 			}
 		}
+		// A ReplicaSet whose pods die before it learns that it shall have none makes others first.
+		p.reason = c.outages[p.ref.Namespace+"/"+p.ref.Service]
 		c.created++
 		c.pods[obj.UID] = p
 		c.podEvent(p, evidence.EventPodCreated, "")
