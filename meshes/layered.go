@@ -3,6 +3,7 @@ package meshes
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	networkingapi "istio.io/api/networking/v1alpha3"
 	typeapi "istio.io/api/type/v1beta1"
@@ -59,7 +60,7 @@ func (layered) Objects(s *scenarios.Scenario, entry scenarios.MeshEntry, cluster
 	}
 	for _, o := range objs {
 		if d, ok := o.(*appsv1.Deployment); ok && d.Namespace == scenarios.IngressNamespace && d.Name == scenarios.IngressName {
-			how.addGateway(&d.Spec.Template, cluster)
+			how.addGateway(&d.Spec.Template, cluster, s.Spec.Identity.LeafLifetime.D())
 		}
 	}
 	if how.Gateway == scenarios.GatewayDirect && defaultInbound(s) == allAuthenticated {
@@ -99,8 +100,9 @@ func (h how) identity(caller scenarios.Workload) string {
 	return caller.LinkerdID()
 }
 
-// addGateway puts Istio's gateway into the pod of the ingress, written by hand: no injector of Istio's has a part in it.
-func (h how) addGateway(t *corev1.PodTemplateSpec, cluster string) {
+// addGateway puts Istio's gateway into the pod of the ingress, written by hand: no injector of Istio's has a part in it. A
+// certificate that it shows to services holds as long as theirs, where leaf says how long that is.
+func (h how) addGateway(t *corev1.PodTemplateSpec, cluster string, leaf time.Duration) {
 	c := corev1.Container{
 		Name: gatewayContainer, Image: gatewayImage,
 		Env: []corev1.EnvVar{
@@ -115,7 +117,10 @@ func (h how) addGateway(t *corev1.PodTemplateSpec, cluster string) {
 	t.Annotations = map[string]string{linkerdInject: "enabled", linkerdSkip: gatewaySkips}
 	if h.Gateway == scenarios.GatewayDirect {
 		// Linkerd takes ECDSA certificates alone, and Istio's are RSA by default.
-		c.Env = append(c.Env, corev1.EnvVar{Name: "ECC_SIGNATURE_ALGORITHM", Value: "ECDSA"})
+		c.Env = append(c.Env, corev1.EnvVar{Name: istioLeafKey, Value: "ECDSA"})
+		if leaf > 0 {
+			c.Env = append(c.Env, corev1.EnvVar{Name: istioLeafLifetime, Value: leaf.String()})
+		}
 		t.Annotations = map[string]string{linkerdInject: "disabled"}
 	}
 	t.Spec.Containers = append(t.Spec.Containers, c)

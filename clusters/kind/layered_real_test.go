@@ -179,8 +179,12 @@ func TestRealLayersAreProvedAndTheirMistakesFound(t *testing.T) {
 			failsOf(t, checks, id, "GatewayNotMeshed", "pod west/ingress-", "stock gateway of Istio's", "pod has a sidecar injected already")
 		}
 		failsOf(t, checks, "policy/web", "OverBlocked", "ingress@west->web")
-		passOf(t, res, []string{"mtls/ingress->web", "balancing/gateway", "policy/web", "policy/api", "identity/web"},
-			func(c verify.Cell) bool { return c.From == scenarios.IngressName && c.Cluster == "west" }, 20)
+		// Both sidecars were asked for: Istio's injector came first, and Linkerd's left the pod alone.
+		failsOf(t, checks, "mtls/web->stock", "WrongSidecarSet", "pod east/stock-", "istio-proxy", "pod has a sidecar injected already")
+		passOf(t, res, []string{"mtls/ingress->web", "balancing/gateway", "mtls/web->stock", "policy/web", "policy/api", "policy/stock", "identity/web"},
+			func(c verify.Cell) bool {
+				return c.From == scenarios.IngressName && c.Cluster == "west" || c.From == "stock" || c.To == "stock"
+			}, 20)
 	})
 	t.Run("a gateway that speaks to Linkerd itself, and three that may not", func(t *testing.T) {
 		res, checks := layersOn(t, p, "testdata/layered-direct.yaml", map[string]mistake{"west": rsaLeaf, "north": foreignRoot})
