@@ -27,6 +27,7 @@ const (
 	gatewayContainer = "gateway" // any name but istio-proxy, which Linkerd's injector takes for a sidecar
 	gatewayImage     = "registry.istio.io/release/proxyv2:1.30.3"
 	gatewayPort      = 8081 // for the outside; the workload has 8080
+	gatewayPortName  = "http-outside"
 	// gatewaySkips are the ports that the outside and the kubelet reach past Linkerd's proxy: the gateway's own listener,
 	// its health and its metrics.
 	gatewaySkips = "8081,15020,15021"
@@ -44,7 +45,26 @@ func (layered) Gaps() []scenarios.Gap { return nil }
 func (layered) Install(s *scenarios.Scenario, entry scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
 	in := istio{}.Install(s, entry, flavor, cluster)
 	in.Releases = append(in.Releases, linkerdReleases(s)...)
+	in.Objects = append(in.Objects, workload.Namespace(scenarios.IngressNamespace, nil), gatewayListeners())
 	return in
+}
+
+// gatewayListeners has Istio's proxy in the ingress's pod listen for the outside, and lead what comes in to the workload
+// beside it. Settings of the mesh then hold for it as for a sidecar, which it is to istiod: those about what it receives,
+// and, for what the workload sends through it, those about what it sends.
+func gatewayListeners() *networking.Sidecar {
+	s := &networking.Sidecar{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.istio.io/v1", Kind: "Sidecar"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: scenarios.IngressNamespace, Name: "meshproof-gateway"},
+	}
+	s.Spec.WorkloadSelector = &networkingapi.WorkloadSelector{Labels: map[string]string{workload.LabelApp: scenarios.IngressName}}
+	s.Spec.Ingress = []*networkingapi.IstioIngressListener{{
+		Port: &networkingapi.SidecarPort{Number: gatewayPort, Protocol: "HTTP", Name: gatewayPortName},
+		Bind: "0.0.0.0", CaptureMode: networkingapi.CaptureMode_NONE,
+		DefaultEndpoint: fmt.Sprintf("127.0.0.1:%d", scenarios.WorkloadPort),
+	}}
+	s.Spec.Egress = []*networkingapi.IstioEgressListener{{Hosts: []string{"*/*"}}}
+	return s
 }
 
 // Objects implements Mesh.
@@ -111,7 +131,7 @@ func (h how) addGateway(t *corev1.PodTemplateSpec, cluster string, leaf time.Dur
 			// istiod's own name of the cluster: a gateway with another keeps an old configuration and serves it.
 			{Name: "ISTIO_META_CLUSTER_ID", Value: cluster},
 		},
-		Ports: []corev1.ContainerPort{{Name: "http-outside", ContainerPort: gatewayPort}},
+		Ports: []corev1.ContainerPort{{Name: gatewayPortName, ContainerPort: gatewayPort}},
 	}
 	t.Labels[istioInject] = "false"
 	t.Annotations = map[string]string{linkerdInject: "enabled", linkerdSkip: gatewaySkips}
