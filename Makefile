@@ -9,8 +9,10 @@ SCENARIO ?= checkout-spike
 DRIVER   ?= embedded
 # Packages that deps installs on Debian: gcc for the race detector, Chromium for the browser tests and screenshots.
 DEPS     := gcc libc6-dev chromium
+# Packages that bench-load compares with.
+PEERS    := nginx-light nghttp2-client wrk
 
-.PHONY: help build scenario test test-kind lint bench bench-kind deps clean screenshots update
+.PHONY: help build scenario test test-kind lint bench bench-kind bench-load deps clean screenshots update
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +44,11 @@ bench: ## benchmarks, as ratios side by side in one run (docs/benchmarks.md)
 
 bench-kind: build ## how long two clusters take, beside one by kind's own command (ROUNDS=5; docs/benchmarks.md)
 	MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go run ./hack/bench-kind -rounds $(or $(ROUNDS),5)
+
+bench-load: ## the load generator beside others, on one machine (ROUNDS=3 BUDGET=30m LONG=1; docs/benchmarks.md)
+	-@hack/deps.sh $(PEERS)
+	go build -o bin/bench-load ./hack/bench-load
+	bin/bench-load -rounds $(or $(ROUNDS),3) -budget $(or $(BUDGET),30m) $(if $(LONG),-long)
 
 deps: ## install what the tests need beside Go (Debian, as root)
 	@hack/deps.sh $(DEPS)

@@ -58,6 +58,11 @@ type Build struct {
 	// is never said of the mesh by its bare name.
 	Flavor     string
 	Components map[string]string // versions, by name
+	// Links: the mesh's own extension that joins clusters is there (Linkerd's multicluster). Without it a driver joins them
+	// as it can.
+	Links bool
+	// Joined says how the driver joins several clusters of the mesh; empty where that is no matter of the driver's.
+	Joined string
 }
 
 // FlavorUpstreamEnvoy is Istio's own control plane and agent with Envoy as the Envoy project publishes it, which lacks

@@ -101,6 +101,7 @@ var kinds = func() []kind {
 		linkerdKind("MeshTLSAuthentication", func() *linkerdapi.MeshTLSAuthentication { return new(linkerdapi.MeshTLSAuthentication) }, "v1alpha1"),
 		linkerdKind("NetworkAuthentication", func() *linkerdapi.NetworkAuthentication { return new(linkerdapi.NetworkAuthentication) }, "v1alpha1"),
 		linkerdKind("HTTPLocalRateLimitPolicy", func() *linkerdapi.HTTPLocalRateLimitPolicy { return new(linkerdapi.HTTPLocalRateLimitPolicy) }, "v1alpha1"),
+		kindOf(linkerdapi.LinkGroup, "v1alpha3", "Link", 2, func() *linkerdapi.Link { return new(linkerdapi.Link) }),
 		kindOf("gateway.networking.k8s.io", "v1", "HTTPRoute", 2, func() *gatewayv1.HTTPRoute { return new(gatewayv1.HTTPRoute) }),
 		kindOf("", "v1", "Service", 3, func() *corev1.Service { return new(corev1.Service) }),
 		kindOf("apps", "v1", "Deployment", 4, func() *appsv1.Deployment { return new(appsv1.Deployment) }),

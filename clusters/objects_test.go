@@ -95,6 +95,9 @@ func TestWhatDecodeReadsEncodeWritesUnchanged(t *testing.T) {
 		"rate limit": "apiVersion: policy.linkerd.io/v1alpha1\nkind: HTTPLocalRateLimitPolicy\nmetadata:\n  name: cart\n  namespace: app\nspec:\n" +
 			"  identity:\n    requestsPerSecond: 5\n  overrides:\n  - clientRefs:\n    - kind: ServiceAccount\n      name: shop\n    requestsPerSecond: 7\n" +
 			"  targetRef:\n    group: policy.linkerd.io\n    kind: Server\n    name: cart\n  total:\n    requestsPerSecond: 10\n",
+		"link": "apiVersion: multicluster.linkerd.io/v1alpha3\nkind: Link\nmetadata:\n  name: west\n  namespace: linkerd-multicluster\nspec:\n" +
+			"  clusterCredentialsSecret: cluster-credentials-west\n  federatedServiceSelector:\n    matchLabels:\n      mirror.linkerd.io/federated: member\n" +
+			"  targetClusterDomain: cluster.local\n  targetClusterLinkerdNamespace: linkerd\n  targetClusterName: west\n",
 		"gateway route": "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  parentRefs:\n" +
 			"  - group: policy.linkerd.io\n    kind: Server\n    name: cart\n  rules:\n  - matches:\n    - method: GET\n",
 		"linkerd's route": "apiVersion: policy.linkerd.io/v1beta3\nkind: HTTPRoute\nmetadata:\n  name: cart\n  namespace: app\nspec:\n  parentRefs:\n" +

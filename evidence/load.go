@@ -35,6 +35,37 @@ func RecordMicros(h *hdrhistogram.Histogram, micros int64) {
 	_ = h.RecordValue(v)
 }
 
+// SetLatency puts a histogram of the latency of a slice's requests, the largest of which is max µs, into its record, with
+// the quantiles that are read from it.
+func SetLatency(t *Tick, h *hdrhistogram.Histogram, max int64) error {
+	t.P50Micros, t.P99Micros, t.MaxMicros, t.Latency = 0, 0, 0, ""
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	var err error
+	t.Latency, err = EncodeHistogram(h)
+	t.MaxMicros = max
+	t.P50Micros, t.P99Micros = TickQuantiles(h, max)
+	return err
+}
+
+// TickQuantiles reads the quantiles of a Tick from the histogram of its latency, the largest of which is max µs: a
+// bucket's upper edge may lie above it.
+func TickQuantiles(h *hdrhistogram.Histogram, max int64) (p50, p99 int64) {
+	return min(h.ValueAtQuantile(50), max), min(h.ValueAtQuantile(99), max)
+}
+
+// SameBucket reports whether a histogram made by NewHistogram counts two values, in µs, as one: values are told apart by
+// their first eleven binary digits, which are HistogramDigits decimal ones and more.
+func SameBucket(a, b int64) bool {
+	const steps = 1 << 11
+	a, b = min(max(a, HistogramMinMicros), HistogramMaxMicros), min(max(b, HistogramMinMicros), HistogramMaxMicros)
+	for a >= steps || b >= steps {
+		a, b = a>>1, b>>1
+	}
+	return a == b
+}
+
 // EncodeHistogram writes a histogram as HdrHistogram's V2 compressed format in base64.
 func EncodeHistogram(h *hdrhistogram.Histogram) (string, error) {
 	b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// SchemaVersion names the layout of a record. Readers refuse what they do not know by this name.
-const SchemaVersion = "meshproof.evidence/v1"
+// SchemaVersion names the layout of a record. Readers refuse what they do not know by this name. Since v2 the load is
+// recorded with the latencies of every slice of time and of every outcome, and with what its generator saw of itself.
+const SchemaVersion = "meshproof.evidence/v2"
 
 // Stream names one kind of record; its segments are <stream>-NNNN.jsonl.
 type Stream string
@@ -225,52 +226,6 @@ type FaultSample struct {
 	UID        string `json:"uid,omitempty"`   // pod-kill: UID of the pod that stands there; of the pod that was read
 	Value      int64  `json:"value,omitempty"` // what was read from a pod, in the unit of scenarios.Fault.Shows
 }
-
-// Tick is one slice of time of one traffic. Offered and Sent count by intended and by actual send time;
-// the rest counts requests by their intended time, so a slow answer shows where it was asked for.
-type Tick struct {
-	Header
-	Traffic    string         `json:"traffic"`
-	Phase      string         `json:"phase"`      // phase at the slice's start
-	Index      int            `json:"index"`      // from 0, no gaps
-	AtMicros   int64          `json:"atMicros"`   // start of the slice after the start of the load
-	Micros     int64          `json:"micros"`     // width of the slice
-	Offered    int64          `json:"offered"`    // requests intended in the slice
-	Sent       int64          `json:"sent"`       // requests actually sent in the slice
-	Done       int64          `json:"done"`       // of Offered: answered or failed (all of them, in the end)
-	Errors     int64          `json:"errors"`     // of Done: no response, or a status >= 400
-	Codes      map[string]int `json:"codes"`      // of Done: by status code; "closed", "timeout", … where there was no response
-	P50Micros  int64          `json:"p50Micros"`  // latency from the intended send time
-	P99Micros  int64          `json:"p99Micros"`  //
-	MaxMicros  int64          `json:"maxMicros"`  //
-	InFlight   int64          `json:"inFlight"`   // most requests under way at once
-	LagMicros  int64          `json:"lagMicros"`  // largest send lag: actual minus intended send time
-	Start      time.Time      `json:"start"`      // of the slice
-	Concurrent int64          `json:"concurrent"` // connections open at the slice's end
-}
-
-// StreamName implements Item.
-func (*Tick) StreamName() Stream { return Ticks }
-
-// Phase is the whole of one phase of one traffic, written when its last answer has come.
-type Phase struct {
-	Header
-	Traffic   string         `json:"traffic"`
-	Phase     string         `json:"phase"`
-	AtMicros  int64          `json:"atMicros"`  // start after the start of the load
-	ForMicros int64          `json:"forMicros"` // length
-	Offered   int64          `json:"offered"`   // requests that the profile planned for the phase
-	Achieved  int64          `json:"achieved"`  // of Offered: sent before the phase's end plus loadgen's grace
-	Done      int64          `json:"done"`      // of Offered: answered or failed
-	Errors    int64          `json:"errors"`
-	Codes     map[string]int `json:"codes"`
-	Intended  string         `json:"intended"` // HDR histogram of latency from the intended send time, µs: hdrhistogram V2 compressed, base64
-	Service   string         `json:"service"`  // the same from the actual send time (vegeta's own latency)
-	LagMicros int64          `json:"lagMicros"`
-}
-
-// StreamName implements Item.
-func (*Phase) StreamName() Stream { return Phases }
 
 // Kinds of Event.
 const (

@@ -2,7 +2,6 @@ package loadgen
 
 import (
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -19,155 +18,99 @@ type collector struct {
 	attack   Attack
 	schedule *Schedule
 	gauge    *gauge
+	self     *self
 	sink     evidence.Sink
+	shards   [shards]shard
 
 	mu     sync.Mutex
-	slices []*slice // those not emitted yet
-	base   int      // index of slices[0]
-	spare  []*hdrhistogram.Histogram
-
-	phases []*phase // those not emitted yet
-	done   int64
-	last   time.Duration // latest send time
-
+	base   int                     // slices before it are emitted
+	next   int                     // phases before it are emitted
+	sum    *hdrhistogram.Histogram // of the slice that is emitted
 	recent recent
-}
-
-// outcomes counts requests by their intended time.
-type outcomes struct {
-	done   int64
-	errors int64
-	codes  map[string]int
-	lag    time.Duration
-}
-
-func (o *outcomes) add(code string, failed bool) {
-	o.done++
-	if failed {
-		o.errors++
+	told   struct { // at the last Progress
+		at   time.Duration
+		sent int64
 	}
-	if o.codes == nil {
-		o.codes = map[string]int{}
-	}
-	o.codes[code]++
-}
-
-type slice struct {
-	outcomes
-	offered int64
-	sent    int64
-	latency *hdrhistogram.Histogram // nil until the first answer
-	max     time.Duration
-}
-
-type phase struct {
-	Phase
-	outcomes
-	achieved          int64
-	intended, service *hdrhistogram.Histogram // nil until the first answer
-}
-
-// recent is what happened since the last Progress.
-type recent struct {
-	at      time.Duration
-	sent    int64
-	done    int64
-	errors  int64
-	latency *hdrhistogram.Histogram
 }
 
 func newCollector(a Attack, s *Schedule, g *gauge, sink evidence.Sink) *collector {
-	c := &collector{attack: a, schedule: s, gauge: g, sink: sink, recent: recent{latency: evidence.NewHistogram()}}
-	for _, p := range s.phases {
-		c.phases = append(c.phases, &phase{Phase: p})
+	return &collector{
+		attack: a, schedule: s, gauge: g, sink: sink, self: newSelf(a, s.phases, g),
+		sum: evidence.NewHistogram(), recent: recent{latency: evidence.NewHistogram()},
 	}
-	return c
 }
 
 // record implements recorder.
-func (c *collector) record(_ int, r result) {
+func (c *collector) record(shard int, r result) {
 	if r.class == classUnsent {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	lag := max(r.sent-r.intended, 0)
-	c.last = max(c.last, r.sent)
-
-	p := c.phases[c.schedule.phaseOf(r.n)-(len(c.schedule.phases)-len(c.phases))]
-	if r.sent <= p.End()+Grace {
-		p.achieved++
-	}
-	p.lag = max(p.lag, lag)
-	c.slice(c.gauge.grid.slice(r.sent)).sent++
-	sl := c.slice(c.gauge.grid.slice(r.intended))
-	sl.lag = max(sl.lag, lag)
-	if r.class == classAborted {
-		return
-	}
-
-	code := r.class
-	if code == "" {
-		code = strconv.Itoa(r.code)
-	}
-	failed := r.class != "" || r.code >= 400
-	service := r.done - r.sent
-	total := lag + service
-	c.done++
-	p.add(code, failed)
-	sl.add(code, failed)
-	if p.intended == nil {
-		p.intended, p.service = evidence.NewHistogram(), evidence.NewHistogram()
-	}
-	evidence.RecordMicros(p.intended, total.Microseconds())
-	evidence.RecordMicros(p.service, service.Microseconds())
-	if sl.latency == nil {
-		sl.latency = c.histogram()
-	}
-	evidence.RecordMicros(sl.latency, total.Microseconds())
-	sl.max = max(sl.max, total)
-
-	c.recent.done++
-	if failed {
-		c.recent.errors++
-	}
-	evidence.RecordMicros(c.recent.latency, total.Microseconds())
+	p := c.schedule.phaseOf(r.n)
+	c.shards[shard%shards].record(r, c.gauge.grid, p, len(c.schedule.phases), c.schedule.phases[p].End())
 }
 
-// complete reports whether every request is answered or has failed.
-func (c *collector) complete() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.done == c.schedule.Total()
+// total is how many requests there are to send, and done how many are answered or have failed.
+func (c *collector) total() int64 { return c.attack.Share.before(c.schedule.Total()) }
+
+func (c *collector) done() int64 {
+	n := int64(0)
+	for i := range c.shards {
+		done, _ := c.shards[i].sums()
+		n += done
+	}
+	return n
 }
 
-// slice finds or makes the slice of an index that is not emitted yet.
-func (c *collector) slice(index int) *slice {
-	for c.base+len(c.slices) <= index {
-		from, to := c.gauge.grid.bounds(c.base + len(c.slices))
-		c.slices = append(c.slices, &slice{offered: c.schedule.Before(to) - c.schedule.Before(from)})
+// complete reports whether every request is answered or has failed; of a closed loop, which has no number of requests, all
+// those are that were recorded.
+func (c *collector) complete() bool { return c.schedule.Closed() || c.done() == c.total() }
+
+// last is the latest send time.
+func (c *collector) last() time.Duration {
+	at := time.Duration(0)
+	for i := range c.shards {
+		_, last := c.shards[i].sums()
+		at = max(at, last)
 	}
-	return c.slices[index-c.base]
+	return at
+}
+
+// offered is how many requests are meant for a stretch of time.
+func (c *collector) offered(from, to time.Duration) int64 {
+	return c.attack.Share.between(c.schedule.Before(from), c.schedule.Before(to))
 }
 
 // emit writes the slices and phases that are over and whole, in order.
 func (c *collector) emit(now time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.self.watch(now)
 	return c.emitUntil(now)
 }
 
 func (c *collector) emitUntil(now time.Duration) error {
 	for c.base < c.gauge.grid.planned() {
-		_, to := c.gauge.grid.bounds(c.base)
-		if sl := c.slice(c.base); to > now || sl.done < sl.offered {
+		from, to := c.gauge.grid.bounds(c.base)
+		done := int64(0)
+		for i := range c.shards {
+			done += c.shards[i].doneIn(c.base)
+		}
+		if !c.over(to, now) || done < c.offered(from, to) {
 			break
 		}
 		if err := c.emitSlice(to); err != nil {
 			return err
 		}
 	}
-	for len(c.phases) > 0 && c.phases[0].End() <= now && c.phases[0].done == c.phases[0].Total() {
+	for c.next < len(c.schedule.phases) {
+		p := c.schedule.phases[c.next]
+		done := int64(0)
+		for i := range c.shards {
+			done += c.shards[i].doneOf(c.next)
+		}
+		if !c.over(p.End(), now) || done < c.attack.Share.between(p.First, p.Last) {
+			break
+		}
 		if err := c.emitPhase(); err != nil {
 			return err
 		}
@@ -175,15 +118,25 @@ func (c *collector) emitUntil(now time.Duration) error {
 	return nil
 }
 
+// over reports whether nothing is sent any more, at a time, that was meant to be sent before to. What a closed loop sends is
+// known only once all of it must have been answered.
+func (c *collector) over(to, now time.Duration) bool {
+	if c.schedule.Closed() {
+		to += c.attack.Traffic.Timeout.D() + Grace
+	}
+	return to <= now
+}
+
 // emitRest writes all that is left after a load that went all its way, with slices after the end of the schedule as
 // long as late requests were sent in them.
-func (c *collector) emitRest() error {
+func (c *collector) emitRest(now time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.emitUntil(c.schedule.End()); err != nil {
+	c.self.watch(now)
+	if err := c.emitUntil(1 << 62); err != nil {
 		return err
 	}
-	for to := c.gauge.grid.slice(c.last); c.base <= to; {
+	for to := c.gauge.grid.slice(c.last()); c.base <= to; {
 		_, end := c.gauge.grid.bounds(c.base)
 		if err := c.emitSlice(end); err != nil {
 			return err
@@ -197,18 +150,19 @@ func (c *collector) emitRest() error {
 func (c *collector) emitPartial(cut time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cut = max(cut, c.last+1)
+	c.self.watch(cut)
+	last := c.last()
+	cut = max(cut, last+1)
 	for {
 		from, to := c.gauge.grid.bounds(c.base)
-		if from >= cut || from >= c.schedule.End() && from > c.last {
+		if from >= cut || from >= c.schedule.End() && from > last {
 			break
 		}
-		c.slice(c.base)
 		if err := c.emitSlice(min(to, cut)); err != nil {
 			return err
 		}
 	}
-	for len(c.phases) > 0 && c.phases[0].Start < cut {
+	for c.next < len(c.schedule.phases) && c.schedule.phases[c.next].Start < cut {
 		if err := c.emitPhase(); err != nil {
 			return err
 		}
@@ -216,80 +170,89 @@ func (c *collector) emitPartial(cut time.Duration) error {
 	return nil
 }
 
-// emitSlice writes the first slice, which ends at to.
+// emitSlice writes the next slice, which ends at to.
 func (c *collector) emitSlice(to time.Duration) error {
-	sl := c.slice(c.base)
-	from, whole := c.gauge.grid.bounds(c.base)
-	if to < whole {
-		sl.offered = c.schedule.Before(to) - c.schedule.Before(from)
+	from, _ := c.gauge.grid.bounds(c.base)
+	c.sum.Reset()
+	sl := slice{codes: map[string]int{}, latency: c.sum}
+	for i := range c.shards {
+		c.shards[i].take(c.base, &sl)
+	}
+	offered := c.offered(from, to)
+	if c.schedule.Closed() {
+		offered = sl.meant
 	}
 	lv := c.gauge.take(c.base)
 	t := &evidence.Tick{
 		Header:  evidence.Header{Trial: c.attack.Trial, Src: src},
 		Traffic: c.attack.Traffic.Name, Phase: c.schedule.phases[c.schedule.phaseAt(from)].Name, Index: c.base,
 		AtMicros: from.Microseconds(), Micros: (to - from).Microseconds(), Start: c.attack.Start.Add(from).UTC(),
-		Offered: sl.offered, Sent: sl.sent, Done: sl.done, Errors: sl.errors, Codes: codes(sl.codes),
-		MaxMicros: sl.max.Microseconds(), LagMicros: sl.lag.Microseconds(), InFlight: lv.peak, Concurrent: lv.conns,
+		Offered: offered, Sent: sl.sent, Done: sl.done, Errors: sl.errors, Codes: sl.codes,
+		LagMicros: sl.lag.Microseconds(), InFlight: lv.peak, Concurrent: lv.conns,
 	}
-	if h := sl.latency; h != nil {
-		// A bucket's upper edge may lie above the largest value in it.
-		t.P50Micros = min(h.ValueAtQuantile(50), t.MaxMicros)
-		t.P99Micros = min(h.ValueAtQuantile(99), t.MaxMicros)
-		h.Reset()
-		c.spare = append(c.spare, h)
-	}
-	c.slices[0] = nil
-	c.slices = c.slices[1:]
 	c.base++
+	if err := evidence.SetLatency(t, sl.latency, sl.max.Microseconds()); err != nil {
+		return err
+	}
 	if err := c.sink.Append(t); err != nil {
 		return fmt.Errorf("recording a tick: %w", err)
 	}
 	return nil
 }
 
-// emitPhase writes the first phase.
+// emitPhase writes the next phase.
 func (c *collector) emitPhase() error {
-	p := c.phases[0]
-	c.phases = c.phases[1:]
-	if p.intended == nil {
-		p.intended, p.service = evidence.NewHistogram(), evidence.NewHistogram()
+	p := c.schedule.phases[c.next]
+	sum := phase{codes: map[string]int{}, outcomes: map[string]*outcome{}, lags: evidence.NewHistogram()}
+	for i := range c.shards {
+		c.shards[i].takePhase(c.next, &sum)
 	}
-	intended, err := evidence.EncodeHistogram(p.intended)
-	if err != nil {
-		return err
+	offered := c.attack.Share.between(p.First, p.Last)
+	if c.schedule.Closed() {
+		offered = sum.meant
 	}
-	service, err := evidence.EncodeHistogram(p.service)
-	if err != nil {
-		return err
-	}
-	if err := c.sink.Append(&evidence.Phase{
+	rec := &evidence.Phase{
 		Header:  evidence.Header{Trial: c.attack.Trial, Src: src},
 		Traffic: c.attack.Traffic.Name, Phase: p.Name,
 		AtMicros: p.Start.Microseconds(), ForMicros: p.For.Microseconds(),
-		Offered: p.Total(), Achieved: p.achieved, Done: p.done, Errors: p.errors, Codes: codes(p.codes),
-		Intended: intended, Service: service, LagMicros: p.lag.Microseconds(),
-	}); err != nil {
+		Offered: offered, Achieved: sum.achieved, Done: sum.done, Errors: sum.errors, Codes: sum.codes,
+		LagMicros: sum.lag.Microseconds(), Generators: []evidence.Generator{c.self.seen(c.next, sum.done)},
+	}
+	c.next++
+	if err := sum.encode(rec); err != nil {
+		return err
+	}
+	if err := c.sink.Append(rec); err != nil {
 		return fmt.Errorf("recording phase %q: %w", p.Name, err)
 	}
 	return nil
 }
 
-// codes writes no codes as an empty object rather than null.
-func codes(m map[string]int) map[string]int {
-	if m == nil {
-		return map[string]int{}
+// encode writes the histograms of a phase: those of each outcome, and of all together.
+func (p *phase) encode(rec *evidence.Phase) error {
+	all := newOutcome()
+	rec.Outcomes = map[string]evidence.Outcome{}
+	var err error
+	for name, o := range p.outcomes {
+		all.intended.Merge(o.intended)
+		all.service.Merge(o.service)
+		out := evidence.Outcome{Done: o.intended.TotalCount()}
+		if out.Intended, err = evidence.EncodeHistogram(o.intended); err != nil {
+			return err
+		}
+		if out.Service, err = evidence.EncodeHistogram(o.service); err != nil {
+			return err
+		}
+		rec.Outcomes[name] = out
 	}
-	return m
-}
-
-// histogram takes an empty histogram from those of emitted slices.
-func (c *collector) histogram() *hdrhistogram.Histogram {
-	if n := len(c.spare); n > 0 {
-		h := c.spare[n-1]
-		c.spare = c.spare[:n-1]
-		return h
+	if rec.Intended, err = evidence.EncodeHistogram(all.intended); err != nil {
+		return err
 	}
-	return evidence.NewHistogram()
+	if rec.Service, err = evidence.EncodeHistogram(all.service); err != nil {
+		return err
+	}
+	rec.Lag, err = evidence.EncodeHistogram(p.lags)
+	return err
 }
 
 // progress sums up what happened since it was called last.
@@ -297,19 +260,23 @@ func (c *collector) progress(now time.Duration) Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := &c.recent
+	for i := range c.shards {
+		c.shards[i].takeRecent(r)
+	}
 	inFlight, sent := c.gauge.read()
 	p := Progress{
 		Traffic: c.attack.Traffic.Name, Phase: c.schedule.phases[c.schedule.phaseAt(now)].Name, Elapsed: now, InFlight: inFlight,
 		P99: time.Duration(r.latency.ValueAtQuantile(99)) * time.Microsecond,
 	}
-	if d := (now - r.at).Seconds(); d > 0 {
-		p.OfferedRate = float64(c.schedule.Before(now)-c.schedule.Before(r.at)) / d
-		p.AchievedRate = float64(sent-r.sent) / d
+	if d := (now - c.told.at).Seconds(); d > 0 {
+		p.OfferedRate = float64(c.offered(c.told.at, now)) / d
+		p.AchievedRate = float64(sent-c.told.sent) / d
 	}
 	if r.done > 0 {
 		p.ErrorRate = float64(r.errors) / float64(r.done)
 	}
 	r.latency.Reset()
-	*r = recent{at: now, sent: sent, latency: r.latency}
+	r.done, r.errors = 0, 0
+	c.told.at, c.told.sent = now, sent
 	return p
 }

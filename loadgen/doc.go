@@ -1,30 +1,42 @@
 // Package loadgen sends the load of a scenario and records how it was answered.
 //
 // The load is open: a Schedule says when each request is meant to be sent,
-// whatever became of the ones before it. One vegeta attack with one pacer
-// carries the whole Schedule of a traffic. Two latencies are kept for each
+// whatever became of the ones before it. Two latencies are kept for each
 // request: from the intended send time, which shows what a user would have
-// waited, and from the actual one, which is vegeta's own and hides what queued
-// up in the generator (coordinated omission).
+// waited, and from the actual one, which hides what queued up in the generator
+// (coordinated omission).
+//
+// # Engines
+//
+// HTTP/1.1 is sent by this package's own engine (sender.go): a goroutine that
+// keeps time and writes requests itself, to the connection that became free
+// last, and one goroutine that reads for each connection. HTTP/2 is sent by a
+// vegeta attack on net/http's client, which multiplexes; it sends HTTP/1.1 too,
+// where an engine is asked for that shares nothing with the first but the
+// schedule, the mix and the record. docs/benchmarks.md has what each costs.
 //
 // A load that a workload sends is the same Attack, run by whoever opens
 // connections in that workload's name: it crosses the wire as JSON, with its
 // start as wall time, and its ticks and phases come back as they are.
 //
+// A closed loop (loop.go) has users in place of a schedule. Its latencies count
+// from when a user was done thinking, which moves with the answers: they are
+// those of the service, and say nothing of who would have asked meanwhile.
+//
 // # Which request is which
 //
-// The n-th request is vegeta's hit with sequence number n. Vegeta calls a
-// Targeter concurrently and without that number, so the request is made one
-// layer further in: vegeta writes the number into a header, and the transport
-// of this package replaces the whole request by the n-th one of the mix and
-// takes the header out. Request n therefore has the same method, path and ID
-// for the same seed, in every run. Requests may overtake each other on the
-// wire; only their intended times are ordered.
+// Requests are numbered in the order of their intended times, and request n has
+// the same method, path and ID for the same seed, in every run. Requests may
+// overtake each other on the wire. vegeta calls a Targeter concurrently and
+// without the number of a hit, so for that engine the request is made one layer
+// further in: vegeta writes the number into a header, and the transport of this
+// package replaces the whole request by the n-th one of the mix and takes the
+// header out.
 //
 // # What is never done
 //
 // No redirect is followed, no environment proxy is used, and nothing is
 // retried: net/http would by itself repeat a GET whose kept connection was
-// closed before the first byte of the answer, and so hide an error. One
-// intended request is at most one request on the wire.
+// closed before the first byte of the answer, and so hide an error; it is kept
+// from that. One intended request is at most one request on the wire.
 package loadgen

@@ -2,8 +2,49 @@ package loadgen
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
+
+// Protocol is what a load is sent in.
+type Protocol string
+
+// Protocols.
+const (
+	HTTP1 Protocol = "http1" // HTTP/1.1, a request at a time on each connection
+	HTTP2 Protocol = "http2" // HTTP/2, many at a time; without TLS by prior knowledge (h2c)
+)
+
+// Engine is what sends a load.
+type Engine string
+
+// Engines.
+const (
+	// Own is this package's engine: connections of its own, paced by the kernel's timer. It sends HTTP/1.1.
+	Own Engine = "own"
+	// Vegeta is vegeta's attack on net/http's client. It sends HTTP/2, and HTTP/1.1 for who wants a second opinion.
+	Vegeta Engine = "vegeta"
+)
+
+// engineFor is the engine that sends an attack, paced by alarms of some kind.
+func engineFor(a Attack, s *Schedule, newAlarm func() alarm) (engine, error) {
+	switch a.Protocol {
+	case "", HTTP1, HTTP2:
+	default:
+		return nil, fmt.Errorf("unknown protocol %q; want %s or %s", a.Protocol, HTTP1, HTTP2)
+	}
+	switch {
+	case s.Closed() && (a.Engine == Vegeta || a.Protocol == HTTP2):
+		return nil, fmt.Errorf("its profile is a closed loop, which is sent in %s by engine %s alone", HTTP1, Own)
+	case a.Engine == Own && a.Protocol == HTTP2:
+		return nil, fmt.Errorf("engine %s does not send %s; leave the engine out, or take %s", Own, HTTP2, Vegeta)
+	case a.Engine == Vegeta, a.Engine == "" && a.Protocol == HTTP2:
+		return vegetaEngine, nil
+	case a.Engine == Own, a.Engine == "":
+		return newSender(newAlarm), nil
+	}
+	return nil, fmt.Errorf("unknown engine %q; want %s or %s", a.Engine, Own, Vegeta)
+}
 
 // result is what became of one request. Its times are after the start of the load.
 type result struct {
@@ -34,5 +75,6 @@ type job struct {
 	abort    context.Context      // done: what is under way is given up
 }
 
-// engine sends the requests of a job, each at its time, and returns when all are recorded. It retries nothing.
+// engine sends the requests of a job, each at its time, and returns when all are recorded. It retries nothing. Its requests are
+// those of the attack's Share alone: the i-th that it sends is Share.nth(i).
 type engine func(job) error

@@ -16,6 +16,8 @@ type gauge struct {
 	peak     int64
 	conns    int64
 	sent     int64 // since the start
+	open     int64 // connections opened since the start
+	highs    level // most requests under way, and most connections open, since high was asked last
 	past     []level
 	base     int // slice of past[0]
 }
@@ -33,6 +35,7 @@ func (g *gauge) enter() {
 	g.sent++
 	g.inFlight++
 	g.peak = max(g.peak, g.inFlight)
+	g.highs.peak = max(g.highs.peak, g.inFlight)
 }
 
 func (g *gauge) leave() {
@@ -47,6 +50,8 @@ func (g *gauge) opened() {
 	defer g.mu.Unlock()
 	g.roll()
 	g.conns++
+	g.open++
+	g.highs.conns = max(g.highs.conns, g.conns)
 }
 
 func (g *gauge) closed() {
@@ -83,6 +88,23 @@ func (g *gauge) read() (inFlight, sent int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.inFlight, g.sent
+}
+
+// openedSoFar is how many connections were opened since the start.
+func (g *gauge) openedSoFar() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open
+}
+
+// high returns the most requests that were under way at once, and the most connections that were open, since it was
+// asked last.
+func (g *gauge) high() (inFlight, conns int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h := g.highs
+	g.highs = level{peak: g.inFlight, conns: g.conns}
+	return h.peak, h.conns
 }
 
 // grid cuts time into slices of TickWidth. The slice at the end of the schedule is cut short, so that its rate is one;

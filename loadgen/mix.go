@@ -1,6 +1,9 @@
 package loadgen
 
 import (
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -8,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -20,18 +24,20 @@ const headerRequestID = "X-Request-Id"
 
 // mix makes the n-th request of a traffic, the same one each time.
 type mix struct {
+	base   *url.URL
 	host   string
-	caller string // "" where it is not said
+	caller []byte // nil where it is not said
 	prefix string // of the ID: "<idPrefix>-<traffic>-"
 	seed   uint64
 	kinds  []kind
-	total  uint64 // of the weights
-	tokens []string
+	total  uint64   // of the weights
+	tokens [][]byte // values of the Authorization header
 }
 
 // kind is one request kind, ready to be sent.
 type kind struct {
 	method string
+	line   []byte   // how the request begins in HTTP/1.1: request line, Host, and what else never changes
 	url    *url.URL // shared by all requests of the kind: net/http only reads it
 	upTo   uint64   // sum of the weights up to and with this kind
 }
@@ -41,15 +47,20 @@ func newMix(a Attack) (*mix, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address to send to: %w", err)
 	}
-	if base.Scheme != "http" || base.Host == "" {
-		return nil, fmt.Errorf("the address to send to, %q, is not of the form http://host:port", a.Base)
+	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, fmt.Errorf("the address to send to, %q, is not of the form http://host:port or https://host:port", a.Base)
 	}
 	m := &mix{
+		base:   base,
 		host:   a.Host,
-		caller: a.Caller,
 		prefix: a.IDPrefix + "-" + a.Traffic.Name + "-",
-		tokens: a.Tokens,
 		seed:   a.seed(),
+	}
+	if a.Caller != "" {
+		m.caller = []byte(a.Caller)
+	}
+	for _, t := range a.Tokens {
+		m.tokens = append(m.tokens, []byte("Bearer "+t))
 	}
 	requests := a.Traffic.Requests
 	if len(requests) == 0 {
@@ -69,9 +80,19 @@ func newMix(a Attack) (*mix, error) {
 			method = http.MethodGet
 		}
 		m.total += uint64(max(r.Weight, 1))
-		m.kinds = append(m.kinds, kind{method: method, url: u, upTo: m.total})
+		m.kinds = append(m.kinds, kind{method: method, line: http1Line(method, u, a.Host), url: u, upTo: m.total})
 	}
-	// One look now saves a failure for each request later.
+	// One look now saves a failure for each request later, or a request that is two.
+	for name, value := range map[string]string{"host": a.Host, "caller": a.Caller, "prefix of the IDs": m.prefix} {
+		if !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fmt.Errorf("the %s, %q, can't be in a header", name, value)
+		}
+	}
+	for _, t := range a.Tokens {
+		if !httpguts.ValidHeaderFieldValue(t) {
+			return nil, errors.New("a user's token has characters that can't be in a header")
+		}
+	}
 	for _, k := range m.kinds {
 		if _, err := http.NewRequest(k.method, k.url.String(), nil); err != nil {
 			return nil, fmt.Errorf("request %s %s: %w", k.method, k.url.Path, err)
@@ -91,22 +112,55 @@ func (m *mix) kind(n uint64) kind {
 	return m.kinds[len(m.kinds)-1]
 }
 
-// id is the ID of request n.
-func (m *mix) id(n uint64) string { return m.prefix + strconv.FormatUint(n, 10) }
+// field is one header field of a request.
+type field struct {
+	name  string
+	value []byte
+}
+
+// fields lists the header fields of request n after those in f, and keeps their text at the end of buf. Both may be used
+// again for the next request.
+func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
+	if len(m.tokens) > 0 {
+		// A draw of its own: which user asks has nothing to do with what for.
+		f = append(f, field{"Authorization", m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(n))%uint64(len(m.tokens))]})
+	}
+	from := len(buf)
+	buf = strconv.AppendUint(append(buf, m.prefix...), n, 10)
+	id := buf[from:]
+	f = append(f, field{scenarios.HeaderID, id}, field{scenarios.HeaderWindow, []byte(WindowLoad)})
+	if m.caller != nil {
+		f = append(f, field{scenarios.HeaderCaller, m.caller})
+	}
+	from = len(buf)
+	buf = appendTraceID(buf, id)
+	return append(f, field{headerRequestID, buf[from:]}), buf
+}
 
 // header is the header of request n.
 func (m *mix) header(n uint64) http.Header {
-	id := m.id(n)
-	h := make(http.Header, 6)
-	if len(m.tokens) > 0 {
-		// A draw of its own: which user asks has nothing to do with what for.
-		h.Set("Authorization", "Bearer "+m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(n))%uint64(len(m.tokens))])
+	fields, _ := m.fields(nil, nil, n)
+	h := make(http.Header, len(fields))
+	for _, f := range fields {
+		h.Set(f.name, string(f.value))
 	}
-	h.Set(scenarios.HeaderID, id)
-	h.Set(scenarios.HeaderWindow, WindowLoad)
-	if m.caller != "" {
-		h.Set(scenarios.HeaderCaller, m.caller)
-	}
-	h.Set(headerRequestID, uuid.NewSHA1(uuid.NameSpaceURL, []byte(id)).String())
 	return h
+}
+
+// appendTraceID appends the UUID (RFC 9562, version 5, in the namespace of URLs) of a request's ID.
+func appendTraceID(b, id []byte) []byte {
+	var name [128]byte
+	sum := sha1.Sum(append(append(name[:0], uuid.NameSpaceURL[:]...), id...))
+	u := uuid.UUID(sum[:16])
+	u[6] = u[6]&0x0f | 0x50 // version 5
+	u[8] = u[8]&0x3f | 0x80 // variant of RFC 9562
+	from := len(b)
+	b = append(b, "00000000-0000-0000-0000-000000000000"...)
+	text := b[from:]
+	hex.Encode(text[0:8], u[0:4])
+	hex.Encode(text[9:13], u[4:6])
+	hex.Encode(text[14:18], u[6:8])
+	hex.Encode(text[19:23], u[8:10])
+	hex.Encode(text[24:], u[10:])
+	return b
 }

@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,7 +28,7 @@ const (
 type Attack struct {
 	Trial    evidence.Trial    `json:"trial"`
 	Traffic  scenarios.Traffic `json:"traffic"`          // with its defaults filled in
-	Base     string            `json:"base"`             // where to send: http://host:port
+	Base     string            `json:"base"`             // where to send: http://host:port, or https://host:port
 	Host     string            `json:"host"`             // the service's DNS name, for the Host header
 	Caller   string            `json:"caller,omitempty"` // who sends, "service@cluster"; empty where the ingress says so itself
 	Seed     int64             `json:"seed"`             // draws the mix
@@ -36,7 +37,14 @@ type Attack struct {
 	// monotonic clock is exact; one that came from elsewhere is wall time, and as exact as the two clocks agree: on one
 	// host, they are the same.
 	Start time.Time `json:"start,omitzero"`
+	// Share is the part of the requests that is sent, where several workers send it together.
+	Share Share `json:"share,omitzero"`
 
+	Protocol Protocol `json:"protocol,omitempty"` // none: HTTP1
+	Engine   Engine   `json:"engine,omitempty"`   // none: the one that is made for the protocol
+
+	// TLS is how https:// is spoken: roots, client certificate, ServerName (none: the host of Base). nil: as the system has it.
+	TLS *tls.Config `json:"-"`
 	// Tokens are those of users, one for each request, drawn by the seed. Without any, no request carries one.
 	Tokens []string `json:"-"`
 	// Dial opens the connections; nil: by the host's own network.
@@ -62,6 +70,11 @@ type Progress struct {
 // written: a request that was given up is missing from Done, one that was not sent from Sent and Achieved. The error is
 // that of ctx. Progress may be nil; it is called from one goroutine.
 func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progress)) error {
+	return runBy(ctx, a, newAlarm, sink, progress)
+}
+
+// runBy is Run, paced by alarms of some kind.
+func runBy(ctx context.Context, a Attack, newAlarm func() alarm, sink evidence.Sink, progress func(Progress)) error {
 	if err := a.check(); err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
@@ -69,10 +82,14 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
-	if s.Closed() {
-		return fmt.Errorf("load %q: its profile is a closed loop, which this version does not send", a.Traffic.Name)
+	if err := checkLoop(a, s); err != nil {
+		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
 	m, err := newMix(a)
+	if err != nil {
+		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+	}
+	send, err := engineFor(a, s, newAlarm)
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}
@@ -80,8 +97,10 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	if a.Start.IsZero() {
 		a.Start = now
 	}
-	a.Start = now.Add(a.Start.Sub(now)) // on the monotonic clock, wherever it came from
-	if err := run(ctx, a, s, m, sink, progress); err != nil {
+	if a.Start == a.Start.Round(0) { // without a reading of the monotonic clock
+		a.Start = now.Add(a.Start.Sub(now))
+	}
+	if err := run(ctx, a, s, m, send, sink, progress); err != nil {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return err
 		}
@@ -102,10 +121,10 @@ func (a Attack) check() error {
 	case a.IDPrefix == "":
 		return errors.New("the requests' IDs have no prefix")
 	}
-	return nil
+	return a.Share.check()
 }
 
-func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink, progress func(Progress)) error {
+func run(ctx context.Context, a Attack, s *Schedule, m *mix, send engine, sink evidence.Sink, progress func(Progress)) error {
 	// stop ends the sending, abort the waiting for answers.
 	stop, stopSending := context.WithCancel(ctx)
 	defer stopSending()
@@ -118,7 +137,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 	c := newCollector(a, s, g, sink)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- vegetaEngine(job{attack: a, schedule: s, mix: m, gauge: g, recorder: c, now: now, stop: stop, abort: abort})
+		ended <- send(job{attack: a, schedule: s, mix: m, gauge: g, recorder: c, now: now, stop: stop, abort: abort})
 	}()
 	ticker := time.NewTicker(TickWidth)
 	defer ticker.Stop()
@@ -167,7 +186,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 		return err
 	}
 	if cut < 0 && c.complete() {
-		return c.emitRest()
+		return c.emitRest(now())
 	}
 	if cut < 0 {
 		cut = now() // the load was stopped, and its last result came in before the news of it
@@ -176,7 +195,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, sink evidence.Sink,
 	case err != nil:
 		return errors.Join(ctx.Err(), err)
 	case ctx.Err() == nil:
-		return fmt.Errorf("the generator ended with %d of %d requests unanswered", s.Total()-c.done, s.Total())
+		return fmt.Errorf("the generator ended with %d of %d requests unanswered", c.total()-c.done(), c.total())
 	}
 	return ctx.Err()
 }

@@ -180,27 +180,30 @@ func TestAnErrorIsClassedByWhatHappened(t *testing.T) {
 		"a stuck body":   {answer: stuckBody, code: "timeout", failed: true},
 		"nobody listens": {base: gone.URL, code: "refused", failed: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			base := tc.base
-			if base == "" {
-				base = serve(t, tc.answer).URL
-			}
-			a := attack(base, constant(40, 500*time.Millisecond))
-			if tc.code == "timeout" {
-				a.Traffic.Timeout = scenarios.Duration(300 * time.Millisecond)
-			}
-			out := &memory{}
-			if err := Run(context.Background(), a, out, nil); err != nil {
-				t.Fatal(err)
-			}
-			p := out.phases[0]
-			if want := map[string]int{tc.code: 20}; !cmp.Equal(p.Codes, want) {
-				t.Errorf("codes %v, want %v", p.Codes, want)
-			}
-			if want := map[bool]int64{true: 20}[tc.failed]; p.Errors != want {
-				t.Errorf("%d errors, want %d", p.Errors, want)
-			}
+		engines(t, func(t *testing.T, e Engine) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				base := tc.base
+				if base == "" {
+					base = serve(t, tc.answer).URL
+				}
+				a := attack(base, constant(40, 500*time.Millisecond))
+				a.Engine = e
+				if tc.code == "timeout" {
+					a.Traffic.Timeout = scenarios.Duration(300 * time.Millisecond)
+				}
+				out := &memory{}
+				if err := Run(context.Background(), a, out, nil); err != nil {
+					t.Fatal(err)
+				}
+				p := out.phases[0]
+				if want := map[string]int{tc.code: 20}; !cmp.Equal(p.Codes, want) {
+					t.Errorf("codes %v, want %v", p.Codes, want)
+				}
+				if want := map[bool]int64{true: 20}[tc.failed]; p.Errors != want {
+					t.Errorf("%d errors, want %d", p.Errors, want)
+				}
+			})
 		})
 	}
 }
@@ -213,66 +216,70 @@ func stuckBody(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestNothingIsSentTwice(t *testing.T) {
-	t.Parallel()
-	// The server drops every third request on a kept connection without a word. net/http would send a GET again.
-	var mu sync.Mutex
-	n := 0
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		n++
-		drop := n%3 == 0
-		mu.Unlock()
-		if drop {
-			if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
-				_ = c.Close()
+	engines(t, func(t *testing.T, e Engine) {
+		// The server drops every third request on a kept connection without a word. net/http would send a GET again.
+		var mu sync.Mutex
+		n := 0
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			mu.Lock()
+			n++
+			drop := n%3 == 0
+			mu.Unlock()
+			if drop {
+				if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+					_ = c.Close()
+				}
+			}
+		})
+		a := attack(s.URL, constant(150, time.Second))
+		a.Engine = e
+		a.Traffic.MaxInFlight = 1 // one connection, used again and again
+		a.Traffic.Requests = []scenarios.RequestKind{{Method: "GET"}, {Method: "HEAD"}, {Method: "DELETE"}, {Method: "POST"}}
+		out := &memory{}
+		if err := Run(context.Background(), a, out, nil); err != nil {
+			t.Fatal(err)
+		}
+		for id, rs := range s.requests() {
+			if len(rs) != 1 || rs[0].chunked || rs[0].length != 0 {
+				t.Errorf("%s arrived %d times, as %+v; want once, without a body", id, len(rs), rs[0])
 			}
 		}
-	})
-	a := attack(s.URL, constant(150, time.Second))
-	a.Traffic.MaxInFlight = 1 // one connection, used again and again
-	a.Traffic.Requests = []scenarios.RequestKind{{Method: "GET"}, {Method: "HEAD"}, {Method: "DELETE"}, {Method: "POST"}}
-	out := &memory{}
-	if err := Run(context.Background(), a, out, nil); err != nil {
-		t.Fatal(err)
-	}
-	for id, rs := range s.requests() {
-		if len(rs) != 1 || rs[0].chunked || rs[0].length != 0 {
-			t.Errorf("%s arrived %d times, as %+v; want once, without a body", id, len(rs), rs[0])
+		if got := out.phases[0].Codes; got["closed"] != 50 || got["200"] != 100 {
+			t.Errorf("codes %v, want 100 answers and 50 closed connections", got)
 		}
-	}
-	if got := out.phases[0].Codes; got["closed"] != 50 || got["200"] != 100 {
-		t.Errorf("codes %v, want 100 answers and 50 closed connections", got)
-	}
+	})
 }
 
 func TestTheSameSeedSendsTheSameRequests(t *testing.T) {
-	t.Parallel()
-	run := func(seed int64, name string) map[string][]request {
-		s := serve(t, ok)
-		a := attack(s.URL, constant(200, 300*time.Millisecond))
-		a.Seed, a.Traffic.Name = seed, name
-		a.Traffic.Requests = []scenarios.RequestKind{{Path: "/a"}, {Path: "/b", Weight: 2}, {Path: "/c", Method: "PUT"}}
-		if err := Run(context.Background(), a, &memory{}, nil); err != nil {
-			t.Fatal(err)
+	engines(t, func(t *testing.T, e Engine) {
+		run := func(seed int64, name string) map[string][]request {
+			s := serve(t, ok)
+			a := attack(s.URL, constant(200, 300*time.Millisecond))
+			a.Engine = e
+			a.Seed, a.Traffic.Name = seed, name
+			a.Traffic.Requests = []scenarios.RequestKind{{Path: "/a"}, {Path: "/b", Weight: 2}, {Path: "/c", Method: "PUT"}}
+			if err := Run(context.Background(), a, &memory{}, nil); err != nil {
+				t.Fatal(err)
+			}
+			return s.requests()
 		}
-		return s.requests()
-	}
-	first := run(7, "buyers")
-	if again := run(7, "buyers"); !cmp.Equal(first, again, cmp.AllowUnexported(request{})) {
-		t.Errorf("the same seed sent other requests: %s", cmp.Diff(first, again, cmp.AllowUnexported(request{})))
-	}
-	if other := run(8, "buyers"); cmp.Equal(first, other, cmp.AllowUnexported(request{})) {
-		t.Error("another seed sent the same requests")
-	}
-	kinds := func(m map[string][]request, name string) (s string) {
-		for n := range 60 {
-			s += m[fmt.Sprintf("r1-%s-%d", name, n)][0].path
+		first := run(7, "buyers")
+		if again := run(7, "buyers"); !cmp.Equal(first, again, cmp.AllowUnexported(request{})) {
+			t.Errorf("the same seed sent other requests: %s", cmp.Diff(first, again, cmp.AllowUnexported(request{})))
 		}
-		return s
-	}
-	if kinds(first, "buyers") == kinds(run(7, "visitors"), "visitors") {
-		t.Error("two traffics of one seed drew the same mix")
-	}
+		if other := run(8, "buyers"); cmp.Equal(first, other, cmp.AllowUnexported(request{})) {
+			t.Error("another seed sent the same requests")
+		}
+		kinds := func(m map[string][]request, name string) (s string) {
+			for n := range 60 {
+				s += m[fmt.Sprintf("r1-%s-%d", name, n)][0].path
+			}
+			return s
+		}
+		if kinds(first, "buyers") == kinds(run(7, "visitors"), "visitors") {
+			t.Error("two traffics of one seed drew the same mix")
+		}
+	})
 }
 
 func TestALoadThatIsCancelledStopsAtOnceAndLeavesWhatItHas(t *testing.T) {
@@ -424,16 +431,21 @@ func TestAnAttackThatCannotBeSentIsRefused(t *testing.T) {
 		change func(*Attack)
 		want   string
 	}{
-		"no timeout":      {func(a *Attack) { a.Traffic.Timeout = 0 }, "timeout 0s"},
-		"no requests":     {func(a *Attack) { a.Traffic.MaxInFlight = 0 }, "maxInFlight 0"},
-		"no prefix":       {func(a *Attack) { a.IDPrefix = "" }, "no prefix"},
-		"no profile":      {func(a *Attack) { a.Traffic.Profile.Stages = nil }, "no stages"},
-		"no address":      {func(a *Attack) { a.Base = "" }, "not of the form"},
-		"another scheme":  {func(a *Attack) { a.Base = "ftp://127.0.0.1" }, "not of the form"},
-		"bad address":     {func(a *Attack) { a.Base = "http://[::1" }, "the address to send to"},
-		"bad path":        {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Path: "/%zz"}} }, "path of request 1"},
-		"bad method":      {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Method: "GE T"}} }, "invalid method"},
-		"negative weight": {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Weight: -1}} }, "weight -1"},
+		"no timeout":           {func(a *Attack) { a.Traffic.Timeout = 0 }, "timeout 0s"},
+		"no requests":          {func(a *Attack) { a.Traffic.MaxInFlight = 0 }, "maxInFlight 0"},
+		"no prefix":            {func(a *Attack) { a.IDPrefix = "" }, "no prefix"},
+		"no profile":           {func(a *Attack) { a.Traffic.Profile.Stages = nil }, "no stages"},
+		"no address":           {func(a *Attack) { a.Base = "" }, "not of the form"},
+		"unknown engine":       {func(a *Attack) { a.Engine = "turbo" }, `unknown engine "turbo"`},
+		"unknown protocol":     {func(a *Attack) { a.Protocol = "spdy" }, `unknown protocol "spdy"`},
+		"not that engine's":    {func(a *Attack) { a.Engine, a.Protocol = Own, HTTP2 }, "engine own does not send http2"},
+		"a host of two lines":  {func(a *Attack) { a.Host = "shop\r\nX: y" }, "can't be in a header"},
+		"a token of two lines": {func(a *Attack) { a.Tokens = []string{"secret\nx"} }, "a user's token has characters"},
+		"another scheme":       {func(a *Attack) { a.Base = "ftp://127.0.0.1" }, "not of the form"},
+		"bad address":          {func(a *Attack) { a.Base = "http://[::1" }, "the address to send to"},
+		"bad path":             {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Path: "/%zz"}} }, "path of request 1"},
+		"bad method":           {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Method: "GE T"}} }, "invalid method"},
+		"negative weight":      {func(a *Attack) { a.Traffic.Requests = []scenarios.RequestKind{{Weight: -1}} }, "weight -1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := good

@@ -150,3 +150,13 @@ func cancelled(t *testing.T, s *server, n int) context.Context {
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return ctx
 }
+
+// engines runs a test for each engine of HTTP/1.1, side by side.
+func engines(t *testing.T, test func(t *testing.T, e Engine)) {
+	for _, e := range []Engine{Own, Vegeta} {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			test(t, e)
+		})
+	}
+}

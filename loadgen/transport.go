@@ -21,6 +21,7 @@ const (
 	classClosed  = "closed"
 	classRefused = "refused"
 	classTimeout = "timeout"
+	classTLS     = "tls"
 	classOther   = "other"
 )
 
@@ -34,6 +35,7 @@ const (
 // transport sends the n-th request of a mix in place of vegeta's n-th hit.
 type transport struct {
 	mix     *mix
+	share   Share
 	gauge   *gauge
 	timeout time.Duration
 	stop    context.Context // done: nothing more is sent
@@ -45,34 +47,30 @@ type transport struct {
 }
 
 func newTransport(m *mix, g *gauge, a Attack, stop, abort context.Context) *transport {
-	t := &transport{mix: m, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, failed: map[uint64]string{}}
-	dial := a.Dial
-	if dial == nil {
-		var d net.Dialer
-		dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
+	t := &transport{mix: m, share: a.Share, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, failed: map[uint64]string{}}
+	d := newDialer(a, m.base, g)
+	open := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, t.timeout)
+		defer cancel()
+		return d.open(ctx)
 	}
 	t.inner = &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, t.timeout)
-			defer cancel()
-			c, err := dial(ctx, addr)
-			if err != nil {
-				return nil, err
-			}
-			g.opened()
-			return &conn{Conn: c, closed: sync.OnceFunc(g.closed)}, nil
-		},
-		Protocols:           http1Only(),
+		DialContext:         open,
+		DialTLSContext:      open,
+		Protocols:           protocols(a.Protocol),
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: a.Traffic.MaxInFlight,
 	}
 	return t
 }
 
-func http1Only() *http.Protocols {
-	p := &http.Protocols{}
-	p.SetHTTP1(true)
-	return p
+// protocols lets net/http speak one protocol alone.
+func protocols(p Protocol) *http.Protocols {
+	only := &http.Protocols{}
+	only.SetHTTP1(p != HTTP2)
+	only.SetHTTP2(p == HTTP2)
+	only.SetUnencryptedHTTP2(p == HTTP2)
+	return only
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -86,9 +84,10 @@ func (t *transport) RoundTrip(hit *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(t.abort, t.timeout)
-	k := t.mix.kind(n)
+	number := uint64(t.share.nth(int64(n)))
+	k := t.mix.kind(number)
 	req := (&http.Request{
-		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(n), Body: bodyFor(k.method),
+		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(number), Body: t.bodyFor(k.method),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 
@@ -137,6 +136,8 @@ func classOf(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return classTimeout
+	case isHandshake(err):
+		return classTLS
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return classRefused
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
@@ -150,12 +151,15 @@ func classOf(err error) string {
 // byte of the answer.
 const serverClosedIdle = "http: server closed idle connection"
 
-// bodyFor returns a body without a byte for methods that net/http would repeat by itself when a kept connection is
-// closed. With a body that cannot be read again it does not; and as this one turns out empty, the request on the wire is
-// the same as without it.
-func bodyFor(method string) io.ReadCloser {
+// bodyFor returns a body without a byte where net/http would repeat the request by itself: in HTTP/1.1 safe methods, when
+// a kept connection is closed; in HTTP/2 any, when the server refuses the stream. With a body that cannot be read again
+// it does not; and as this one turns out empty, the request is the same as without it.
+func (t *transport) bodyFor(method string) io.ReadCloser {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return emptyBody{}
+	}
+	if t.inner.Protocols.HTTP2() {
 		return emptyBody{}
 	}
 	return nil
@@ -184,15 +188,4 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) Close() error {
 	defer b.done()
 	return b.ReadCloser.Close()
-}
-
-// conn counts itself while it is open.
-type conn struct {
-	net.Conn
-	closed func()
-}
-
-func (c *conn) Close() error {
-	defer c.closed()
-	return c.Conn.Close()
 }

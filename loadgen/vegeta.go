@@ -18,7 +18,7 @@ func vegetaEngine(j job) error {
 		vegeta.MaxBody(0), // read to the end, keep nothing
 	)
 	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: j.attack.Base})
-	results := attacker.Attack(target, &pacer{schedule: j.schedule, now: j.now, stop: j.stop}, 0, "")
+	results := attacker.Attack(target, &pacer{schedule: j.schedule, share: j.attack.Share, now: j.now, stop: j.stop}, 0, "")
 	stopped := j.stop.Done()
 	for {
 		select {
@@ -26,7 +26,8 @@ func vegetaEngine(j job) error {
 			if !ok {
 				return nil
 			}
-			out := result{n: int64(r.Seq), intended: j.schedule.At(int64(r.Seq)), sent: r.Timestamp.Sub(j.attack.Start), code: int(r.Code), class: tr.failure(r.Seq), bytes: int64(r.BytesIn)}
+			n := j.attack.Share.nth(int64(r.Seq))
+			out := result{n: n, intended: j.schedule.At(n), sent: r.Timestamp.Sub(j.attack.Start), code: int(r.Code), class: tr.failure(r.Seq), bytes: int64(r.BytesIn)}
 			out.done = out.sent + r.Latency
 			if r.Code == 0 && out.class == "" {
 				out.class = classOther
@@ -42,6 +43,7 @@ func vegetaEngine(j job) error {
 // pacer releases request n at At(n). It waits by itself rather than let vegeta sleep, so that it can be stopped.
 type pacer struct {
 	schedule *Schedule
+	share    Share
 	now      func() time.Duration
 	stop     context.Context
 	timer    *time.Timer
@@ -51,7 +53,7 @@ type pacer struct {
 // Timestamp, taken after its release, minus Start is therefore its send time on the schedule's own axis, never before
 // At.
 func (p *pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
-	n := int64(hits)
+	n := p.share.nth(int64(hits))
 	if n >= p.schedule.Total() || p.stop.Err() != nil {
 		return 0, true
 	}

@@ -94,18 +94,14 @@ func parseProfileFile(file string, data []byte, open opener) (Profile, error) {
 	return finished(p, d, open)
 }
 
-// LoadProfiles reads the profiles of a file: those of a scenario's traffic, by name, or, where the file has no kind, the one
-// that it has, of a traffic without a name.
-func LoadProfiles(path string) ([]Traffic, error) {
-	data, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if profileAlone(path, data) {
-		p, err := parseProfileFile(path, data, besides(path))
+// LoadProfiles reads the profiles of a file or of a scenario of the library: those of a scenario's traffic, or, where a file
+// has stages and no kind, the one that it has, of a traffic without a name.
+func LoadProfiles(nameOrPath string) ([]Traffic, error) {
+	if data, err := readFile(nameOrPath); err == nil && profileAlone(nameOrPath, data) {
+		p, err := parseProfileFile(nameOrPath, data, besides(nameOrPath))
 		return []Traffic{{Profile: p}}, err
 	}
-	s, _, err := parse(path, data, besides(path))
+	s, _, err := Resolve(nameOrPath)
 	if err != nil {
 		return nil, err
 	}

@@ -92,6 +92,9 @@ func (x *trial) budgets(tr *scenarios.Traffic, st stagePhase, load *tally) []Che
 				got := micro(v)
 				c.Observed = got.String()
 				ok = fmt.Sprintf("%s of %d requests is %s, at most %s was expected", q, p.Done, got, limit)
+				if why := blame(p, q, limit.Microseconds()); got > limit && why != "" {
+					t.invalid("GeneratorLag", refsOf(p), "%s of %d requests from their intended time is %s, at most %s was expected, and the load generator may have done that itself: %s", q, p.Done, got, limit, why)
+				}
 				if len(t.lack) == 0 && got > limit {
 					t.fail("TooSlow", refsOf(p), "%s of %d requests from their intended time is %s, at most %s was expected", q, p.Done, got, limit)
 				}

@@ -494,6 +494,7 @@ func (b *builder) traffic(tr *scenarios.Traffic, zero time.Time, prefix string) 
 	phase, sums, sent := "", map[string]int64{}, 0
 	for _, st := range stagesOf(tr, 0) {
 		st.hits += 20 * int64(st.users)
+		answered := int64(0)
 		for k := range int(st.duration / (250 * time.Millisecond)) {
 			if tr.Name == b.lost && st.start > 0 && k == 2 {
 				b.senderLost(tr)
@@ -519,28 +520,63 @@ func (b *builder) traffic(tr *scenarios.Traffic, zero time.Time, prefix string) 
 				sent++
 			}
 			at(start + 250*time.Millisecond)
-			b.put(&evidence.Tick{
+			tick := &evidence.Tick{
 				Header: b.head("loadgen"), Traffic: tr.Name, Phase: st.name, Index: int(start / (250 * time.Millisecond)),
 				AtMicros: start.Microseconds(), Micros: 250_000, Offered: n, Sent: n, Done: n, Errors: errs, Codes: codes, Start: zero.Add(start),
-			})
+			}
+			slow, longest := evidence.NewHistogram(), int64(0)
+			for range n {
+				longest = 1000 + answered*100 + b.slower
+				evidence.RecordMicros(slow, longest)
+				answered++
+			}
+			must(b.t, evidence.SetLatency(tick, slow, longest))
+			b.put(tick)
 			sums[st.name] += errs
 		}
 		phase = st.name
-		h := evidence.NewHistogram()
-		for j := range st.hits {
-			evidence.RecordMicros(h, 1000+j*100+b.slower)
-		}
-		text, err := evidence.EncodeHistogram(h)
-		must(b.t, err)
+		all, outcomes := latencies(b.t, st.hits, sums[phase], 1000+b.slower)
 		codes := map[string]int{"200": int(st.hits - sums[phase])}
 		if sums[phase] > 0 {
 			codes["503"] = int(sums[phase])
 		}
 		b.put(&evidence.Phase{
 			Header: b.head("loadgen"), Traffic: tr.Name, Phase: st.name, AtMicros: st.start.Microseconds(), ForMicros: st.duration.Microseconds(),
-			Offered: st.hits, Achieved: st.hits, Done: st.hits, Errors: sums[phase], Codes: codes, Intended: text, Service: text,
+			Offered: st.hits, Achieved: st.hits, Done: st.hits, Errors: sums[phase], Codes: codes, Intended: all.Intended, Service: all.Service,
+			Outcomes: outcomes, Lag: lags(b.t, st.hits), LagMicros: 40,
+			Generators: []evidence.Generator{{Done: st.hits, Micros: st.duration.Microseconds(), CPUMicros: 100_000, CPUs: 2, MaxInFlight: 10_000, InFlight: 3, Opened: 3, Open: 3}},
 		})
 	}
+}
+
+// latencies makes the histograms of a phase with n requests, the first of which take from µs and each 100 µs more than
+// the one before; the last of them failed.
+func latencies(t *testing.T, n, failed, from int64) (all evidence.Outcome, outcomes map[string]evidence.Outcome) {
+	outcomes = map[string]evidence.Outcome{}
+	of := func(first, last int64) evidence.Outcome {
+		h := evidence.NewHistogram()
+		for j := first; j < last; j++ {
+			evidence.RecordMicros(h, from+j*100)
+		}
+		text, err := evidence.EncodeHistogram(h)
+		must(t, err)
+		return evidence.Outcome{Done: last - first, Intended: text, Service: text}
+	}
+	if outcomes[evidence.OutcomeOK] = of(0, n-failed); failed > 0 {
+		outcomes["5xx"] = of(n-failed, n)
+	}
+	return of(0, n), outcomes
+}
+
+// lags makes the histogram of the send lag of n requests.
+func lags(t *testing.T, n int64) string {
+	h := evidence.NewHistogram()
+	for range n {
+		evidence.RecordMicros(h, 40)
+	}
+	text, err := evidence.EncodeHistogram(h)
+	must(t, err)
+	return text
 }
 
 func (b *builder) senderLost(tr *scenarios.Traffic) {

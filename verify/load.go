@@ -37,50 +37,7 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
 	x.loadArrived(t, tr)
 	x.loadCalled(t)
-	profile := profileMicros(tr.Profile)
-	for _, k := range l.ticks {
-		if k.AtMicros < profile { // what comes after has nothing that was meant for then
-			t.use(k.Ref())
-		}
-	}
-	t.use(refsOf(x.phases[tr.Name]...)...)
-	if len(l.ticks) == 0 {
-		t.invalid("NoLoad", nil, "there is no record of traffic %s", tr.Name)
-	}
-	var inTicks, inPhases, errTicks, errPhases, end int64
-	for i, k := range l.ticks {
-		switch {
-		case k.Index != i || k.AtMicros != end:
-			t.invalid("TicksMissing", refsOf(k), "slices of time of traffic %s are missing before %s", tr.Name, micros(k.AtMicros))
-		case k.Micros <= 0:
-			t.invalid("TicksMissing", refsOf(k), "slice %d of traffic %s has no width", i, tr.Name)
-		case k.Done != k.Offered:
-			t.invalid("Unanswered", refsOf(k), "%d of %d requests of traffic %s at %s have no outcome", k.Offered-k.Done, k.Offered, tr.Name, micros(k.AtMicros))
-		}
-		if n, errs, err := outcomes(k.Codes); err != nil || n != k.Done || errs != k.Errors {
-			t.invalid("CountsDisagree", refsOf(k), "the outcomes of traffic %s at %s do not add up", tr.Name, micros(k.AtMicros))
-		}
-		end = k.AtMicros + k.Micros
-		inTicks += k.Done
-		errTicks += k.Errors
-	}
-	for _, p := range x.phases[tr.Name] {
-		if l.phases[p.Phase] != nil {
-			t.invalid("CountsDisagree", refsOf(p), "phase %s of traffic %s is there twice", p.Phase, tr.Name)
-		}
-		l.phases[p.Phase] = p
-		inPhases += p.Done
-		errPhases += p.Errors
-	}
-	if errTicks != errPhases {
-		t.invalid("CountsDisagree", nil, "traffic %s has %d errors in its slices of time, and %d in its phases", tr.Name, errTicks, errPhases)
-	}
-	if inTicks != inPhases {
-		t.invalid("CountsDisagree", nil, "traffic %s has %d outcomes in its slices of time, and %d in its phases", tr.Name, inTicks, inPhases)
-	}
-	if end < profile {
-		t.invalid("TicksMissing", nil, "the slices of time of traffic %s end at %s, and its profile at %s", tr.Name, micros(end), micros(profile))
-	}
+	l.read(tr, x.phases[tr.Name])
 	return l
 }
 
@@ -148,60 +105,7 @@ func profileMicros(p scenarios.Profile) (total int64) {
 // load judges whether a phase was the load that the scenario asks for. Nothing else about the phase can be believed
 // where it was not.
 func (x *trial) load(tr *scenarios.Traffic, st stagePhase) (Check, *tally) {
-	c := Check{Kind: KindLoad, Subject: tr.Name + "/" + st.name}
-	if st.silent() {
-		c.Verdict, c.Reason, c.Message = Skipped, "NoRequests", "the profile asks for no request in this phase"
-		return c, &tally{}
-	}
-	l := x.loadOf(tr)
-	t := &tally{}
-	t.add(&l.tally)
-	p := l.phases[st.name]
-	ok := ""
-	if p == nil {
-		t.invalid("NoPhase", nil, "phase %s of traffic %s was not recorded: the load did not get through it", st.name, tr.Name)
-	} else {
-		used := refsOf(p)
-		// A request that lies on the boundary of two phases may be counted to either.
-		if d := p.Offered - st.hits; st.users > 0 && p.Offered < int64(st.users) {
-			t.invalid("WrongLoad", used, "in phase %s of traffic %s %d requests were sent, fewer than it has users (%d)", st.name, tr.Name, p.Offered, st.users)
-		} else if st.users > 0 {
-			// A closed loop has no plan that it could be held against.
-		} else if d < -1 || d > 1 || p.Offered <= 0 {
-			t.invalid("WrongLoad", used, "phase %s of traffic %s planned %d requests, and its profile asks for %d", st.name, tr.Name, p.Offered, st.hits)
-		}
-		if p.AtMicros != st.start.Microseconds() || p.ForMicros != st.duration.Microseconds() {
-			t.invalid("WrongLoad", used, "phase %s of traffic %s was from %s for %s, want from %s for %s",
-				st.name, tr.Name, micros(p.AtMicros), micros(p.ForMicros), st.start, st.duration)
-		}
-		if p.Done != p.Offered {
-			t.invalid("Unanswered", used, "%d of %d requests of phase %s have no outcome", p.Offered-p.Done, p.Offered, st.name)
-		}
-		if n, errs, err := outcomes(p.Codes); err != nil || n != p.Done || errs != p.Errors {
-			t.invalid("CountsDisagree", used, "the outcomes of phase %s of traffic %s do not add up", st.name, tr.Name)
-		}
-		for _, h := range []string{p.Intended, p.Service} {
-			if d, err := evidence.DecodeHistogram(h); err != nil {
-				t.invalid("BadHistogram", used, "phase %s of traffic %s: %v", st.name, tr.Name, err)
-			} else if d.TotalCount() != p.Done {
-				t.invalid("CountsDisagree", used, "a latency histogram of phase %s of traffic %s holds %d of %d requests", st.name, tr.Name, d.TotalCount(), p.Done)
-			}
-		}
-		short := shortfall(p)
-		if st.users == 0 {
-			c.Observed, c.Limit = percent(short)+" short", percent(evidence.MaxShortfall)+" short"
-		}
-		if short > evidence.MaxShortfall || p.Achieved > p.Offered {
-			t.invalid("LoadShortfall", used, "the load generator sent %d of %d requests of phase %s in time, %s short of what was asked for (at most %s): what it measured is not this load",
-				p.Achieved, p.Offered, st.name, percent(short), percent(evidence.MaxShortfall))
-		}
-		ok = fmt.Sprintf("%d of %d requests were sent in time", p.Achieved, p.Offered)
-		if st.users > 0 {
-			ok = fmt.Sprintf("%d requests of %d users, each sent when its user had the answer before it", p.Offered, st.users)
-		}
-	}
-	c.Verdict, c.Reason, c.Message, c.Used = t.judge(ok)
-	return c, t
+	return x.loadOf(tr).phase(tr, st)
 }
 
 // shortfall is the share of a phase's planned requests that was not sent in time.

@@ -72,6 +72,10 @@ func latencyOver(tr *scenarios.Traffic, st stagePhase, baseline, quantile string
 		traffic: tr, stage: st, baseline: baseline, limit: evidence.Round(float64(limit.Microseconds())), cost: true,
 		figure: func(x *trial, t *tally, p *evidence.Phase) (float64, bool) {
 			v, ok := x.quantile(t, p, quantile)
+			if why := doubt(p, quantile); why != "" {
+				t.invalid("GeneratorLag", refsOf(p), "trial %s can't be compared, because its latency may be that of the load generator: %s", x.id, why)
+				return 0, false
+			}
 			return float64(v), ok
 		},
 		show: func(v float64) string { return micros(int64(v)) },

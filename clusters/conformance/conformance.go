@@ -99,6 +99,7 @@ type env struct {
 	sink     sight // of what it said since this part began
 	scenario *scenarios.Scenario
 	mesh     meshes.Mesh
+	build    clusters.Build
 	entry    scenarios.MeshEntry
 	ids      int
 }
@@ -139,13 +140,12 @@ func newEnv(t *testing.T, p clusters.Provider, entry scenarios.MeshEntry, made c
 	if e.mesh, err = meshes.ByName(entry.Name); err != nil {
 		t.Fatal(err)
 	}
-	build, err := p.Build(string(entry.Name))
-	if err != nil {
+	if e.build, err = p.Build(string(entry.Name)); err != nil {
 		t.Fatal(err)
 	}
 	made.Install = map[string]clusters.Installation{}
 	for _, c := range made.Clusters {
-		made.Install[c] = e.mesh.Install(e.scenario, entry, build.Flavor, c)
+		made.Install[c] = meshes.Install(e.mesh, entry, e.scenario, e.build, c)
 	}
 	if e.fleet, err = p.Create(ctx, made); err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func (e *env) close() {
 
 func (e *env) objects(cluster string) []clusters.Object {
 	e.t.Helper()
-	objs, err := meshes.Render(e.mesh, e.entry, e.scenario, cluster)
+	objs, err := meshes.RenderFor(e.mesh, e.entry, e.scenario, e.build, cluster)
 	if err != nil {
 		e.t.Fatal(err)
 	}

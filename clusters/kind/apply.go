@@ -113,13 +113,18 @@ func (c *cluster) patches(objs []clusters.Object) ([]patch, error) {
 			return nil, fmt.Errorf("%s %s: %w", clusters.KindName(obj), nameOf(obj), err)
 		}
 		outspoken(u)
-		body, err := u.MarshalJSON()
+		p, err := patchOf(u)
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", clusters.KindName(obj), nameOf(obj), err)
 		}
-		list = append(list, patch{kind: u.GetKind(), namespace: u.GetNamespace(), name: u.GetName(), gvk: u.GroupVersionKind(), body: body})
+		list = append(list, p)
 	}
 	return list, nil
+}
+
+func patchOf(u *unstructured.Unstructured) (patch, error) {
+	body, err := u.MarshalJSON()
+	return patch{kind: u.GetKind(), namespace: u.GetNamespace(), name: u.GetName(), gvk: u.GroupVersionKind(), body: body}, err
 }
 
 // fields is the object as one would write it by hand: only what is said in it is applied.

@@ -51,6 +51,8 @@
 //	istio_settled.go what istiod still does when it is ready
 //	istio_sync.go whether Istio's proxies have their newest configuration
 //	linkerd.go   Linkerd: trust, identities of other clusters' pods, pods' annotations
+//	linkerd_links.go clusters joined by Linkerd's own multicluster extension
+//	reader.go    with what one cluster reads another
 //	linkerd_rotate.go another issuer for its identity service
 //	linkerd_sync.go whether Linkerd's proxies have their newest policy and endpoints
 //	layered.go   both meshes: Istio's gateway, Linkerd behind it
@@ -79,7 +81,13 @@
 // through them an endpoint would have no identity. They stay for whoever has no
 // sidecar: in plaintext, too, every pod of every cluster must be asked.
 //
-// Linkerd's control plane reads its own cluster alone. It takes these slices for
+// Linkerd's clusters are joined by its own multicluster extension where the bundle has it: each has a service mirror and
+// a Link for every other one, and reads it with an account of its own there. Every service is a member of a federated
+// Service, by which Linkerd's destination controllers know its pods in all clusters, with their identities; a route leads
+// there what is sent to the service's own name. Linkerd passes over the slices then: their endpoints refer to what it does
+// not know.
+//
+// Without the extension Linkerd's control plane reads its own cluster alone. It takes these slices for
 // endpoints, too, and knows the identity of what is in them by an annotation, the
 // one by which Linkerd's multicluster extension says whose gateway it mirrors:
 // all pods of a Service have one service account, and so one identity.

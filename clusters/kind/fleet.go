@@ -69,7 +69,7 @@ func newFleet(spec clusters.Spec, state string) *fleet {
 		hosts: map[string]string{}, links: map[[2]string]*link{},
 		changed: make(chan struct{}),
 	}
-	f.mesh, _ = meshOf(spec.Mesh) // Create has checked it
+	f.mesh, _ = meshIn(spec) // Create has checked it
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}

@@ -3,21 +3,17 @@ package kind
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/url"
-	"time"
 
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 	security "istio.io/client-go/pkg/apis/security/v1"
 	telemetry "istio.io/client-go/pkg/apis/telemetry/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/bundle"
 	"github.com/meshproof/meshproof/internal/workload"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -33,14 +29,18 @@ const (
 	istioSidecar   = "istio-proxy"
 	// istioReader is the account, made by the chart base, with which a control plane reads another cluster.
 	istioReader = "istio-reader-service-account"
-	// readerFor is how long its token holds: longer than any run.
-	readerFor = 48 * time.Hour
 	// builtHere is where bundles that are built from packages say that their images are from.
 	builtHere = "docker.io/meshproof"
 )
 
 func (istio) charts() []string { return []string{"base", "istiod", eastWestChart} }
 func (istio) images() []string { return []string{"pilot", "proxyv2"} }
+
+func (istio) optional() []string { return nil }
+
+func (istio) joined(map[string]bundle.Part) (how string, own bool) {
+	return "Istio's control planes, each of which reads the other clusters by a remote secret", false
+}
 
 // flavor knows the images that bundles build by their repository: their proxy is the upstream Envoy.
 func (istio) flavor(images map[string]image) string {
@@ -141,24 +141,9 @@ func (istio) join(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// remoteSecret is what istiod in other clusters reads this one with: a kubeconfig with the API server's address on the
-// nodes' network.
+// remoteSecret is what istiod in other clusters reads this one with.
 func (c *cluster) remoteSecret(ctx context.Context) (*corev1.Secret, error) {
-	seconds := int64(readerFor / time.Second)
-	token, err := c.client.CoreV1().ServiceAccounts(istioNamespace).CreateToken(ctx, istioReader,
-		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("asking for a token of %s: %w", istioReader, err)
-	}
-	cfg := clientcmdapi.NewConfig()
-	cfg.Clusters[c.name] = &clientcmdapi.Cluster{
-		Server:                   "https://" + net.JoinHostPort(c.nodes[0].address.String(), apiServerPort),
-		CertificateAuthorityData: c.rest.CAData,
-	}
-	cfg.AuthInfos[c.name] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
-	cfg.Contexts[c.name] = &clientcmdapi.Context{Cluster: c.name, AuthInfo: c.name}
-	cfg.CurrentContext = c.name
-	kubeconfig, err := clientcmd.Write(*cfg)
+	kubeconfig, err := c.kubeconfigOf(ctx, istioNamespace, istioReader)
 	if err != nil {
 		return nil, err
 	}
@@ -169,12 +154,9 @@ func (c *cluster) remoteSecret(ctx context.Context) (*corev1.Secret, error) {
 			Labels:      map[string]string{"istio/multiCluster": "true"},
 			Annotations: map[string]string{"networking.istio.io/cluster": c.name},
 		},
-		StringData: map[string]string{c.name: string(kubeconfig)},
+		StringData: map[string]string{c.name: kubeconfig},
 	}, nil
 }
-
-// apiServerPort is where a node's API server listens on the nodes' network.
-const apiServerPort = "6443"
 
 // imported has nothing to add: istiod reads the other clusters itself, and passes over such slices.
 func (istio) imported(*discoveryv1.EndpointSlice, []*pod) {}

@@ -8,6 +8,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/bundle"
 )
 
 // layered is Istio's gateway at the edge with Linkerd behind it: both control planes in each cluster, and of Istio's data
@@ -30,6 +31,11 @@ func (l layered) charts() []string {
 }
 
 func (l layered) images() []string { return append(l.edge().images(), l.inside().images()...) }
+
+func (layered) optional() []string { return nil }
+
+// joined: the gateway must know the pods of every cluster, too, and it knows of no Links.
+func (layered) joined(map[string]bundle.Part) (how string, own bool) { return joinedByDriver, false }
 
 func (l layered) flavor(images map[string]image) string { return l.edge().flavor(images) }
 

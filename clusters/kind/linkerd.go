@@ -2,7 +2,6 @@ package kind
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,7 +17,9 @@ import (
 )
 
 // linkerd is Linkerd: a control plane in each cluster, on one flat network.
-type linkerd struct{}
+type linkerd struct {
+	linked bool // clusters are joined by Linkerd's own extension (linkerd_links.go)
+}
 
 const (
 	linkerdNamespace = "linkerd"
@@ -42,10 +43,15 @@ func (linkerd) images() []string { return []string{linkerdCtl, linkerdImage} }
 func (linkerd) flavor(map[string]image) string { return "" }
 
 func (linkerd) imageValues(chart string, images map[string]image) map[string]any {
-	if chart != linkerdChart {
+	ctl, px := images[linkerdCtl], images[linkerdImage]
+	switch chart {
+	case linkerdapi.LinksChart:
+		mirror := map[string]any{"image": map[string]any{"name": ctl.name(), "version": ctl.tag}}
+		return map[string]any{"localServiceMirror": mirror, "controllerDefaults": mirror}
+	case linkerdChart:
+	default:
 		return nil
 	}
-	ctl, px := images[linkerdCtl], images[linkerdImage]
 	return map[string]any{
 		"imagePullPolicy": "IfNotPresent",
 		"controllerImage": ctl.name(), "controllerImageVersion": ctl.tag,
@@ -65,7 +71,7 @@ func (linkerd) clusterValues(c *cluster, chart string) map[string]any {
 func (linkerd) takes(obj clusters.Object) bool {
 	switch obj.(type) {
 	case *linkerdapi.Server, *linkerdapi.HTTPRoute, *linkerdapi.AuthorizationPolicy, *linkerdapi.MeshTLSAuthentication,
-		*linkerdapi.NetworkAuthentication, *linkerdapi.HTTPLocalRateLimitPolicy, *gatewayapi.HTTPRoute:
+		*linkerdapi.NetworkAuthentication, *linkerdapi.HTTPLocalRateLimitPolicy, *linkerdapi.Link, *gatewayapi.HTTPRoute:
 		return true
 	}
 	return false
@@ -83,7 +89,12 @@ func (linkerd) template(f *fleet, t *corev1.PodTemplateSpec) {
 }
 
 // before gives the cluster's identity service its intermediate of the run's root, and the root.
-func (linkerd) before(ctx context.Context, c *cluster) error {
+func (l linkerd) before(ctx context.Context, c *cluster) error {
+	if l.linked {
+		if err := c.applyOwn(ctx, workload.Namespace(linkerdapi.LinksNamespace, map[string]string{"linkerd.io/extension": "multicluster"})); err != nil {
+			return err
+		}
+	}
 	if err := c.applyOwn(ctx, workload.Namespace(linkerdNamespace, nil)); err != nil {
 		return err
 	}
@@ -98,16 +109,30 @@ func (linkerd) before(ctx context.Context, c *cluster) error {
 	})
 }
 
-// join has nothing to tell the other control planes: endpoints of other clusters come as slices (imported).
-func (linkerd) join(ctx context.Context, c *cluster) error {
+// join lets the cluster read the others, where Links join them. Without, it has nothing to tell the other control planes:
+// endpoints of other clusters come as slices (imported).
+func (l linkerd) join(ctx context.Context, c *cluster) error {
+	if l.linked {
+		if err := c.readOthers(ctx); err != nil {
+			return err
+		}
+	}
+	return l.answers(ctx, c)
+}
+
+var _ answerer = linkerd{}
+
+// answers waits until Linkerd's injector and its policy controller answer the API server.
+func (linkerd) answers(ctx context.Context, c *cluster) error {
 	err := c.until(ctx, func(ctx context.Context) ([]string, error) {
-		return c.notInjecting(ctx, metav1.ObjectMeta{Annotations: map[string]string{linkerdInject: "enabled"}}, linkerdSidecar)
+		lacking, err := c.notInjecting(ctx, metav1.ObjectMeta{Annotations: map[string]string{linkerdInject: "enabled"}}, linkerdSidecar)
+		if err != nil || len(lacking) > 0 {
+			return lacking, err
+		}
+		return c.notValidating(ctx)
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for Linkerd's injector in cluster %s: %w", c.name, err)
-	}
-	if err := c.until(ctx, c.notValidating); err != nil {
-		return fmt.Errorf("waiting for Linkerd's policy validator in cluster %s: %w", c.name, err)
+		return fmt.Errorf("waiting for Linkerd's webhooks in cluster %s: %w", c.name, err)
 	}
 	return nil
 }
@@ -115,16 +140,18 @@ func (linkerd) join(ctx context.Context, c *cluster) error {
 // notValidating tries, without making it, whether a Server would be taken. The API server asks Linkerd about each, and the
 // first answer comes some time after the pod that gives it became ready.
 func (c *cluster) notValidating(ctx context.Context) ([]string, error) {
-	s := &linkerdapi.Server{
+	try, err := fields(&linkerdapi.Server{
 		TypeMeta:   metav1.TypeMeta{APIVersion: linkerdapi.Group + "/v1beta3", Kind: "Server"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "meshproof-try"},
 		Spec:       linkerdapi.ServerSpec{PodSelector: &metav1.LabelSelector{}, Port: intstr.FromInt32(scenarios.WorkloadPort)},
-	}
-	body, err := json.Marshal(s)
+	})
 	if err != nil {
 		return nil, err
 	}
-	p := patch{kind: s.Kind, namespace: s.Namespace, name: s.Name, gvk: s.GroupVersionKind(), body: body}
+	p, err := patchOf(try)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := c.patch(ctx, p, true); err != nil {
 		return []string{"a policy that is tried is refused: " + err.Error()}, nil
 	}
@@ -134,7 +161,11 @@ func (c *cluster) notValidating(ctx context.Context) ([]string, error) {
 // imported tells the cluster's destination controller which identity the pods of another cluster have that a slice lists:
 // by their addresses alone it would know none, and proxies would send plaintext. Pods that are not all in the mesh, or
 // not all of one account, are left without.
-func (linkerd) imported(s *discoveryv1.EndpointSlice, behind []*pod) {
+func (l linkerd) imported(s *discoveryv1.EndpointSlice, behind []*pod) {
+	if l.linked {
+		passOver(s)
+		return
+	}
 	identity := ""
 	for _, p := range behind {
 		id := ""

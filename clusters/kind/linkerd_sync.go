@@ -45,6 +45,11 @@ func (l linkerd) lacking(ctx context.Context, c *cluster) ([]string, error) {
 		c.enforced = settings
 		c.f.mu.Unlock()
 	}
+	if l.linked {
+		if lacking, err := c.lackingFederated(ctx); err != nil || len(lacking) > 0 {
+			return lacking, err
+		}
+	}
 	return l.balancing(ctx, c)
 }
 
@@ -241,14 +246,18 @@ func (c *cluster) removeOwn(ctx context.Context, obj clusters.Object) error {
 // balancing says which proxies balance a Service over another number of endpoints than it has in all clusters. A proxy
 // learns of a Service when it first sends to it, and forgets it after some seconds without a request: what it does not
 // know it will ask for anew.
-func (linkerd) balancing(ctx context.Context, c *cluster) ([]string, error) {
+func (l linkerd) balancing(ctx context.Context, c *cluster) ([]string, error) {
 	c.f.mu.Lock()
 	want := map[string]int{}
 	for key := range c.services {
-		want[key] = len(c.inside(key).addresses)
+		n := len(c.inside(key).addresses)
 		for _, o := range c.shared(key) {
-			want[key] += len(o.outside(key).addresses)
+			n += len(o.outside(key).addresses)
 		}
+		if l.linked {
+			key += linkerdapi.FederatedSuffix
+		}
+		want[key] = n
 	}
 	var pods []*pod
 	for _, p := range c.pods {
@@ -259,7 +268,7 @@ func (linkerd) balancing(ctx context.Context, c *cluster) ([]string, error) {
 	c.f.mu.Unlock()
 	var lacking []string
 	for _, p := range pods {
-		body, err := c.page(ctx, p.ref.Namespace, p.ref.Pod, linkerd{}.proxies()[0])
+		body, err := c.page(ctx, p.ref.Namespace, p.ref.Pod, l.proxies()[0])
 		if err != nil {
 			return nil, err
 		}

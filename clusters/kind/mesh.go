@@ -28,6 +28,10 @@ type mesh interface {
 	// charts and images are what a bundle must have of it; images by the last element of their names.
 	charts() []string
 	images() []string
+	// optional are charts that are used where the bundle has them.
+	optional() []string
+	// joined says how several clusters are joined with these charts, and whether the mesh's own extension does it.
+	joined(charts map[string]bundle.Part) (how string, own bool)
 	// flavor says which build of the mesh a bundle's images are.
 	flavor(images map[string]image) string
 	// imageValues are the values of a chart that name images.
@@ -53,6 +57,9 @@ type mesh interface {
 	// added are those of the charts and images that no bundle has by being built.
 	added() (charts, images []string)
 }
+
+// joinedByDriver says how the driver joins clusters by itself.
+const joinedByDriver = "Meshproof's own EndpointSlices of the other clusters' pods"
 
 // setting is an object of a mesh as it was applied.
 type setting struct {
@@ -160,7 +167,13 @@ func (p *Provider) materialOf(name string) (*material, error) {
 		return nil, fmt.Errorf("mesh %s is installed from a bundle: %w", name, err)
 	}
 	mat := &material{bundle: b, images: map[string]image{}, charts: map[string]bundle.Part{}}
-	if err := mat.choose(m.charts(), m.images(), p.cfg.Versions); err != nil {
+	charts := m.charts()
+	for _, more := range m.optional() {
+		if _, err := b.Named(chartPart(more)); err == nil {
+			charts = append(charts, more)
+		}
+	}
+	if err := mat.choose(charts, m.images(), p.cfg.Versions); err != nil {
 		if charts, images := m.added(); len(charts) > 0 {
 			err = fmt.Errorf("%w\nwhat a build does not bring: %s", err, toAdd(charts, images))
 		}
@@ -172,14 +185,18 @@ func (p *Provider) materialOf(name string) (*material, error) {
 // Build implements clusters.Provider.
 func (p *Provider) Build(name string) (clusters.Build, error) {
 	mat, err := p.materialOf(name)
-	if err != nil || mat == nil {
+	if err != nil {
 		return clusters.Build{}, err
+	}
+	if mat == nil {
+		return clusters.Build{Joined: joinedByDriver}, nil
 	}
 	m, err := meshOf(name)
 	if err != nil {
 		return clusters.Build{}, err
 	}
 	build := clusters.Build{Flavor: m.flavor(mat.images), Components: map[string]string{}}
+	build.Joined, build.Links = m.joined(mat.charts)
 	for _, c := range mat.charts {
 		build.Components[c.Name] = c.Version
 	}
@@ -278,10 +295,8 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 			return fmt.Errorf("mesh %s wants chart %s, which this driver does not look for", c.f.spec.Mesh, r.Chart)
 		}
 		r.Values = over(over(r.Values, c.f.mesh.imageValues(r.Chart, mat.images)), c.f.mesh.clusterValues(c, r.Chart))
-		if namespaces[r.Namespace] { // what comes next may need what is there: a gateway its injector
-			if err := c.controlPlaneReady(ctx, r.Namespace); err != nil {
-				return err
-			}
+		if err := c.mayInstall(ctx, r, namespaces); err != nil {
+			return err
 		}
 		if err := c.installChart(ctx, r, opener(mat.bundle.Path(part))); err != nil {
 			return err
@@ -302,6 +317,30 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		}
 	}
 	return nil
+}
+
+// mayInstall waits until a release can be installed beside those in some namespaces: it may need what is there, as a gateway
+// needs its injector, and an extension the webhooks of its control plane.
+func (c *cluster) mayInstall(ctx context.Context, r clusters.Release, namespaces map[string]bool) error {
+	if namespaces[r.Namespace] {
+		return c.controlPlaneReady(ctx, r.Namespace)
+	}
+	a, ok := c.f.mesh.(answerer)
+	if !ok || len(namespaces) == 0 {
+		return nil
+	}
+	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
+		if err := c.controlPlaneReady(ctx, ns); err != nil {
+			return err
+		}
+	}
+	return a.answers(ctx, c)
+}
+
+// answerer is a mesh whose webhooks other charts need.
+type answerer interface {
+	// answers waits until they answer: kube-proxy may know of their pods later than these are ready.
+	answers(ctx context.Context, c *cluster) error
 }
 
 // controlPlaneReady waits until every Deployment of a mesh's namespace is whole.

@@ -1,5 +1,5 @@
-// Package linkerdapi has the kinds of the API group policy.linkerd.io, which no
-// Go module of Linkerd's offers without its whole control plane, as far as
+// Package linkerdapi has the kinds of the API group policy.linkerd.io, and Link
+// of multicluster.linkerd.io, which no Go module of Linkerd's offers without its whole control plane, as far as
 // Meshproof works with them: the fields are those of Linkerd 2.20's custom
 // resource definitions.
 package linkerdapi

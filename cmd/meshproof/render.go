@@ -50,12 +50,18 @@ Helm chart's values, without those that name images.`,
 					continue
 				}
 				found = true
-				objs, err := runner.Objects(s, entry, c.Name)
+				build := clusters.Build{}
+				if len(p.Models()) == 0 {
+					if build, err = p.Build(mesh); err != nil {
+						return withCode(exitError, err)
+					}
+				}
+				objs, err := runner.Objects(s, entry, build, c.Name)
 				if err != nil {
 					return fmt.Errorf("%s: %w", given[0], err)
 				}
 				if len(p.Models()) == 0 {
-					if err := renderInstall(out, p, s, entry, c.Name); err != nil {
+					if err := renderInstall(out, build, s, entry, c.Name); err != nil {
 						return err
 					}
 				}
@@ -82,11 +88,7 @@ Helm chart's values, without those that name images.`,
 }
 
 // renderInstall prints what a mesh's control plane, and what carries faults out, is installed from in one cluster.
-func renderInstall(out io.Writer, p clusters.Provider, s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) error {
-	b, err := p.Build(string(e.Name))
-	if err != nil {
-		return withCode(exitError, err)
-	}
+func renderInstall(out io.Writer, b clusters.Build, s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) error {
 	in, err := runner.Install(s, e, b, cluster)
 	if err != nil {
 		return err

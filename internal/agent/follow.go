@@ -12,8 +12,9 @@ import (
 	"github.com/meshproof/meshproof/loadgen"
 )
 
-// maxLine bounds a line of an attack's answer, in bytes: a phase has two histograms of at most 512 KiB each.
-const maxLine = 2 << 20
+// maxLine bounds a line of an attack's answer, in bytes: a phase has three histograms, and two for each outcome, of at most
+// 512 KiB each.
+const maxLine = 16 << 20
 
 // Follow reads the answer to an AttackCommand to its end. Records go to sink as they come; progress may be nil. The error wraps clusters.ErrSenderLost where the answer was cut off, or the pod was told to
 // end. An attack that a StopCommand ended is no error.

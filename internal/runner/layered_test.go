@@ -107,7 +107,7 @@ func replaced(t *testing.T, text string, change func(clusters.Object) bool) stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	objs, err := runner.Objects(s, s.Spec.Meshes[0], "east")
+	objs, err := runner.Objects(s, s.Spec.Meshes[0], clusters.Build{}, "east")
 	if err != nil {
 		t.Fatal(err)
 	}

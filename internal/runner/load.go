@@ -169,7 +169,7 @@ func (r *run) scrape(ctx context.Context, env probe.Env) error {
 func (r *run) meshFaults(t evidence.Trial) *faults.Mesh {
 	return &faults.Mesh{Scenario: r.Scenario, Faulty: func(f scenarios.Fault) (with, without clusters.Object, err error) {
 		entry := r.entry(t)
-		objs, err := Objects(r.Scenario, entry, f.Target.Cluster)
+		objs, err := Objects(r.Scenario, entry, r.builds[string(entry.Name)], f.Target.Cluster)
 		if err != nil {
 			return nil, nil, err
 		}

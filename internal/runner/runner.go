@@ -62,7 +62,7 @@ var ErrEnvironment = errors.New("the environment failed")
 // Check finds out, before anything is started, whether the driver can apply what a mesh entry of the scenario needs.
 func Check(s *scenarios.Scenario, e scenarios.MeshEntry, p clusters.Provider) error {
 	for _, c := range s.Spec.Topology.Clusters {
-		objs, err := Objects(s, e, c.Name)
+		objs, err := Objects(s, e, clusters.Build{}, c.Name)
 		if err == nil {
 			err = p.Check(string(e.Name), objs)
 		}
@@ -116,13 +116,13 @@ func checkTopology(s *scenarios.Scenario, p clusters.Provider, keep bool, skip m
 	return nil
 }
 
-// Objects renders what one cluster needs for one mesh entry of a scenario.
-func Objects(s *scenarios.Scenario, e scenarios.MeshEntry, cluster string) ([]clusters.Object, error) {
+// Objects renders what one cluster needs for one mesh entry of a scenario, in the driver's build of the mesh.
+func Objects(s *scenarios.Scenario, e scenarios.MeshEntry, b clusters.Build, cluster string) ([]clusters.Object, error) {
 	m, err := meshes.ByName(e.Name)
 	if err != nil {
 		return nil, err
 	}
-	return meshes.Render(m, e, s, cluster)
+	return meshes.RenderFor(m, e, s, b, cluster)
 }
 
 // Install is what the control plane of one cluster is installed from for one mesh entry of a scenario.
@@ -131,7 +131,7 @@ func Install(s *scenarios.Scenario, e scenarios.MeshEntry, b clusters.Build, clu
 	if err != nil {
 		return clusters.Installation{}, err
 	}
-	return m.Install(s, e, b.Flavor, cluster), nil
+	return meshes.Install(m, e, s, b, cluster), nil
 }
 
 // Tools are what is installed in each cluster to carry the scenario's faults out.
@@ -185,11 +185,19 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: mesh %s: %w", ErrEnvironment, e.Name, err)
 		}
+		for _, c := range o.Scenario.Spec.Topology.Clusters {
+			if _, err := Objects(o.Scenario, e, b, c.Name); err != nil {
+				return nil, fmt.Errorf("%w: mesh %s: %w", ErrUsage, e.Name, err)
+			}
+		}
 		builds[string(e.Name)] = b
 		if b.Flavor != "" {
 			flavors[string(e.Name)] = b.Flavor
 		}
 		maps.Copy(components, b.Components)
+		if b.Joined != "" && len(o.Scenario.Spec.Topology.Clusters) > 1 {
+			components["clusters of mesh "+string(e.Name)] = "joined by " + b.Joined
+		}
 	}
 	doc, err := json.Marshal(o.Scenario)
 	if err != nil {

@@ -171,7 +171,7 @@ func topology(s *scenarios.Scenario) clusters.Spec {
 // apply brings the scenario's objects onto every cluster, and waits until they hold.
 func (r *run) apply(ctx context.Context, fleet clusters.Fleet, entry scenarios.MeshEntry) error {
 	for _, c := range fleet.Clusters() {
-		objs, err := Objects(r.Scenario, entry, c.Name())
+		objs, err := Objects(r.Scenario, entry, r.builds[string(entry.Name)], c.Name())
 		if err != nil {
 			return err
 		}

@@ -71,6 +71,7 @@ func (s Sources) Of(component, version string) []Item {
 			{Part: "linkerd-proxy", Ref: s.Linkerd + "proxy:edge-" + v},
 			{Ref: "linkerd-crds:20" + v, Repo: s.LinkerdCharts},
 			{Ref: "linkerd-control-plane:20" + v, Repo: s.LinkerdCharts},
+			{Ref: "linkerd-multicluster:20" + v, Repo: s.LinkerdCharts},
 		}
 	case bundle.ChaosMesh:
 		return []Item{

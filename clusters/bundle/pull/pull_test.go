@@ -282,7 +282,7 @@ func TestLinkerdsChartsAndImagesAreOfOneRelease(t *testing.T) {
 	for _, it := range Public().Of(bundle.Linkerd, "edge-26.5.1") {
 		refs = append(refs, it.Ref)
 	}
-	want := "cr.l5d.io/linkerd/controller:edge-26.5.1 cr.l5d.io/linkerd/proxy:edge-26.5.1 linkerd-crds:2026.5.1 linkerd-control-plane:2026.5.1"
+	want := "cr.l5d.io/linkerd/controller:edge-26.5.1 cr.l5d.io/linkerd/proxy:edge-26.5.1 linkerd-crds:2026.5.1 linkerd-control-plane:2026.5.1 linkerd-multicluster:2026.5.1"
 	if got := strings.Join(refs, " "); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

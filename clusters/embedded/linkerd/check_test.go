@@ -71,6 +71,8 @@ func TestWhatTheModelDoesNotInterpretIsRefusedByObjectAndField(t *testing.T) {
 		{"apiVersion: v1\nkind: Service\nmetadata: {name: shop, namespace: app, annotations: {balancer.linkerd.io/failure-accrual: unified}}", "metadata.annotations[balancer.linkerd.io/failure-accrual]"},
 		{"apiVersion: v1\nkind: Service\nmetadata: {name: shop, namespace: app, labels: {mirror.linkerd.io/exported: \"true\"}}", "metadata.labels[mirror.linkerd.io/exported]"},
 		{"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop, namespace: app}\nspec: {template: {metadata: {annotations: {config.linkerd.io/opaque-ports: \"8080\"}}}}", "spec.template.metadata.annotations[config.linkerd.io/opaque-ports]"},
+		{"apiVersion: multicluster.linkerd.io/v1alpha3\nkind: Link\nmetadata: {name: west, namespace: linkerd-multicluster}\nspec: {targetClusterName: west}", "kind"},
+		{"apiVersion: v1\nkind: Service\nmetadata: {name: shop, namespace: app, labels: {mirror.linkerd.io/federated: member}}", "metadata.labels[mirror.linkerd.io/federated]"},
 		{"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p, namespace: app}\nspec: {}", "kind"},
 	} {
 		var raw map[string]any

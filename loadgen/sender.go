@@ -1,0 +1,193 @@
+package loadgen
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// sender is the engine of HTTP/1.1 over connections of its own.
+//
+// One goroutine keeps time: when a request is due, it takes the connection that became free last and writes the request
+// to it there and then. Nothing is handed over, because no other goroutine has to run before the request is on its way.
+// Each connection has a goroutine that reads, from its opening to its end; so an idle connection that the server closes
+// is seen at once, and not used. Whoever has read an answer looks whether a request is due already, and sends that
+// itself: where the load is more than one goroutine can write, all do.
+//
+// A connection is opened where none is free, up to Traffic.MaxInFlight. The request that it is opened for waits for it,
+// and the wait counts in its latency.
+type sender struct {
+	job
+	timeout time.Duration
+	dialer  dialer
+	alarm   alarm
+
+	stopped atomic.Bool   // nothing more is sent
+	freed   chan struct{} // a connection became free, or may be opened, and the keeper of time waits for that
+
+	mu      sync.Mutex
+	cursor  *Cursor
+	next    int64         // number of the request that is sent next
+	at      time.Duration // when it is meant to be sent
+	over    bool          // all is sent
+	waits   bool          // the keeper of time waits for freed
+	idle    []*conn       // those free, the one that became free last at the end
+	conns   map[*conn]struct{}
+	opened  int // connections so far
+	running sync.WaitGroup
+}
+
+// classOf says why there was no answer.
+func (s *sender) classOf(err error) string {
+	if s.abort.Err() != nil {
+		return classAborted
+	}
+	return classOf(err)
+}
+
+// newSender makes the engine. The alarm wakes it for requests.
+func newSender(newAlarm func() alarm) engine {
+	return func(j job) error {
+		a := newAlarm()
+		defer a.close()
+		s := &sender{
+			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge), alarm: a,
+			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.schedule.Cursor(int64(j.attack.Share.Worker), int64(j.attack.Share.of())),
+		}
+		defer context.AfterFunc(j.stop, func() {
+			s.stopped.Store(true)
+			s.alarm.wake()
+			s.signal()
+		})()
+		defer context.AfterFunc(j.abort, s.closeAll)()
+		if j.schedule.Closed() {
+			s.loop()
+		} else {
+			s.advance()
+			s.keepTime()
+			s.closeIdle()
+		}
+		s.running.Wait()
+		return nil
+	}
+}
+
+// keepTime sends each request when it is due, or has it sent, until all are, or the load is stopped.
+func (s *sender) keepTime() {
+	for {
+		s.mu.Lock()
+		switch now := s.now(); {
+		case s.ended():
+			s.mu.Unlock()
+			return
+		case s.at > now:
+			wait := s.at - now
+			s.mu.Unlock()
+			s.alarm.wait(wait)
+		case len(s.idle) > 0:
+			c := s.idle[len(s.idle)-1]
+			s.idle = s.idle[:len(s.idle)-1]
+			alive := c.begin(s.next, s.at, now)
+			if alive {
+				s.advance()
+			}
+			s.mu.Unlock()
+			if alive {
+				s.gauge.enter()
+				c.write()
+			}
+		case len(s.conns) < s.attack.Traffic.MaxInFlight:
+			c := &conn{sender: s, shard: s.opened % runtime.GOMAXPROCS(0)}
+			s.opened++
+			s.conns[c] = struct{}{}
+			n, at := s.next, s.at
+			s.advance()
+			s.mu.Unlock()
+			s.running.Go(func() { c.live(n, at) })
+		default:
+			s.waits = true
+			s.mu.Unlock()
+			<-s.freed
+		}
+	}
+}
+
+// ended reports whether nothing more is to be sent. The caller holds mu.
+func (s *sender) ended() bool { return s.over || s.stopped.Load() }
+
+// advance goes on to the request after the next one. The caller holds mu, or is alone.
+func (s *sender) advance() {
+	n, at, ok := s.cursor.Next()
+	s.next, s.at, s.over = n, at, !ok
+}
+
+// more begins the next request on a connection that is free, where one is due. Where none is, the connection is put aside
+// and remains; where there will be none any more, it is to be closed.
+func (s *sender) more(c *conn, now time.Duration) (due, remains bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended():
+		return false, false
+	case s.at <= now:
+		c.begin(s.next, s.at, now)
+		s.advance()
+		return true, true
+	}
+	s.idle = append(s.idle, c)
+	s.resume()
+	return false, true
+}
+
+// gone forgets a connection that has ended.
+func (s *sender) gone(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if i := slices.Index(s.idle, c); i >= 0 {
+		s.idle = slices.Delete(s.idle, i, i+1)
+	}
+	s.resume()
+}
+
+// resume lets the keeper of time go on, where it waits. The caller holds mu.
+func (s *sender) resume() {
+	if s.waits {
+		s.waits = false
+		s.signal()
+	}
+}
+
+func (s *sender) signal() {
+	select {
+	case s.freed <- struct{}{}:
+	default:
+	}
+}
+
+// closeIdle closes the connections that are free, once nothing more is sent.
+func (s *sender) closeIdle() {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, c := range idle {
+		c.close()
+	}
+}
+
+// closeAll gives up what is under way.
+func (s *sender) closeAll() {
+	s.mu.Lock()
+	var all []*conn
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
+		c.close()
+	}
+}

@@ -1,0 +1,215 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
+)
+
+// read checks that the record of a traffic is whole and agrees with itself: slices of time without a gap that reach to
+// the end of the load, every phase, as many requests in the one as in the other, and the same latencies.
+func (l *loadState) read(tr *scenarios.Traffic, phases []*evidence.Phase) {
+	t := &l.tally
+	profile := profileMicros(tr.Profile)
+	for _, k := range l.ticks {
+		if k.AtMicros < profile { // what comes after has nothing that was meant for then
+			t.use(k.Ref())
+		}
+	}
+	t.use(refsOf(phases...)...)
+	if len(l.ticks) == 0 {
+		t.invalid("NoLoad", nil, "there is no record of traffic %s", tr.Name)
+	}
+	latency := evidence.NewHistogram() // of all slices, less that of all phases
+	var inTicks, inPhases, errTicks, errPhases, end int64
+	for i, k := range l.ticks {
+		switch {
+		case k.Index != i || k.AtMicros != end:
+			t.invalid("TicksMissing", refsOf(k), "slices of time of traffic %s are missing before %s", tr.Name, micros(k.AtMicros))
+		case k.Micros <= 0:
+			t.invalid("TicksMissing", refsOf(k), "slice %d of traffic %s has no width", i, tr.Name)
+		case k.Done != k.Offered:
+			t.invalid("Unanswered", refsOf(k), "%d of %d requests of traffic %s at %s have no outcome", k.Offered-k.Done, k.Offered, tr.Name, micros(k.AtMicros))
+		}
+		if n, errs, err := outcomes(k.Codes); err != nil || n != k.Done || errs != k.Errors {
+			t.invalid("CountsDisagree", refsOf(k), "the outcomes of traffic %s at %s do not add up", tr.Name, micros(k.AtMicros))
+		}
+		if err := addTick(latency, k); err != nil {
+			t.invalid("BadHistogram", refsOf(k), "traffic %s at %s: %v", tr.Name, micros(k.AtMicros), err)
+		}
+		end = k.AtMicros + k.Micros
+		inTicks += k.Done
+		errTicks += k.Errors
+	}
+	all, readable := evidence.NewHistogram(), true
+	for _, p := range phases {
+		if l.phases[p.Phase] != nil {
+			t.invalid("CountsDisagree", refsOf(p), "phase %s of traffic %s is there twice", p.Phase, tr.Name)
+		}
+		l.phases[p.Phase] = p
+		inPhases += p.Done
+		errPhases += p.Errors
+		h, err := evidence.DecodeHistogram(p.Intended)
+		if err != nil { // the phase's own check says so
+			readable = false
+			continue
+		}
+		all.Merge(h)
+	}
+	switch {
+	case errTicks != errPhases:
+		t.invalid("CountsDisagree", nil, "traffic %s has %d errors in its slices of time, and %d in its phases", tr.Name, errTicks, errPhases)
+	case inTicks != inPhases:
+		t.invalid("CountsDisagree", nil, "traffic %s has %d outcomes in its slices of time, and %d in its phases", tr.Name, inTicks, inPhases)
+	case readable && !latency.Equals(all):
+		t.invalid("CountsDisagree", nil, "traffic %s has other latencies in its slices of time than in its phases", tr.Name)
+	}
+	if end < profile {
+		t.invalid("TicksMissing", nil, "the slices of time of traffic %s end at %s, and its profile at %s", tr.Name, micros(end), micros(profile))
+	}
+}
+
+// addTick adds the latencies of a slice to a histogram, and says where they are not what the slice says of them.
+func addTick(sum *hdrhistogram.Histogram, k *evidence.Tick) error {
+	if k.Latency == "" && k.Done == 0 {
+		if k.P50Micros != 0 || k.P99Micros != 0 || k.MaxMicros != 0 {
+			return errors.New("it has latencies and no request")
+		}
+		return nil
+	}
+	h, err := evidence.DecodeHistogram(k.Latency)
+	if err != nil {
+		return err
+	}
+	sum.Merge(h)
+	if h.TotalCount() != k.Done {
+		return fmt.Errorf("a latency histogram holds %d of %d requests", h.TotalCount(), k.Done)
+	}
+	if p50, p99 := evidence.TickQuantiles(h, k.MaxMicros); k.P50Micros != p50 || k.P99Micros != p99 || !evidence.SameBucket(h.Max(), k.MaxMicros) {
+		return fmt.Errorf("p50 %s, p99 %s and the largest, %s, are not those of its latency histogram", micros(k.P50Micros), micros(k.P99Micros), micros(k.MaxMicros))
+	}
+	return nil
+}
+
+// phase judges whether a phase was the load that is asked for.
+func (l *loadState) phase(tr *scenarios.Traffic, st stagePhase) (Check, *tally) {
+	c := Check{Kind: KindLoad, Subject: tr.Name + "/" + st.name}
+	if st.silent() {
+		c.Verdict, c.Reason, c.Message = Skipped, "NoRequests", "the profile asks for no request in this phase"
+		return c, &tally{}
+	}
+	t := &tally{}
+	t.add(&l.tally)
+	p := l.phases[st.name]
+	ok := ""
+	if p == nil {
+		t.invalid("NoPhase", nil, "phase %s of traffic %s was not recorded: the load did not get through it", st.name, tr.Name)
+	} else {
+		used := refsOf(p)
+		// A request that lies on the boundary of two phases may be counted to either.
+		if d := p.Offered - st.hits; st.users > 0 && p.Offered < int64(st.users) {
+			t.invalid("WrongLoad", used, "in phase %s of traffic %s %d requests were sent, fewer than it has users (%d)", st.name, tr.Name, p.Offered, st.users)
+		} else if st.users > 0 {
+			// A closed loop has no plan that it could be held against.
+		} else if d < -1 || d > 1 || p.Offered <= 0 {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s planned %d requests, and its profile asks for %d", st.name, tr.Name, p.Offered, st.hits)
+		}
+		if p.AtMicros != st.start.Microseconds() || p.ForMicros != st.duration.Microseconds() {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s was from %s for %s, want from %s for %s",
+				st.name, tr.Name, micros(p.AtMicros), micros(p.ForMicros), st.start, st.duration)
+		}
+		if p.Done != p.Offered {
+			t.invalid("Unanswered", used, "%d of %d requests of phase %s have no outcome", p.Offered-p.Done, p.Offered, st.name)
+		}
+		if n, errs, err := outcomes(p.Codes); err != nil || n != p.Done || errs != p.Errors {
+			t.invalid("CountsDisagree", used, "the outcomes of phase %s of traffic %s do not add up", st.name, tr.Name)
+		}
+		if reason, err := agrees(p); err != nil {
+			t.invalid(reason, used, "phase %s of traffic %s: %v", st.name, tr.Name, err)
+		}
+		short := shortfall(p)
+		if st.users == 0 {
+			c.Observed, c.Limit = percent(short)+" short", percent(evidence.MaxShortfall)+" short"
+		}
+		if short > evidence.MaxShortfall || p.Achieved > p.Offered {
+			t.invalid("LoadShortfall", used, "the load generator sent %d of %d requests of phase %s in time, %s short of what was asked for (at most %s): what it measured is not this load",
+				p.Achieved, p.Offered, st.name, percent(short), percent(evidence.MaxShortfall))
+		}
+		if why := late(p); why != "" {
+			t.invalid("LoadLate", used, "phase %s of traffic %s: %s", st.name, tr.Name, why)
+		}
+		ok = fmt.Sprintf("%d of %d requests were sent in time", p.Achieved, p.Offered)
+		if st.users > 0 {
+			ok = fmt.Sprintf("%d requests of %d users, each sent when its user had the answer before it", p.Offered, st.users)
+		}
+	}
+	c.Verdict, c.Reason, c.Message, c.Used = t.judge(ok)
+	return c, t
+}
+
+// agrees says where the histograms of a phase, or what its generators saw of themselves, contradict its counts or each
+// other.
+func agrees(p *evidence.Phase) (reason string, err error) {
+	const bad, disagree = "BadHistogram", "CountsDisagree"
+	whole := map[string]*hdrhistogram.Histogram{}
+	for name, text := range map[string]string{"latency": p.Intended, "service latency": p.Service, "send lag": p.Lag} {
+		h, err := evidence.DecodeHistogram(text)
+		if err != nil {
+			return bad, fmt.Errorf("%s: %w", name, err)
+		}
+		if h.TotalCount() != p.Done {
+			return disagree, fmt.Errorf("the histogram of %s holds %d of %d requests", name, h.TotalCount(), p.Done)
+		}
+		whole[name] = h
+	}
+	if p.Done > 0 && !evidence.SameBucket(whole["send lag"].Max(), p.LagMicros) {
+		return disagree, fmt.Errorf("the largest send lag, %s, is not that of its histogram", micros(p.LagMicros))
+	}
+	byOutcome := map[string]int64{}
+	for code, n := range p.Codes {
+		byOutcome[evidence.OutcomeOf(code)] += int64(n)
+	}
+	intended, service := evidence.NewHistogram(), evidence.NewHistogram()
+	for _, name := range sortedKeys(p.Outcomes) {
+		o := p.Outcomes[name]
+		for _, part := range []struct {
+			text string
+			sum  *hdrhistogram.Histogram
+		}{{o.Intended, intended}, {o.Service, service}} {
+			h, err := evidence.DecodeHistogram(part.text)
+			if err != nil {
+				return bad, fmt.Errorf("outcome %s: %w", name, err)
+			}
+			if h.TotalCount() != o.Done || o.Done != byOutcome[name] {
+				return disagree, fmt.Errorf("a histogram of outcome %s holds %d requests, and %d ended so", name, h.TotalCount(), byOutcome[name])
+			}
+			part.sum.Merge(h)
+		}
+	}
+	if !intended.Equals(whole["latency"]) || !service.Equals(whole["service latency"]) {
+		return disagree, fmt.Errorf("the latencies of its outcomes are not together those of the phase")
+	}
+	return disagree, watched(p)
+}
+
+// watched says where it is not known what the processes that sent a phase saw of themselves.
+func watched(p *evidence.Phase) error {
+	sent := int64(0)
+	for i, g := range p.Generators {
+		if g.Worker != i {
+			return fmt.Errorf("what worker %d of the load generator saw of itself is missing", i)
+		}
+		if g.Done < 0 || g.Micros <= 0 && p.Done > 0 || g.CPUs < 1 || g.CPUMicros < 0 || g.PauseMicros < 0 {
+			return fmt.Errorf("worker %d of the load generator did not watch itself", i)
+		}
+		sent += g.Done
+	}
+	if sent != p.Done {
+		return fmt.Errorf("the load generator's processes sent %d of %d requests", sent, p.Done)
+	}
+	return nil
+}
