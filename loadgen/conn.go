@@ -109,7 +109,7 @@ func (c *conn) write() {
 	s := c.sender
 	c.out = s.mix.appendHTTP1(c.out[:0], uint64(c.req.n), &c.scratch)
 	c.writing.Lock()
-	if c.direct && len(c.out) <= maxInline {
+	if c.direct && len(c.out) <= maxInline && c.scratch.body == nil {
 		c.put()
 		return
 	}
@@ -119,7 +119,11 @@ func (c *conn) write() {
 // put writes the request, and lets writing go. Where it fails, the reader finds the connection closed.
 func (c *conn) put() {
 	defer c.writing.Unlock()
-	if _, err := c.net.Write(c.out); err != nil {
+	_, err := c.net.Write(c.out)
+	if err == nil && c.scratch.body != nil {
+		_, err = c.net.Write(c.scratch.body)
+	}
+	if err != nil {
 		c.mu.Lock()
 		if c.broke == nil {
 			c.broke = err
@@ -201,7 +205,7 @@ func (c *conn) answer() bool {
 	c.mu.Unlock()
 	s.gauge.leave()
 	s.recorder.record(c.shard, out)
-	keep = keep && c.in.Buffered() == 0 && c.written()
+	keep = keep && !s.mix.each && c.in.Buffered() == 0 && c.written()
 	if c.heard != nil {
 		c.mu.Lock()
 		c.ended = !keep

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,18 +29,25 @@ type mix struct {
 	host   string
 	caller []byte // nil where it is not said
 	prefix string // of the ID: "<idPrefix>-<traffic>-"
+	window []byte // WindowLoad, for each request
 	seed   uint64
 	kinds  []kind
 	total  uint64   // of the weights
 	tokens [][]byte // values of the Authorization header
+	text   []byte   // what bodies are cut from
+	each   bool     // each request has a connection of its own
+	extra  []field  // of every request, beside those of its own
+	whole  []byte   // the body of every request whose kind has none
 }
 
 // kind is one request kind, ready to be sent.
 type kind struct {
 	method string
-	line   []byte   // how the request begins in HTTP/1.1: request line, Host, and what else never changes
-	url    *url.URL // shared by all requests of the kind: net/http only reads it
-	upTo   uint64   // sum of the weights up to and with this kind
+	line   []byte      // how the request begins in HTTP/1.1: request line, Host, and what else never changes
+	url    *url.URL    // shared by all requests of the kind: net/http only reads it
+	upTo   uint64      // sum of the weights up to and with this kind
+	header http.Header // that the scenario gives it; not in HTTP/1.1, where it stands in line
+	body   *scenarios.Body
 }
 
 func newMix(a Attack) (*mix, error) {
@@ -54,7 +62,10 @@ func newMix(a Attack) (*mix, error) {
 		base:   base,
 		host:   a.Host,
 		prefix: a.IDPrefix + "-" + a.Traffic.Name + "-",
+		window: []byte(WindowLoad),
 		seed:   a.seed(),
+		each:   a.Traffic.Connections == scenarios.ConnectionsEach,
+		whole:  a.Body,
 	}
 	if a.Caller != "" {
 		m.caller = []byte(a.Caller)
@@ -80,8 +91,17 @@ func newMix(a Attack) (*mix, error) {
 			method = http.MethodGet
 		}
 		m.total += uint64(max(r.Weight, 1))
-		m.kinds = append(m.kinds, kind{method: method, line: http1Line(method, u, a.Host), url: u, upTo: m.total})
+		k := kind{method: method, url: u, upTo: m.total, body: r.Body}
+		if k.header, err = headerOf(r); err != nil {
+			return nil, fmt.Errorf("request %d: %w", i+1, err)
+		}
+		k.line = http1Line(k, a.Host, m.each, len(a.Body))
+		m.kinds = append(m.kinds, k)
 	}
+	if m.extra, err = extraFields(a.Header); err != nil {
+		return nil, err
+	}
+	m.text = bodyText(requests, m.seed)
 	// One look now saves a failure for each request later, or a request that is two.
 	for name, value := range map[string]string{"host": a.Host, "caller": a.Caller, "prefix of the IDs": m.prefix} {
 		if !httpguts.ValidHeaderFieldValue(value) {
@@ -128,21 +148,22 @@ func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 	from := len(buf)
 	buf = strconv.AppendUint(append(buf, m.prefix...), n, 10)
 	id := buf[from:]
-	f = append(f, field{scenarios.HeaderID, id}, field{scenarios.HeaderWindow, []byte(WindowLoad)})
+	f = append(f, field{scenarios.HeaderID, id}, field{scenarios.HeaderWindow, m.window})
 	if m.caller != nil {
 		f = append(f, field{scenarios.HeaderCaller, m.caller})
 	}
 	from = len(buf)
 	buf = appendTraceID(buf, id)
-	return append(f, field{headerRequestID, buf[from:]}), buf
+	return append(append(f, field{headerRequestID, buf[from:]}), m.extra...), buf
 }
 
 // header is the header of request n.
 func (m *mix) header(n uint64) http.Header {
 	fields, _ := m.fields(nil, nil, n)
-	h := make(http.Header, len(fields))
+	h := make(http.Header, len(fields)+4)
+	maps.Copy(h, m.kind(n).header)
 	for _, f := range fields {
-		h.Set(f.name, string(f.value))
+		h.Add(f.name, string(f.value))
 	}
 	return h
 }

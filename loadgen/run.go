@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/meshproof/meshproof/evidence"
@@ -43,6 +44,10 @@ type Attack struct {
 	Protocol Protocol `json:"protocol,omitempty"` // none: HTTP1
 	Engine   Engine   `json:"engine,omitempty"`   // none: the one that is made for the protocol
 
+	// Header and Body are sent with every request, beside what is Meshproof's own.
+	Header http.Header `json:"header,omitempty"`
+	Body   []byte      `json:"body,omitempty"`
+
 	// TLS is how https:// is spoken: roots, client certificate, ServerName (none: the host of Base). nil: as the system has it.
 	TLS *tls.Config `json:"-"`
 	// Tokens are those of users, one for each request, drawn by the seed. Without any, no request carries one.
@@ -73,23 +78,35 @@ func Run(ctx context.Context, a Attack, sink evidence.Sink, progress func(Progre
 	return runBy(ctx, a, newAlarm, sink, progress)
 }
 
-// runBy is Run, paced by alarms of some kind.
-func runBy(ctx context.Context, a Attack, newAlarm func() alarm, sink evidence.Sink, progress func(Progress)) error {
+// Check says why an attack cannot be sent, without sending it.
+func (a Attack) Check() error {
+	_, _, _, err := a.prepare(newAlarm)
+	return err
+}
+
+// prepare lays out an attack.
+func (a Attack) prepare(newAlarm func() alarm) (*Schedule, *mix, engine, error) {
 	if err := a.check(); err != nil {
-		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+		return nil, nil, nil, err
 	}
 	s, err := NewSchedule(a.Traffic.Profile, a.seed())
 	if err != nil {
-		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+		return nil, nil, nil, err
 	}
 	if err := checkLoop(a, s); err != nil {
-		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+		return nil, nil, nil, err
 	}
 	m, err := newMix(a)
 	if err != nil {
-		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
+		return nil, nil, nil, err
 	}
 	send, err := engineFor(a, s, newAlarm)
+	return s, m, send, err
+}
+
+// runBy is Run, paced by alarms of some kind.
+func runBy(ctx context.Context, a Attack, newAlarm func() alarm, sink evidence.Sink, progress func(Progress)) error {
+	s, m, send, err := a.prepare(newAlarm)
 	if err != nil {
 		return fmt.Errorf("load %q: %w", a.Traffic.Name, err)
 	}

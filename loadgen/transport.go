@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,7 @@ func newTransport(m *mix, g *gauge, a Attack, stop, abort context.Context) *tran
 		DialTLSContext:      open,
 		Protocols:           protocols(a.Protocol),
 		DisableCompression:  true,
+		DisableKeepAlives:   m.each,
 		MaxIdleConnsPerHost: a.Traffic.MaxInFlight,
 	}
 	return t
@@ -86,8 +88,9 @@ func (t *transport) RoundTrip(hit *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(t.abort, t.timeout)
 	number := uint64(t.share.nth(int64(n)))
 	k := t.mix.kind(number)
+	payload := t.mix.body(number, &k)
 	req := (&http.Request{
-		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(number), Body: t.bodyFor(k.method),
+		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(number), Body: t.bodyFor(k.method, payload), ContentLength: int64(len(payload)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 
@@ -151,10 +154,14 @@ func classOf(err error) string {
 // byte of the answer.
 const serverClosedIdle = "http: server closed idle connection"
 
-// bodyFor returns a body without a byte where net/http would repeat the request by itself: in HTTP/1.1 safe methods, when
-// a kept connection is closed; in HTTP/2 any, when the server refuses the stream. With a body that cannot be read again
-// it does not; and as this one turns out empty, the request is the same as without it.
-func (t *transport) bodyFor(method string) io.ReadCloser {
+// bodyFor returns a request's body, which cannot be read again. Of a request without one it is a body without a byte where
+// net/http would repeat the request by itself: in HTTP/1.1 safe methods, when a kept connection is closed; in HTTP/2 any,
+// when the server refuses the stream. With a body that cannot be read again it does not; and as this one turns out empty,
+// the request is the same as without it.
+func (t *transport) bodyFor(method string, payload []byte) io.ReadCloser {
+	if len(payload) > 0 {
+		return io.NopCloser(bytes.NewReader(payload))
+	}
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return emptyBody{}

@@ -141,7 +141,7 @@ func linkerdGuard(s *scenarios.Scenario, w scenarios.Workload, identity func(sce
 		if len(g.matches) > maxMatches {
 			return nil, fmt.Errorf("the rules for service %s come to %d matches of one HTTPRoute rule, where the Gateway API allows %d: use fewer methods or paths", w.Name, len(g.matches), maxMatches)
 		}
-		routeName := fmt.Sprintf("%s.%d", w.Name, i+1)
+		routeName := fmt.Sprintf("%s.%03d", w.Name, i+1) // among routes of the same age the first by name is taken
 		out = append(out, httpRoute(w.Namespace, routeName, name, g.matches))
 		if len(g.callers) > 0 {
 			var ids []string

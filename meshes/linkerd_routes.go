@@ -33,6 +33,9 @@ type pathCell struct {
 // asks that route alone whom it lets in; so a route must let in whoever any rule of the policy lets in there. The cells
 // are every path that a rule names with every method that one names; a cell's callers are those with a rule that covers
 // it. Cells that change nothing are left out, and those with the same callers make one route.
+//
+// The best match is the longest path, and then the one with a method; among equals the oldest route is taken, and then the
+// first by name. One path is as long as all below it: its routes come first.
 func grantsOf(s *scenarios.Scenario, to scenarios.Workload) ([]grant, error) {
 	var rules []scenarios.Rule
 	for _, r := range s.Spec.Policy.Allow {
@@ -46,18 +49,26 @@ func grantsOf(s *scenarios.Scenario, to scenarios.Workload) ([]grant, error) {
 	}
 	g := &grid{s: s, rules: rules, methods: methods}
 	kept := map[pathCell]bool{}
-	var out []grant
+	var exact, wide []grant
 	for _, p := range paths { // wider ones come first
 		parent, ok := nearest(kept, p)
 		if ok && g.same(p, parent) || !ok && g.closed(p) {
 			continue
 		}
 		kept[p] = true
-		for _, m := range g.methodsAt(p, ok) {
-			out = add(out, g.callers(cell{p, m}), match(cell{p, m}))
+		methods := g.methodsAt(p, ok)
+		if p.exact && parent.path == p.path { // whose cells with a method would be better matches than this one's without
+			methods = append(slices.Clone(g.methods), "")
+		}
+		for _, m := range methods {
+			if c := (cell{p, m}); p.exact {
+				exact = add(exact, g.callers(c), match(c))
+			} else {
+				wide = add(wide, g.callers(c), match(c))
+			}
 		}
 	}
-	return out, nil
+	return slices.Concat(exact, wide), nil
 }
 
 // cellsOf lists the paths and methods that rules distinguish.

@@ -20,11 +20,29 @@ var pageFiles embed.FS
 // HTML writes the report as one page that needs nothing else: no script, no font, no picture from anywhere. A content
 // security policy forbids all of these, and allows the page's one style sheet by its hash.
 func HTML(w io.Writer, r *Report) error {
+	p := newPage(r)
+	var err error
+	if p.CSS, p.CSP, err = styled(); err != nil {
+		return err
+	}
+	return writePage(w, "report.tmpl", p)
+}
+
+// styled is a page's style sheet, and the content security policy that allows it and nothing else.
+func styled() (css template.CSS, csp string, err error) {
 	style, err := pageFiles.ReadFile("page/style.css")
 	if err != nil {
-		return fmt.Errorf("reading the page's style sheet: %w", err)
+		return "", "", fmt.Errorf("reading the page's style sheet: %w", err)
 	}
-	t, err := template.New("report.tmpl").Funcs(template.FuncMap{
+	css = template.CSS(string(style) + chart.CSS) // constant, from this repository
+	sum := sha256.Sum256([]byte(css))
+	return css, "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; img-src data:; base-uri 'none'; form-action 'none'", nil
+}
+
+// writePage writes the page of a template.
+func writePage(w io.Writer, name string, page any) error {
+	t, err := template.New(name).Funcs(template.FuncMap{
 		"lower":  func(v any) string { return strings.ToLower(fmt.Sprint(v)) },
 		"count":  count,
 		"spaced": spaced,
@@ -34,18 +52,12 @@ func HTML(w io.Writer, r *Report) error {
 	if err != nil {
 		return fmt.Errorf("reading the page's templates: %w", err)
 	}
-	css := string(style) + chart.CSS
-	sum := sha256.Sum256([]byte(css))
-	p := newPage(r)
-	p.CSS = template.CSS(css) // constant, from this repository
-	p.CSP = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; img-src data:; base-uri 'none'; form-action 'none'"
 	var b bytes.Buffer
-	if err := t.Execute(&b, p); err != nil {
-		return fmt.Errorf("rendering report.html: %w", err)
+	if err := t.Execute(&b, page); err != nil {
+		return fmt.Errorf("rendering %s: %w", strings.TrimSuffix(name, ".tmpl"), err)
 	}
 	if _, err := w.Write(b.Bytes()); err != nil {
-		return fmt.Errorf("writing report.html: %w", err)
+		return fmt.Errorf("writing the page: %w", err)
 	}
 	return nil
 }

@@ -252,6 +252,26 @@ type Series struct {
 	Traffic string `json:"traffic"`
 	// Slices of time in order; long runs are merged into at most 600.
 	Slices []Slice `json:"slices"`
+	// How many requests took how long, by second; none where nothing was recorded.
+	Heat *Heat `json:"heat,omitempty"`
+}
+
+// Heat is how many requests took how long, by time.
+type Heat struct {
+	// Edges of the classes of latency from the intended send time, rising: one more than there are classes.
+	EdgesMicros []float64 `json:"edgesMicros"`
+	// Stretches of time, of a second each or more, in order. Those without a request are left out.
+	Columns []HeatColumn `json:"columns"`
+}
+
+// HeatColumn is one stretch of time of a Heat.
+type HeatColumn struct {
+	// Start after the start of the load.
+	AtMicros int64 `json:"atMicros"`
+	// Width.
+	Micros int64 `json:"micros"`
+	// Requests meant for then, by class of latency, from the lowest.
+	Counts []int64 `json:"counts"`
 }
 
 // Slice is one slice of time.

@@ -18,6 +18,7 @@ func series(rec *evidence.Record) []Series {
 	}
 	out := []Series{}
 	place := map[key]int{}
+	ticks := map[int][]*evidence.Tick{}
 	for _, t := range rec.Ticks {
 		k := key{t.Trial, t.Traffic}
 		i, ok := place[k]
@@ -26,17 +27,23 @@ func series(rec *evidence.Record) []Series {
 			place[k] = i
 			out = append(out, Series{Block: t.Trial.Block, Mesh: clean(t.Trial.Mesh), Traffic: clean(t.Traffic)})
 		}
-		out[i].Slices = append(out[i].Slices, Slice{
-			AtMicros: t.AtMicros, Micros: t.Micros, Offered: t.Offered, Sent: t.Sent, Done: t.Done, Errors: t.Errors,
-			P50Micros: t.P50Micros, P99Micros: t.P99Micros,
-		})
+		out[i].Slices = append(out[i].Slices, sliceOf(t))
+		ticks[i] = append(ticks[i], t)
 	}
 	for i := range out {
 		s := out[i].Slices
 		slices.SortStableFunc(s, func(a, b Slice) int { return cmp.Compare(a.AtMicros, b.AtMicros) })
 		out[i].Slices = mergeTo(s, maxSlices)
+		out[i].Heat = heatOf(ticks[i])
 	}
 	return out
+}
+
+func sliceOf(t *evidence.Tick) Slice {
+	return Slice{
+		AtMicros: t.AtMicros, Micros: t.Micros, Offered: t.Offered, Sent: t.Sent, Done: t.Done, Errors: t.Errors,
+		P50Micros: t.P50Micros, P99Micros: t.P99Micros,
+	}
 }
 
 // mergeTo joins neighbours until there are at most a number. Counts add up; of quantiles the largest stays, because two

@@ -22,7 +22,7 @@ type timeGroup struct {
 // timeView is one traffic of one trial over time.
 type timeView struct {
 	Trial, Class string
-	SVG          template.HTML
+	SVG, Heat    template.HTML
 }
 
 // bounds are the axes that all charts of one traffic share, so that meshes can be compared by eye.
@@ -55,10 +55,15 @@ func (r *Report) timeGroups() []timeGroup {
 	for i, name := range names {
 		g := timeGroup{Traffic: name}
 		for k, s := range byTraffic[name] {
-			g.Trials = append(g.Trials, timeView{
+			v := timeView{
 				Trial: r.trialName(s.Mesh, s.Block), Class: r.class(s.Mesh),
 				SVG: safeSVG(r.timeline(fmt.Sprintf("time-%d-%d", i, k), s, shared[name]).SVG()),
-			})
+			}
+			if s.Heat != nil {
+				title := fmt.Sprintf("Latency of traffic %s through %s by second", s.Traffic, v.Trial)
+				v.Heat = safeSVG(s.Heat.picture(fmt.Sprintf("heat-%d-%d", i, k), title, v.Class, shared[name].end).SVG())
+			}
+			g.Trials = append(g.Trials, v)
 		}
 		if c := r.columns(fmt.Sprintf("times-%d", i), name, byTraffic[name], shared[name]); len(c.Columns) > 1 {
 			g.Columns = safeSVG(c.SVG())

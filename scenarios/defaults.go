@@ -126,6 +126,7 @@ func (t *Topology) setDefaults() {
 func (t *Traffic) setDefaults() {
 	orElse(&t.Timeout, Duration(5e9))
 	orElse(&t.MaxInFlight, 10_000)
+	orElse(&t.Connections, ConnectionsReuse)
 	if len(t.Requests) == 0 {
 		t.Requests = []RequestKind{{}}
 	}
@@ -134,6 +135,9 @@ func (t *Traffic) setDefaults() {
 		orElse(&r.Method, "GET")
 		orElse(&r.Path, "/")
 		orElse(&r.Weight, 1)
+		if r.Body != nil {
+			orElse(&r.Body.Type, "text/plain")
+		}
 	}
 	t.Profile.Default()
 }

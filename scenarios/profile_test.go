@@ -29,11 +29,19 @@ const closedTraffic = `    - name: workers
       profile: {stages: [{name: few, users: 3, think: {mean: 200ms, distribution: exponential}, for: 1s}, {users: 9, think: {mean: 1s}, for: 1s}]}
 `
 
+// mixed are requests of every kind.
+const mixed = `      connections: each
+      requests:
+        - {method: GET, path: /, weight: 2}
+        - {method: POST, headers: {x-channel: web shop, accept: "*/*"}, body: {bytes: 100, to: 2000, type: application/json}}
+        - {method: PUT, body: {p50: 800, p99: 20000}}
+`
+
 // shaped is the base scenario with these, and without what names its own phases.
 func shaped() string {
 	from, to := strings.Index(base, "        stages:\n"), strings.Index(base, "  faults:\n")
 	doc := base[:from] + shapedStages + closedTraffic + base[to:]
-	return strings.NewReplacer("phase: spike", "phase: swing", "phase: ramp", "phase: climb").Replace(doc)
+	return strings.NewReplacer("      requests: [{method: GET, path: /, weight: 2}]\n", mixed, "phase: spike", "phase: swing", "phase: ramp", "phase: climb").Replace(doc)
 }
 
 func TestEveryShapeOfAStageSurvivesBeingWritten(t *testing.T) {
@@ -129,7 +137,7 @@ func TestAReplayedSeriesIsReadOnceAndThenStandsInTheScenario(t *testing.T) {
 	} {
 		write("monday.csv", text)
 		_, err := Load(filepath.Join(dir, "s.yaml"))
-		if err == nil || !strings.Contains(err.Error(), "s.yaml:46:42: spec.traffic[0].profile.stages[3].replay.file: "+want) {
+		if err == nil || !strings.Contains(err.Error(), "s.yaml:50:42: spec.traffic[0].profile.stages[3].replay.file: "+want) {
 			t.Errorf("want %s, got %v", want, err)
 		}
 	}

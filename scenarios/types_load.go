@@ -19,6 +19,9 @@ type Traffic struct {
 	Token *Token `json:"token,omitempty"`
 	// What is sent, drawn by weight from the seed. Default: GET /.
 	Requests []RequestKind `json:"requests,omitempty"`
+	// reuse: a request takes a connection that is free, and opens one where none is. each: every request has a connection of its
+	// own, with all that opening it costs; at thousands a second a host's ports run out. Default reuse.
+	Connections Connections `json:"connections,omitempty" jsonschema:"enum=reuse,enum=each"`
 	// Time after which a request has failed. Default 5s.
 	Timeout Duration `json:"timeout,omitempty"`
 	// Most requests under way at once, 1 to 1000000. What the profile asks for beyond it waits, and counts as slow from the moment
@@ -136,6 +139,15 @@ type Think struct {
 	Distribution Distribution `json:"distribution,omitempty" jsonschema:"enum=fixed,enum=uniform,enum=exponential"`
 }
 
+// Connections is how requests share connections.
+type Connections string
+
+// The ways.
+const (
+	ConnectionsReuse Connections = "reuse" // a request takes a connection that is free
+	ConnectionsEach  Connections = "each"  // each request opens its own, which ends with its answer
+)
+
 // RequestKind is one kind of request of a mix.
 type RequestKind struct {
 	// HTTP method. Default GET.
@@ -144,4 +156,24 @@ type RequestKind struct {
 	Path string `json:"path,omitempty"`
 	// Weight in the mix, 1 or more. Default 1.
 	Weight int `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
+	// Header fields beside those that Meshproof sends itself: name and text. Names that HTTP, proxies or Meshproof go by
+	// are refused.
+	Headers map[string]string `json:"headers,omitempty"`
+	// The body. Default none.
+	Body *Body `json:"body,omitempty"`
+}
+
+// Body is the body of requests: letters and digits, drawn from the seed as its size is. Either bytes, alone or with to, or p50
+// and p99 say how large.
+type Body struct {
+	// Size in bytes, 1 to 262144.
+	Bytes int `json:"bytes,omitempty" jsonschema:"minimum=1,maximum=262144"`
+	// Largest size in bytes: every size from bytes to this one is as likely as the others.
+	To int `json:"to,omitempty" jsonschema:"minimum=1,maximum=262144"`
+	// Median size in bytes of a log-normal distribution; sizes are cut off at 262144.
+	P50 int `json:"p50,omitempty" jsonschema:"minimum=1,maximum=262144"`
+	// 99th percentile of that distribution.
+	P99 int `json:"p99,omitempty" jsonschema:"minimum=1,maximum=262144"`
+	// Content-Type. Default text/plain.
+	Type string `json:"type,omitempty"`
 }

@@ -28,6 +28,8 @@ func (v *validator) loads() {
 			p := fmt.Sprintf("%s.requests[%d]", path, j)
 			v.method(p+".method", r.Method)
 			v.urlPath(p+".path", r.Path, false)
+			v.headers(p+".headers", r.Headers)
+			v.body(p, r)
 			if known {
 				v.allowed(p, fmt.Sprintf("%s sends %s %s to %s %s", t.Name, r.Method, r.Path, t.To, way), t.From, t.To, r.Method, r.Path)
 				if !t.Inside() {

@@ -13,15 +13,9 @@ import (
 )
 
 // issuersAt finds the intermediates under which the certificates that workloads of a cluster serve were issued until a
-// moment: those of the mesh that issues them, and of no other mesh there. Older records name them by the cluster alone.
+// moment: those of the mesh that issues them, and of no other mesh there.
 func (x *trial) issuersAt(cluster string, at time.Time) ([]*x509.Certificate, *evidence.Event, error) {
-	list, event, err := x.trustAt(evidence.TrustIssuer(string(x.d.traits().issues), cluster), at)
-	if event == nil {
-		if old, e, olderr := x.trustAt("intermediate/"+cluster, at); e != nil {
-			return old, e, olderr
-		}
-	}
-	return list, event, err
+	return x.trustAt(evidence.TrustIssuer(string(x.d.traits().issues), cluster), at)
 }
 
 // trustAt finds the certificates that were trusted at a moment under a name.

@@ -3,7 +3,6 @@ package verify
 import (
 	"testing"
 
-	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/scenarios"
 )
 
@@ -24,29 +23,5 @@ func TestACertificateOfTheOtherMeshsIssuerIsForeign(t *testing.T) {
 		if k.Verdict != want || want == Fail && k.Reason != "ForeignChain" {
 			t.Errorf("issued by %s's: %s %s: %s", issuer, k.Verdict, k.Reason, k.Message)
 		}
-	}
-}
-
-func TestARecordOfBeforeMeshesHadTheirOwnIssuersIsStillJudged(t *testing.T) {
-	rec := goodRecord(t, testScenario(scenarios.MeshIstio))
-	for _, e := range rec.Events {
-		for _, cluster := range []string{"east", "west"} {
-			name := evidence.TrustIssuer("istio", cluster)
-			if text := e.Data[name]; text != "" {
-				delete(e.Data, name)
-				e.Data["intermediate/"+cluster] = text
-			}
-		}
-	}
-	if k := checkOf(t, Evaluate(rec), "mtls/shop->cart"); k.Verdict != Pass {
-		t.Errorf("%s %s: %s", k.Verdict, k.Reason, k.Message)
-	}
-	for _, e := range rec.Events {
-		if e.Kind == evidence.EventTrust {
-			delete(e.Data, "intermediate/west")
-		}
-	}
-	if k := checkOf(t, Evaluate(rec), "mtls/shop->cart"); k.Verdict != Invalid || k.Reason != "NoTrust" {
-		t.Errorf("without one of them: %s %s: %s", k.Verdict, k.Reason, k.Message)
 	}
 }

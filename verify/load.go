@@ -133,6 +133,9 @@ func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (P
 	return out, true
 }
 
+// Quantiles reads "p50", "p90", "p99", "p999" and "max" (µs) of a histogram of evidence; nil where it cannot be read.
+func Quantiles(text string) map[string]int64 { return quantilesOf(text) }
+
 // quantilesOf reads the quantiles (µs) of a histogram; none where it cannot be read, which the load check says.
 func quantilesOf(text string) map[string]int64 {
 	h, err := evidence.DecodeHistogram(text)

@@ -118,12 +118,12 @@ func (c *cluster) namespacesExist(objs []clusters.Object) error {
 func (c *cluster) store(obj clusters.Object) error {
 	key := clusters.Key(obj)
 	obj = obj.DeepCopyObject().(clusters.Object)
-	// Istio decides between conflicting settings by age, which a replacement keeps.
+	// Meshes decide between conflicting settings by age, which a replacement keeps, and which is known in whole seconds.
 	switch old, ok := c.objects[key]; {
 	case ok:
 		obj.SetCreationTimestamp(old.GetCreationTimestamp())
 	default:
-		obj.SetCreationTimestamp(metav1.Now())
+		obj.SetCreationTimestamp(metav1.NewTime(time.Now().Truncate(time.Second)))
 	}
 	event := &evidence.Event{
 		Header: c.f.header("cluster/" + c.name), Kind: evidence.EventApplied,

@@ -211,9 +211,9 @@ func TestOnlyServersThatRefusePlaintextAreAskedForTheBarriersPath(t *testing.T) 
 	}
 }
 
-func TestClustersWithLinkerdAreNotKept(t *testing.T) {
+func TestClustersInLayersAreNotKept(t *testing.T) {
 	p := New(Config{})
-	for mesh, refused := range map[string]bool{"none": false, "istio": false, "linkerd": true, "layered": true} {
+	for mesh, refused := range map[string]bool{"none": false, "istio": false, "linkerd": false, "layered": true} {
 		err := p.CheckTopology(clusters.Spec{Mesh: mesh, Keep: true})
 		if (err != nil) != refused || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
 			t.Errorf("%s: %v", mesh, err)

@@ -3,7 +3,9 @@ package kind_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -15,12 +17,15 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 	security "istio.io/client-go/pkg/apis/security/v1"
+	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/embedded"
 	"github.com/meshproof/meshproof/clusters/embedded/istio"
+	"github.com/meshproof/meshproof/clusters/embedded/linkerd"
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/clusters/kind"
+	"github.com/meshproof/meshproof/clusters/linkerdapi"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/oidc"
 	"github.com/meshproof/meshproof/meshes"
@@ -37,15 +42,18 @@ const (
 )
 
 // policyRounds draws rounds of cases, one case for each target.
-func policyRounds(seed uint64, rounds int) [][]policyCase {
+func policyRounds(mesh scenarios.MeshName, seed uint64, rounds int) [][]policyCase {
 	g := newGenerator(seed)
 	out := make([][]policyCase, rounds)
 	for i := range out {
 		portable := i >= rounds-max(1, rounds/portableShare) // last, for nothing takes their objects away
 		for range policyTargets {
-			if portable {
-				out[i] = append(out[i], g.portableCase())
-			} else {
+			switch {
+			case portable:
+				out[i] = append(out[i], g.portableCase(mesh))
+			case mesh == scenarios.MeshLinkerd:
+				out[i] = append(out[i], g.linkerdCase())
+			default:
 				out[i] = append(out[i], g.policyCase())
 			}
 		}
@@ -53,9 +61,9 @@ func policyRounds(seed uint64, rounds int) [][]policyCase {
 	return out
 }
 
-// models is the embedded driver with its model of Istio.
+// models is the embedded driver with its models of the meshes.
 func models() clusters.Provider {
-	return embedded.New(map[string]proxy.Factory{"istio": istio.Factory()})
+	return embedded.New(map[string]proxy.Factory{"istio": istio.Factory(), "linkerd": linkerd.Factory()})
 }
 
 func TestRandomPoliciesHaveTheSameOutcomeInTheModelAndOnRealIstio(t *testing.T) {
@@ -63,26 +71,45 @@ func TestRandomPoliciesHaveTheSameOutcomeInTheModelAndOnRealIstio(t *testing.T) 
 	if os.Getenv(kind.EnvKind) == "full" {
 		rounds = 20
 	}
+	sameOutcomes(t, kind.RealProvider(t), scenarios.MeshIstio, rounds, "200", "403", "401", "closed")
+}
+
+// Where the bundle has Linkerd.
+func TestRandomPoliciesHaveTheSameOutcomeInTheModelAndOnRealLinkerd(t *testing.T) {
+	provider := kind.RealProvider(t)
+	if _, err := provider.Build(string(scenarios.MeshLinkerd)); errors.Is(err, clusters.ErrNotPossible) {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	rounds := 2
+	if os.Getenv(kind.EnvKind) == "full" {
+		rounds = 10
+	}
+	sameOutcomes(t, provider, scenarios.MeshLinkerd, rounds, "200", "403", "404")
+}
+
+// sameOutcomes holds the model of a mesh against the real one, on rounds of random policies. Each of the outcomes must
+// have come.
+func sameOutcomes(t *testing.T, provider clusters.Provider, mesh scenarios.MeshName, rounds int, each ...string) {
+	t.Helper()
 	seed := uint64(policySeed)
 	if s := os.Getenv("MESHPROOF_POLICY_SEED"); s != "" {
 		if _, err := fmt.Sscan(s, &seed); err != nil {
 			t.Fatal(err)
 		}
 	}
-	provider := kind.RealProvider(t)
 	issuer, tokens := policyTokens(t)
-	real, model := newPolicyWorld(t, provider, issuer, tokens), newPolicyWorld(t, models(), issuer, tokens)
+	real, model := newPolicyWorld(t, provider, mesh, issuer, tokens), newPolicyWorld(t, models(), mesh, issuer, tokens)
 	asked, late := 0, 0
 	outcomes := map[string]int{}
 	var disagree []disagreement
-	for i, cases := range policyRounds(seed, rounds) {
+	for i, cases := range policyRounds(mesh, seed, rounds) {
 		want, err := model.try(cases)
 		if err != nil {
 			t.Fatalf("round %d on the model: %v", i, err)
 		}
 		got, err := real.try(cases)
 		if err != nil {
-			t.Errorf("round %d on real Istio: %v", i, err)
+			t.Errorf("round %d on real %s: %v", i, mesh, err)
 			continue
 		}
 		for k, c := range cases {
@@ -95,22 +122,24 @@ func TestRandomPoliciesHaveTheSameOutcomeInTheModelAndOnRealIstio(t *testing.T) 
 				// Not every difference is one of meaning: on a busy machine a request times out.
 				if again := real.settle(k, ask, want[k][n]); again == want[k][n] {
 					late++
-					t.Logf("round %d, target %d: %s on real Istio at first, later %s as in the model: %+v", i, k, got[k][n], again, ask)
+					t.Logf("round %d, target %d: %s on real %s at first, later %s as in the model: %+v", i, k, got[k][n], mesh, again, ask)
 					continue
 				}
 				c.Asks = []policyAsk{ask}
 				disagree = append(disagree, disagreement{c, want[k][n], got[k][n]})
-				t.Errorf("seed %d, round %d, target %d: %s in the model, %s on real Istio: %+v", seed, i, k, want[k][n], got[k][n], ask)
+				t.Errorf("seed %d, round %d, target %d: %s in the model, %s on real %s: %+v", seed, i, k, want[k][n], got[k][n], mesh, ask)
 			}
 		}
 	}
 	for _, d := range disagree[:min(len(disagree), maxShrunk)] {
 		small, m, r := shrink(t, model, real, d.policyCase, d.model, d.real)
-		t.Errorf("%s in the model, %s on real Istio:\n%s", m, r, small)
+		t.Errorf("%s in the model, %s on real %s:\n%s", m, r, mesh, small)
 	}
 	t.Logf("seed %d: %d policies, %d requests, outcomes %v, %d settled late", seed, rounds*policyTargets, asked, outcomes, late)
-	if outcomes["200"] == 0 || outcomes["403"] == 0 || outcomes["401"] == 0 || outcomes["closed"] == 0 {
-		t.Errorf("some outcome never came, so nothing is known of it: %v", outcomes)
+	for _, o := range each {
+		if outcomes[o] == 0 {
+			t.Errorf("no request was answered %s, so nothing is known of it: %v", o, outcomes)
+		}
 	}
 	if late > asked/50 {
 		t.Errorf("%d of %d requests were answered otherwise at first: configuration does not hold when clusters are said to be ready", late, asked)
@@ -127,10 +156,18 @@ type disagreement struct {
 const maxShrunk = 3
 
 func TestRandomPoliciesAreWithinTheModelAndMeetEachOutcome(t *testing.T) {
+	for mesh, each := range map[scenarios.MeshName][]string{
+		scenarios.MeshIstio: {"200", "403", "401", "closed"}, scenarios.MeshLinkerd: {"200", "403", "404", "closed"},
+	} {
+		t.Run(string(mesh), func(t *testing.T) { withinTheModel(t, mesh, each) })
+	}
+}
+
+func withinTheModel(t *testing.T, mesh scenarios.MeshName, each []string) {
 	issuer, tokens := policyTokens(t)
-	w := newPolicyWorld(t, models(), issuer, tokens)
+	w := newPolicyWorld(t, models(), mesh, issuer, tokens)
 	outcomes := map[string]int{}
-	rounds := policyRounds(policySeed, 20)
+	rounds := policyRounds(mesh, policySeed, 20)
 	if testing.Short() {
 		rounds = slices.Concat(rounds[:2], rounds[18:])
 	}
@@ -148,17 +185,20 @@ func TestRandomPoliciesAreWithinTheModelAndMeetEachOutcome(t *testing.T) {
 				// What a portable policy means says package scenarios. Istio decides about normalized paths.
 				p := scenarios.Policy{Default: scenarios.DefaultDeny, Allow: c.Portable}
 				path, _, _ := strings.Cut(a.Path, "?")
-				want := "403"
-				if p.Allows(a.From, target, a.Method, path) {
-					want = "200"
+				want := []string{"403"}
+				switch {
+				case p.Allows(a.From, target, a.Method, path):
+					want = []string{"200"}
+				case mesh == scenarios.MeshLinkerd: // where no route matches
+					want = []string{"403", "404"}
 				}
-				if !strings.ContainsAny(a.Path, ".%") && got[k][n] != want {
+				if !strings.ContainsAny(a.Path, ".%") && !slices.Contains(want, got[k][n]) {
 					t.Errorf("round %d, target %d: %+v is %s, and the portable policy says %s:\n%s", i, k, a, got[k][n], want, c)
 				}
 			}
 		}
 	}
-	for _, o := range []string{"200", "403", "401", "closed"} {
+	for _, o := range each {
 		if outcomes[o] == 0 {
 			t.Errorf("no request was answered %s: %v", o, outcomes)
 		}
@@ -167,8 +207,10 @@ func TestRandomPoliciesAreWithinTheModelAndMeetEachOutcome(t *testing.T) {
 }
 
 func TestTheSameSeedDrawsTheSamePolicies(t *testing.T) {
-	if a, b := fmt.Sprint(policyRounds(7, 3)), fmt.Sprint(policyRounds(7, 3)); a != b {
-		t.Error("one seed draws two lists of cases")
+	for _, mesh := range []scenarios.MeshName{scenarios.MeshIstio, scenarios.MeshLinkerd} {
+		if a, b := fmt.Sprint(policyRounds(mesh, 7, 3)), fmt.Sprint(policyRounds(mesh, 7, 3)); a != b {
+			t.Error("one seed draws two lists of cases")
+		}
 	}
 }
 
@@ -204,7 +246,7 @@ func policyTokens(t *testing.T) (*oidc.Issuer, map[string]string) {
 	return issuer, tokens
 }
 
-// policyWorld is one cluster with Istio, callers, and services to try cases on.
+// policyWorld is one cluster with a mesh, callers, and services to try cases on.
 type policyWorld struct {
 	ctx      context.Context
 	provider clusters.Provider
@@ -214,6 +256,7 @@ type policyWorld struct {
 	cluster  clusters.Cluster
 	tokens   map[string]string
 	records  *requestIDs
+	routes   map[string]*gatewayapi.HTTPRoute // Linkerd's of portable policies, by their keys
 }
 
 // requestIDs keeps which requests workloads recorded.
@@ -240,7 +283,7 @@ func (r *requestIDs) has(id string) bool {
 
 func targetName(i int) string { return fmt.Sprintf("t%d", i) }
 
-func policyScenario(t *testing.T) *scenarios.Scenario {
+func policyScenario(t *testing.T, mesh scenarios.MeshName) *scenarios.Scenario {
 	t.Helper()
 	var services strings.Builder
 	for i := range policyTargets {
@@ -251,7 +294,7 @@ apiVersion: meshproof/v1alpha1
 kind: Scenario
 metadata: {name: policies}
 spec:
-  meshes: [{name: istio}]
+  meshes: [{name: `+string(mesh)+`}]
   identity: {issuer: {audience: shop}}
   topology:
     clusters: [{name: east}]
@@ -268,23 +311,24 @@ spec:
 	return s
 }
 
-func newPolicyWorld(t *testing.T, p clusters.Provider, issuer *oidc.Issuer, tokens map[string]string) *policyWorld {
+func newPolicyWorld(t *testing.T, p clusters.Provider, mesh scenarios.MeshName, issuer *oidc.Issuer, tokens map[string]string) *policyWorld {
 	t.Helper()
-	s := policyScenario(t)
+	s := policyScenario(t, mesh)
 	w := &policyWorld{
 		ctx: t.Context(), provider: p, scenario: s, entry: s.Spec.Meshes[0], tokens: tokens, records: &requestIDs{seen: map[string]bool{}},
+		routes: map[string]*gatewayapi.HTTPRoute{},
 	}
 	var err error
-	if w.mesh, err = meshes.ByName(scenarios.MeshIstio); err != nil {
+	if w.mesh, err = meshes.ByName(mesh); err != nil {
 		t.Fatal(err)
 	}
-	build, err := p.Build("istio")
+	build, err := p.Build(string(mesh))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fleet, err := p.Create(w.ctx, clusters.Spec{
-		ID: "poli" + strings.ReplaceAll(uuid.NewString(), "-", "")[:8], Trial: evidence.Trial{Block: 1, Mesh: "istio"}, Clusters: []string{"east"},
-		Mesh: "istio", Seed: 1, Sink: w.records, Hosts: map[string]string{scenarios.IssuerHost: issuer.Addr()},
+		ID: "poli" + strings.ReplaceAll(uuid.NewString(), "-", "")[:8], Trial: evidence.Trial{Block: 1, Mesh: string(mesh)}, Clusters: []string{"east"},
+		Mesh: string(mesh), Seed: 1, Sink: w.records, Hosts: map[string]string{scenarios.IssuerHost: issuer.Addr()},
 		Install: map[string]clusters.Installation{"east": w.mesh.Install(s, w.entry, build.Flavor, "east")},
 	})
 	if err != nil {
@@ -337,12 +381,35 @@ func (w *policyWorld) objectsOf(cases []policyCase) ([]clusters.Object, error) {
 			return nil, err
 		}
 		for _, o := range all {
-			if _, ok := o.(*security.AuthorizationPolicy); ok && strings.HasPrefix(o.GetNamespace(), "t") {
-				objs = append(objs, o)
+			switch o.(type) {
+			case *security.AuthorizationPolicy, *linkerdapi.Server, *linkerdapi.AuthorizationPolicy, *linkerdapi.MeshTLSAuthentication, *gatewayapi.HTTPRoute:
+				if strings.HasPrefix(o.GetNamespace(), "t") {
+					objs = append(objs, o)
+				}
 			}
 		}
 	}
-	return objs, nil
+	return append(objs, w.elsewhere(objs)...), nil
+}
+
+// elsewhere are the routes of earlier portable policies that are not among objects, as routes to a Server that is not there:
+// how many a policy needs differs.
+func (w *policyWorld) elsewhere(objs []clusters.Object) (out []clusters.Object) {
+	now := map[string]bool{}
+	for _, o := range objs {
+		if r, ok := o.(*gatewayapi.HTTPRoute); ok {
+			now[clusters.Key(o)] = true
+			w.routes[clusters.Key(o)] = r
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(w.routes)) {
+		if !now[key] {
+			r := w.routes[key].DeepCopy()
+			r.Spec.ParentRefs[0].Name = "nobody"
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // try applies one case to each target, and asks what they say. The outcome of an ask is what its client saw, and whether
@@ -434,7 +501,7 @@ func shrink(t *testing.T, model, real *policyWorld, c policyCase, m, r string) (
 			candidates = candidates[len(batch):]
 			objs, err := model.objectsOf(batch)
 			if err == nil {
-				err = model.provider.Check("istio", objs)
+				err = model.provider.Check(string(model.mesh.Name()), objs)
 			}
 			if err != nil {
 				batch = validOf(model, batch)
@@ -466,7 +533,7 @@ func validOf(w *policyWorld, batch []policyCase) []policyCase {
 	var out []policyCase
 	for _, c := range batch {
 		objs, err := w.objectsOf([]policyCase{c})
-		if err == nil && w.provider.Check("istio", objs) == nil {
+		if err == nil && w.provider.Check(string(w.mesh.Name()), objs) == nil {
 			out = append(out, c)
 		}
 	}

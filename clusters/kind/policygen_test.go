@@ -22,6 +22,8 @@ type policyCase struct {
 	Policies []*securityapi.AuthorizationPolicy `json:"policies,omitempty"`
 	Peer     *securityapi.PeerAuthentication    `json:"peer,omitempty"`
 	Tokens   *securityapi.RequestAuthentication `json:"tokens,omitempty"`
+	// Linkerd is what there is instead in Linkerd.
+	Linkerd *linkerdCase `json:"linkerd,omitempty"`
 	// Portable is a scenario's policy for the service; where there is any, nothing else is.
 	Portable []scenarios.Rule `json:"portable,omitempty"`
 	Asks     []policyAsk      `json:"asks"`
@@ -90,8 +92,11 @@ func (g *generator) policyCase() policyCase {
 }
 
 // portableCase draws a scenario's own policy, which package meshes translates.
-func (g *generator) portableCase() policyCase {
+func (g *generator) portableCase(mesh scenarios.MeshName) policyCase {
 	var c policyCase
+	if mesh == scenarios.MeshLinkerd {
+		c.Linkerd = &linkerdCase{} // nothing else is said
+	}
 	for range 1 + g.IntN(3) {
 		r := scenarios.Rule{From: g.pick("alpha", "beta"), To: target}
 		if g.chance(0.5) {
@@ -270,6 +275,9 @@ func (c policyCase) objects(service string) ([]clusters.Object, error) {
 	var own policyCase
 	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(b), target, service)), &own); err != nil {
 		return nil, err
+	}
+	if own.Linkerd != nil {
+		return own.Linkerd.objects(service), nil
 	}
 	nobody := &typeapi.WorkloadSelector{MatchLabels: map[string]string{workload.LabelApp: "nobody"}}
 	meta := func(kind, name string) (metav1.TypeMeta, metav1.ObjectMeta) {

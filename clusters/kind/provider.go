@@ -61,8 +61,9 @@ func (p *Provider) Models() []string { return nil }
 
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
-	if spec.Keep && (spec.Mesh == string(scenarios.MeshLinkerd) || spec.Mesh == string(scenarios.MeshLayered)) {
-		return fmt.Errorf("keeping clusters: %w: this version keeps none with mesh %s: leave out --keep and --reuse, or use --mesh %s,%s", clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)
+	if spec.Keep && spec.Mesh == string(scenarios.MeshLayered) {
+		return fmt.Errorf("keeping clusters: %w: this version keeps none with mesh %s: leave out --keep and --reuse, or use --mesh %s,%s,%s",
+			clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio, scenarios.MeshLinkerd)
 	}
 	if spec.Separate && spec.Mesh != meshNone && spec.Mesh != string(scenarios.MeshIstio) {
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s,%s", clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)

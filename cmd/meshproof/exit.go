@@ -23,7 +23,12 @@ func exitOf(r *verify.Result) int {
 	if r.Interrupted {
 		return exitInterrupted
 	}
-	switch r.Verdict {
+	return codeOfVerdict(r.Verdict)
+}
+
+// codeOfVerdict is the exit code of a verdict.
+func codeOfVerdict(v verify.Verdict) int {
+	switch v {
 	case verify.Pass:
 		return exitPass
 	case verify.Fail:

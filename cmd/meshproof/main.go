@@ -61,7 +61,7 @@ support a verdict), 4 the environment failed, 130 interrupted.`,
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(badFlag)
 	root.AddCommand(
-		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newFidelity(), newSchema(), newClean(), newDoctor(), newBundle(), newProfile(), newVersion(),
+		newRun(), newValidate(), newList(), newRender(), newVerify(), newReport(), newFidelity(), newSchema(), newClean(), newDoctor(), newBundle(), newProfile(), newLoad(), newLoadWorker(), newVersion(),
 	)
 	return root
 }

@@ -11,16 +11,16 @@ import (
 
 func newSchema() *cobra.Command {
 	return &cobra.Command{
-		Use:       "schema scenario|report",
-		Short:     "Print the JSON Schema of scenario files or of report.json",
+		Use:       "schema scenario|report|load",
+		Short:     "Print the JSON Schema of scenario files, of report.json, or of what load writes",
 		Example:   "  meshproof schema scenario > meshproof.schema.json",
 		Args:      takes(1, 1),
-		ValidArgs: []string{"scenario", "report"},
+		ValidArgs: []string{"scenario", "report", "load"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			schemas := map[string]func() ([]byte, error){"scenario": scenarios.Schema, "report": reports.Schema}
+			schemas := map[string]func() ([]byte, error){"scenario": scenarios.Schema, "report": reports.Schema, "load": reports.LoadSchema}
 			build, ok := schemas[args[0]]
 			if !ok {
-				return fmt.Errorf("there is no schema %q: the schemas are scenario and report", args[0])
+				return fmt.Errorf("there is no schema %q: the schemas are scenario, report and load", args[0])
 			}
 			b, err := build()
 			if err != nil {

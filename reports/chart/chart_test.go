@@ -280,3 +280,34 @@ func TestLabelsOfBandsDoNotTouchEachOther(t *testing.T) {
 		t.Error("overlapping bands share a row")
 	}
 }
+
+func TestAHeatMapHasAPathForEachShadeAndDrawsWhatIsThere(t *testing.T) {
+	h := Heat{
+		ID: "h", Title: "<b>", Desc: "d", End: 3, Class: "s1", Axis: "a", Format: Micros, Edges: []float64{100, 1000, 10_000},
+		Cells: []HeatColumn{{0, 1, []int64{99, 1}}, {1, 2, []int64{0, 5}}, {2, 3, []int64{0, 0}}},
+	}
+	classes := wellFormed(t, h.SVG())
+	if classes["h8"] != 1 || classes["h4"] != 1 {
+		t.Errorf("shades: %v", classes)
+	}
+	golden(t, "heat.svg", h.SVG())
+	for _, empty := range []Heat{{Format: Micros}, {Format: Micros, Edges: []float64{1}}, {Format: Micros, End: math.NaN(), Edges: []float64{1, 2}, Cells: []HeatColumn{{0, 0, []int64{1, 2, 3}}}}} {
+		wellFormed(t, empty.SVG())
+	}
+}
+
+func TestCurvesOfQuantilesGiveEachNineTheSameRoom(t *testing.T) {
+	q := Quantiles{ID: "q", Title: "t", Desc: "d", Axis: "a", Format: Micros, Curves: []QuantileCurve{
+		{Name: "one", Class: "s1", At: []float64{0, 0.9, 0.99, 0.999}, Value: []float64{100, 200, 1000, 50_000}},
+		{Name: "two", Class: "plain", Style: Dashed, At: []float64{0, 0.9}, Value: []float64{0, 90}},
+	}}
+	svg := q.SVG()
+	wellFormed(t, svg)
+	for _, want := range []string{"99.9 %", "M64 ", " ", "L944 "} {
+		if !strings.Contains(svg, want) {
+			t.Errorf("the picture lacks %q:\n%s", want, svg)
+		}
+	}
+	golden(t, "quantiles.svg", svg)
+	wellFormed(t, Quantiles{Format: Micros}.SVG())
+}

@@ -1,6 +1,6 @@
 // Package chart draws the pictures of a report as SVG: stacked panels over
-// time with fault bands (Timeline), and quantiles by group on a logarithmic
-// scale (Dots).
+// time with fault bands (Timeline), quantiles by group on a logarithmic scale
+// (Dots), latency by time (Heat), and quantiles as curves (Quantiles).
 //
 // A chart carries no colours of its own. Every mark has a class, and CSS holds
 // the rules that give classes their colours from custom properties, so one

@@ -46,18 +46,20 @@ func TestAKeptClusterGetsAnotherMeshAndLosesItAgain(t *testing.T) {
 			return ctx
 		}).
 		Assess("it gets a mesh, which stays on it, and nothing else", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			left := run(ctx, t, 0, "--mesh", "istio", "--reuse")
-			if !slices.Contains(left, "Deployment istio-system/istiod") {
-				t.Errorf("istiod was not kept: %q", left)
+			onlyMesh(t, bare, run(ctx, t, 0, "--mesh", "istio", "--reuse"), "Deployment istio-system/istiod", "istio")
+			return ctx
+		}).
+		Assess("it gets another, which stays on it, and nothing of the first", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			parts, err := hostOf(ctx).command(ctx, "bundle", "list").Output()
+			if err != nil {
+				t.Fatal(err)
 			}
-			for _, o := range left {
-				kind, name, _ := strings.Cut(o, " ")
-				space, _, spaced := strings.Cut(name, "/")
-				ours := slices.Contains(bare, o) || space == "istio-system" || kind == "Namespace" && name == "istio-system" ||
-					strings.Contains(name, "istio") && (!spaced || kind == "ConfigMap") // what the charts make of the whole cluster, and the roots
-				if !ours {
-					t.Errorf("%s is left on it", o)
-				}
+			if !strings.Contains(string(parts), "chart-linkerd-control-plane") {
+				t.Log("SKIPPED: the bundle has no Linkerd")
+				return ctx
+			}
+			for range 2 { // the second time over itself
+				onlyMesh(t, bare, run(ctx, t, 0, "--mesh", "linkerd", "--reuse"), "Deployment linkerd/linkerd-identity", "linkerd", "gateway.networking.k8s.io")
 			}
 			return ctx
 		}).
@@ -72,6 +74,25 @@ func TestAKeptClusterGetsAnotherMeshAndLosesItAgain(t *testing.T) {
 			hostOf(ctx).clean(ctx, t, "--kept")
 			return ctx // that nothing is left is seen at the end of every feature
 		}).Feature())
+}
+
+// onlyMesh wants what is left on a cluster to be what was there before, and a mesh: its control plane, in a namespace that
+// begins with its name, and what its charts make of the whole cluster, by parts of the names.
+func onlyMesh(t *testing.T, bare, left []string, controlPlane string, names ...string) {
+	t.Helper()
+	if !slices.Contains(left, controlPlane) {
+		t.Errorf("%s was not kept: %q", controlPlane, left)
+	}
+	for _, o := range left {
+		kind, name, _ := strings.Cut(o, " ")
+		space, _, spaced := strings.Cut(name, "/")
+		named := slices.ContainsFunc(names, func(n string) bool { return strings.Contains(name, n) })
+		ours := slices.Contains(bare, o) || strings.HasPrefix(space, names[0]) ||
+			named && (!spaced || kind == "ConfigMap") // a mesh's roots are in every namespace
+		if !ours {
+			t.Errorf("%s is left on it", o)
+		}
+	}
 }
 
 // objectsOf names all objects of a cluster, as kubectl would, but those that come and go by themselves.

@@ -45,7 +45,7 @@ func (w *fakeWorld) Dial(ctx context.Context, _, to, addr string) (net.Conn, err
 	}
 	return d.DialContext(ctx, "tcp", addr)
 }
-func (w *fakeWorld) Sink() evidence.Sink { return w }
+func (w *fakeWorld) Sink() evidence.Sink   { return w }
 func (w *fakeWorld) Trial() evidence.Trial { return evidence.Trial{Block: 1, Mesh: "istio"} }
 
 func (w *fakeWorld) Issuer(_ scenarios.MeshName, cluster string) *trust.Issuer {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -284,19 +285,36 @@ func (r *report) authorizationPolicy(p *linkerdapi.AuthorizationPolicy) {
 }
 
 func (r *report) meshTLS(a *linkerdapi.MeshTLSAuthentication) {
-	if len(a.Spec.Identities)+len(a.Spec.IdentityRefs) == 0 {
-		r.Refuse("spec", "there is no identity; %s", byController)
+	if (len(a.Spec.Identities) == 0) == (len(a.Spec.IdentityRefs) == 0) {
+		r.Refuse("spec", "it wants identities or identityRefs, and not both; %s", byController)
 	}
 	for i, id := range a.Spec.Identities {
-		if id == "" {
-			r.Refuse(fmt.Sprintf("spec.identities[%d]", i), "it is empty; %s", byController)
+		if !validIdentity(id) {
+			r.Refuse(fmt.Sprintf("spec.identities[%d]", i), "%q is neither a SPIFFE ID nor a DNS name in lower case; %s", id, byController)
 		}
 	}
 	for i, ref := range a.Spec.IdentityRefs {
 		if ref.Group != "" && ref.Group != "core" || ref.Kind != "ServiceAccount" && ref.Kind != "Namespace" || ref.Name == "" {
 			r.Refuse(fmt.Sprintf("spec.identityRefs[%d]", i), "it is no ServiceAccount and no Namespace; %s", byController)
 		}
+		if ref.Kind == "Namespace" && ref.Namespace != "" {
+			r.Refuse(fmt.Sprintf("spec.identityRefs[%d].namespace", i), "a Namespace stands in none; %s", byController)
+		}
 	}
+}
+
+// The identities that Linkerd's own validation takes (policy-controller/runtime/src/validation.rs).
+var (
+	dnsIdentity    = regexp.MustCompile(`^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	spiffeIdentity = regexp.MustCompile(`^spiffe://[a-z0-9._-]+(/[a-zA-Z0-9._-]+)*$`)
+	dotSegment     = regexp.MustCompile(`/\.\.?(/|$)`)
+)
+
+func validIdentity(id string) bool {
+	if rest, ok := strings.CutPrefix(id, "spiffe://"); ok {
+		return spiffeIdentity.MatchString(id) && !dotSegment.MatchString(rest)
+	}
+	return dnsIdentity.MatchString(id)
 }
 
 // network takes networks of every address alone: all pods have the same one here.

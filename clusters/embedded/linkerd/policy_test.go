@@ -95,6 +95,11 @@ spec:
 		route("post-items", "{method: POST, path: {value: /items/}}")+
 		route("item", "{path: {type: Exact, value: /items/1}}")+
 		route("deep", "{path: {value: /items/1/parts}}")+
+		route("equal-exact", "{path: {type: Exact, value: /equal}}")+
+		route("equal-prefix", "{path: {value: /equal}}")+
+		route("equal-put", "{method: PUT, path: {value: /equal}}")+
+		route("even-first", "{path: {value: /even}}")+
+		route("even-second", "{path: {type: Exact, value: /even}}")+
 		route("canary", `{headers: [{name: x-canary, value: "1"}]}`)+
 		route("canary-of-two", `{headers: [{name: x-canary, value: "1"}, {name: X-Region, type: Exact, value: west}]}`)+
 		route("client", `{headers: [{name: l5d-client-id, value: `+cartID+`}]}`))
@@ -119,6 +124,11 @@ spec:
 		{"GET", "/", canary("West"), "canary"},
 		{"GET", "/", http.Header{"X-Canary": {"1 "}}, "get"},
 		{"GET", "/items/2", canary("west"), "items"},
+		// By the Gateway API an exact path would go before a prefix, however long; in linkerd2-proxy the length alone counts,
+		// then the method, and then which route is first.
+		{"GET", "/equal", nil, "equal-exact"},
+		{"PUT", "/equal", nil, "equal-put"},
+		{"GET", "/even", nil, "even-first"},
 	} {
 		if r := p.find(asked{tt.method, tt.path, tt.header}); r == nil || r.meta.name != tt.want || r.meta.group != "policy.linkerd.io" {
 			t.Errorf("%s %s %v: %+v, want %s", tt.method, tt.path, tt.header, r, tt.want)

@@ -22,19 +22,16 @@ type asked struct {
 	header       http.Header
 }
 
-// rank orders matches that hold for the same request, as the Gateway API does: an exact path before a prefix, a longer
-// one before a shorter one, then one with more headers, then one with a method. The greater one is taken.
+// rank orders matches that hold for the same request, as linkerd2-proxy does: a longer path before a shorter one, then one
+// with more headers, then one with a method. The greater one is taken. An exact path does not go before a prefix of the
+// same length, as it would by the Gateway API.
 type rank struct {
-	exact  bool
 	length int
 	header int
 	method bool
 }
 
 func (r rank) less(o rank) bool {
-	if r.exact != o.exact {
-		return o.exact
-	}
 	if r.length != o.length {
 		return r.length < o.length
 	}
@@ -83,7 +80,7 @@ func (m *routeMatch) matches(a asked) (rank, bool) {
 		if m.path != path {
 			return rank{}, false
 		}
-		r.exact, r.length = true, len(path)
+		r.length = len(path)
 	default:
 		prefix := strings.TrimRight(m.path, "/")
 		rest, ok := strings.CutPrefix(strings.TrimRight(path, "/"), prefix)
