@@ -36,6 +36,7 @@ type mix struct {
 	tokens [][]byte // values of the Authorization header
 	text   []byte   // what bodies are cut from
 	each   bool     // each request has a connection of its own
+	users  []int    // of each stage of a closed loop; nil of an open one
 	extra  []field  // of every request, beside those of its own
 	whole  []byte   // the body of every request whose kind has none
 }
@@ -66,6 +67,11 @@ func newMix(a Attack) (*mix, error) {
 		seed:   a.seed(),
 		each:   a.Traffic.Connections == scenarios.ConnectionsEach,
 		whole:  a.Body,
+	}
+	if p := a.Traffic.Profile; p.Closed() {
+		for _, st := range p.Stages {
+			m.users = append(m.users, st.Users)
+		}
 	}
 	if a.Caller != "" {
 		m.caller = []byte(a.Caller)
@@ -132,6 +138,16 @@ func (m *mix) kind(n uint64) kind {
 	return m.kinds[len(m.kinds)-1]
 }
 
+// asker tells who asks in request n from who asks in others: in a closed loop its user, who keeps one token as one
+// connection, else nobody who ever asked before.
+func (m *mix) asker(n uint64) uint64 {
+	stage := int(n / closedNumbers)
+	if m.users == nil || stage >= len(m.users) {
+		return n
+	}
+	return n % closedNumbers % uint64(m.users[stage])
+}
+
 // field is one header field of a request.
 type field struct {
 	name  string
@@ -143,7 +159,7 @@ type field struct {
 func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 	if len(m.tokens) > 0 {
 		// A draw of its own: which user asks has nothing to do with what for.
-		f = append(f, field{"Authorization", m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(n))%uint64(len(m.tokens))]})
+		f = append(f, field{"Authorization", m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(m.asker(n)))%uint64(len(m.tokens))]})
 	}
 	from := len(buf)
 	buf = strconv.AppendUint(append(buf, m.prefix...), n, 10)

@@ -35,3 +35,32 @@ func TestEachRequestCarriesATokenOfOneOfTheUsersDrawnByTheSeed(t *testing.T) {
 		t.Error("a request carries a token, and there are none")
 	}
 }
+
+func TestAUserOfAClosedLoopKeepsItsToken(t *testing.T) {
+	profile := scenarios.Profile{Stages: []scenarios.Stage{{Users: 5, For: 1e9}, {Users: 40, For: 1e9}}}
+	m, err := newMix(Attack{Base: "http://127.0.0.1:1", Host: "shop", Tokens: []string{"x", "y", "z", "w"}, Traffic: scenarios.Traffic{Name: "users", Profile: profile}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSchedule(profile, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := map[int]string{}
+	drawn := map[string]bool{}
+	for _, p := range s.Phases() {
+		for turn := range int64(20) {
+			for user := range p.Closed.Users {
+				got := m.header(uint64(p.Closed.Number(user, turn))).Get("Authorization")
+				if before, again := tokens[user]; again && before != got {
+					t.Fatalf("user %d has %s in turn %d of phase %s, and had %s", user, got, turn, p.Name, before)
+				}
+				tokens[user] = got
+				drawn[got] = true
+			}
+		}
+	}
+	if len(drawn) != 4 {
+		t.Errorf("40 users have only %d tokens", len(drawn))
+	}
+}

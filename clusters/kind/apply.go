@@ -218,7 +218,11 @@ func (c *cluster) patch(ctx context.Context, p patch, dry bool) (version string,
 	if dry {
 		opts.DryRun = []string{metav1.DryRunAll}
 	}
-	now, err := to.Patch(ctx, p.name, types.ApplyPatchType, p.body, opts)
+	var now *unstructured.Unstructured
+	err = answered(ctx, func() error {
+		now, err = to.Patch(ctx, p.name, types.ApplyPatchType, p.body, opts)
+		return err
+	})
 	if err != nil {
 		if why := apierrors.ReasonForError(err); why != metav1.StatusReasonUnknown {
 			return "", fmt.Errorf("%s: the API server refuses it (%s): %w", p, why, err)

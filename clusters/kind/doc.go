@@ -17,6 +17,7 @@
 //	scrape.go    proxies' metric pages
 //	usage.go     what containers use, as kubelets say
 //	ready.go     what is not ready
+//	webhook.go   changes that are made again where a webhook did not answer
 //	hopeless.go  what no waiting mends
 //	why.go       why a pod is not ready, and what to do
 //	kept.go      fleets that were kept: their file, who uses them

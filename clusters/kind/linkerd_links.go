@@ -53,6 +53,10 @@ func (c *cluster) readOthers(ctx context.Context) error {
 	for _, o := range c.others() {
 		kubeconfig, err := o.kubeconfigOf(ctx, linkerdapi.LinksNamespace, linkerdapi.LinkAccount(c.name))
 		for _, secret := range linkCredentials(o.name, kubeconfig) {
+			// Of clusters that were kept there is an older one, and the destination controller takes no notice of a change.
+			if err == nil {
+				err = c.removeOwn(ctx, secret)
+			}
 			if err == nil {
 				err = c.applyOwn(ctx, secret)
 			}
@@ -61,7 +65,14 @@ func (c *cluster) readOthers(ctx context.Context) error {
 			return fmt.Errorf("letting cluster %s read cluster %s: %w", c.name, o.name, err)
 		}
 	}
-	return nil
+	if !c.f.reused {
+		return nil
+	}
+	// Service mirrors read the credentials when they begin.
+	if err := c.restart(ctx, linkerdapi.LinksNamespace); err != nil {
+		return err
+	}
+	return c.controlPlaneReady(ctx, linkerdapi.LinksNamespace)
 }
 
 // linkCredentials are the Secrets with which a cluster reads another one: its service mirror's, and its destination

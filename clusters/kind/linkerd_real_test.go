@@ -2,9 +2,15 @@ package kind
 
 import (
 	"errors"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/meshproof/meshproof/clusters"
+	"github.com/meshproof/meshproof/clusters/linkerdapi"
+	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/runner"
 	"github.com/meshproof/meshproof/scenarios"
 	"github.com/meshproof/meshproof/verify"
@@ -13,7 +19,8 @@ import (
 // Where the bundle has Linkerd.
 func TestRealLinkerdKeepsWhatIsExpectedOfIt(t *testing.T) {
 	p := RealProvider(t)
-	if _, err := p.Build(string(scenarios.MeshLinkerd)); errors.Is(err, clusters.ErrNotPossible) {
+	build, err := p.Build(string(scenarios.MeshLinkerd))
+	if errors.Is(err, clusters.ErrNotPossible) {
 		t.Skipf("SKIPPED: %v", err)
 	}
 	s, err := scenarios.Load("testdata/linkerd.yaml")
@@ -27,6 +34,15 @@ func TestRealLinkerdKeepsWhatIsExpectedOfIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	judgedLinkerd(t, out.Result)
+	rec, err := evidence.Open(filepath.Join(out.Dir, runner.EvidenceDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if build.Links {
+		joinedByLinks(t, rec)
+	} else if how := rec.Manifest.Components["clusters of mesh linkerd"]; !strings.Contains(how, joinedByDriver) {
+		t.Errorf("clusters are %q", how)
+	}
 }
 
 // judgedLinkerd wants everything to be proved but what the one pod of web asks itself: that meets no proxy, and there is no
@@ -52,5 +68,41 @@ func judgedLinkerd(t *testing.T, res *verify.Result) {
 	}
 	if cells < 20 {
 		t.Errorf("only %d cells were proved", cells)
+	}
+}
+
+// joinedByLinks wants evidence to name Linkerd's own extension, with a Link in each cluster, and what web sent to api to have
+// gone to the federated Service, over the pods of both clusters.
+func joinedByLinks(t *testing.T, rec *evidence.Record) {
+	t.Helper()
+	if how := rec.Manifest.Components["clusters of mesh linkerd"]; !strings.Contains(how, "multicluster extension") {
+		t.Errorf("clusters are %q", how)
+	}
+	links := map[string]string{}
+	for _, e := range rec.Events {
+		if e.Kind == evidence.EventApplied && strings.HasPrefix(e.Name, "Link/") {
+			links[e.At.Cluster] = e.Name
+		}
+	}
+	want := map[string]string{"east": "Link/" + linkerdapi.LinksNamespace + "/west", "west": "Link/" + linkerdapi.LinksNamespace + "/east"}
+	if d := cmp.Diff(want, links); d != "" {
+		t.Error(d)
+	}
+	most := 0
+	for _, s := range rec.Scrapes {
+		if s.At.Service != "web" || s.Error != "" {
+			continue
+		}
+		have, err := balancedOver([]byte(s.Body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, have["app/api"+linkerdapi.FederatedSuffix])
+		if n := have["app/api"]; n > 1 {
+			t.Errorf("web balances api itself over %d pods, and the others are known by Links alone", n)
+		}
+	}
+	if most != 2 {
+		t.Errorf("web balanced the federated Service of api over %d pods, want 2", most)
 	}
 }

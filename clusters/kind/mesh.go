@@ -298,7 +298,7 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		if err := c.mayInstall(ctx, r, namespaces); err != nil {
 			return err
 		}
-		if err := c.installChart(ctx, r, opener(mat.bundle.Path(part))); err != nil {
+		if err := answered(ctx, func() error { return c.installChart(ctx, r, opener(mat.bundle.Path(part))) }); err != nil {
 			return err
 		}
 		namespaces[r.Namespace] = true

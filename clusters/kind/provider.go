@@ -66,7 +66,9 @@ func (p *Provider) CheckTopology(spec clusters.Spec) error {
 			clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio, scenarios.MeshLinkerd)
 	}
 	if spec.Separate && spec.Mesh != meshNone && spec.Mesh != string(scenarios.MeshIstio) {
-		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s: use a flat network, or --mesh %s,%s", clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)
+		// A gateway of Linkerd's asks with its own certificate (linkerd2-proxy, linkerd/app/gateway).
+		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s (Linkerd's ask in their own name, so policy behind them cannot tell callers apart, and its federated Services want a flat network): use a flat network, or --mesh %s,%s",
+			clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio)
 	}
 	return nil
 }
