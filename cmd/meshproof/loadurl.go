@@ -83,7 +83,7 @@ not as asked for, or its figures may be the generator's own; 130 stopped.`,
 	fl.StringVar(&f.bodyFile, "body-file", "", "file with the body of every request")
 	fl.DurationVar(&f.Timeout, "timeout", 5*time.Second, "time after which a request has failed")
 	fl.IntVar(&f.Connections, "connections", 1000, "most requests under way, each on a connection of its own; what is beyond waits, and counts as slow")
-	fl.BoolVar(&f.HTTP2, "http2", false, "send HTTP/2, without TLS by prior knowledge")
+	fl.StringVar((*string)(&f.Protocol), "protocol", "", "http1, http2 (without TLS by prior knowledge), or grpc: calls of one message, which is the body, to the method in the URL's path (default http1; tcp://host:port as URL sends lines)")
 	fl.BoolVar(&f.TLS.Insecure, "insecure", false, "do not check the server's certificate")
 	fl.StringVar(&f.TLS.CA, "cacert", "", "file with the roots to check it by")
 	fl.StringVar(&f.TLS.Cert, "cert", "", "file with a client certificate")
