@@ -46,7 +46,7 @@ bench-kind: build ## how long two clusters take, beside one by kind's own comman
 	MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go run ./hack/bench-kind -rounds $(or $(ROUNDS),5)
 
 bench-load: ## the load generator beside others, on one machine (ROUNDS=3 BUDGET=30m LONG=1; docs/benchmarks.md)
-	-@hack/deps.sh $(PEERS)
+	-@hack/bench-load/packages.sh $(PEERS)
 	go build -o bin/bench-load ./hack/bench-load
 	bin/bench-load -rounds $(or $(ROUNDS),3) -budget $(or $(BUDGET),30m) $(if $(LONG),-long)
 

@@ -107,7 +107,11 @@ func (c *conn) begin(n int64, at, sent time.Duration) bool {
 // write sends the request that was begun.
 func (c *conn) write() {
 	s := c.sender
-	c.out = s.mix.appendHTTP1(c.out[:0], uint64(c.req.n), &c.scratch)
+	if s.attack.Protocol == TCP {
+		c.out = s.mix.appendTCP(c.out[:0], uint64(c.req.n), &c.scratch)
+	} else {
+		c.out = s.mix.appendHTTP1(c.out[:0], uint64(c.req.n), &c.scratch)
+	}
 	c.writing.Lock()
 	if c.direct && len(c.out) <= maxInline && c.scratch.body == nil {
 		c.put()
@@ -239,6 +243,10 @@ func (c *conn) written() bool {
 
 // read reads one answer to its end. Interim answers (1xx) are passed over.
 func (c *conn) read(method string) (code int, size int64, keep bool, err error) {
+	if c.sender.attack.Protocol == TCP {
+		size, err = readLine(c.in)
+		return http.StatusOK, size, true, err
+	}
 	for {
 		if err := c.head.Read(c.in); err != nil {
 			return 0, 0, false, err

@@ -46,9 +46,9 @@ func TestMemoryDoesNotGrowWithTheNumberOfRequests(t *testing.T) {
 	}
 }
 
-// BenchmarkOverheadOverPlainVegeta sends the same number of requests as fast as they go through plain vegeta and
+// BenchmarkBesidePlainVegeta sends the same number of requests as fast as they go through plain vegeta and
 // through Run, and reports the ratio of the CPU-bound times.
-func BenchmarkOverheadOverPlainVegeta(b *testing.B) {
+func BenchmarkBesidePlainVegeta(b *testing.B) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer s.Close()
 	const hits, workers = 5000, 16

@@ -37,7 +37,7 @@ func newDialer(a Attack, to *url.URL, g *gauge) dialer {
 		d.tls.ServerName = to.Hostname()
 	}
 	d.tls.NextProtos = []string{"http/1.1"}
-	if a.Protocol == HTTP2 {
+	if a.Protocol.multiplexed() {
 		d.tls.NextProtos = []string{"h2"}
 	}
 	return d

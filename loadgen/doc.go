@@ -19,6 +19,11 @@
 // connections in that workload's name: it crosses the wire as JSON, with its
 // start as wall time, and its ticks and phases come back as they are.
 //
+// gRPC calls of one message are sent by the same attack (grpc.go), and lines
+// over TCP by the first engine (tcp.go). Scenarios send HTTP/1.1 alone: that is
+// what the workload's services and the ingress speak on every driver. The other
+// protocols are for a load at an address of the user's own.
+//
 // A closed loop (loop.go) has users in place of a schedule. Its latencies count
 // from when a user was done thinking, which moves with the answers: they are
 // those of the service, and say nothing of who would have asked meanwhile.

@@ -13,37 +13,42 @@ type Protocol string
 const (
 	HTTP1 Protocol = "http1" // HTTP/1.1, a request at a time on each connection
 	HTTP2 Protocol = "http2" // HTTP/2, many at a time; without TLS by prior knowledge (h2c)
+	GRPC  Protocol = "grpc"  // gRPC calls of one message, over HTTP/2 in the same way
+	TCP   Protocol = "tcp"   // lines over TCP, a line at a time on each connection; see tcp.go
 )
+
+// multiplexed reports whether many requests go over a connection at a time.
+func (p Protocol) multiplexed() bool { return p == HTTP2 || p == GRPC }
 
 // Engine is what sends a load.
 type Engine string
 
 // Engines.
 const (
-	// Own is this package's engine: connections of its own, paced by the kernel's timer. It sends HTTP/1.1.
+	// Own is this package's engine: connections of its own, paced by the kernel's timer. It sends HTTP/1.1 and TCP.
 	Own Engine = "own"
-	// Vegeta is vegeta's attack on net/http's client. It sends HTTP/2, and HTTP/1.1 for who wants a second opinion.
+	// Vegeta is vegeta's attack on net/http's client. It sends HTTP/2 and gRPC, and HTTP/1.1 for who wants a second opinion.
 	Vegeta Engine = "vegeta"
 )
 
 // engineFor is the engine that sends an attack, paced by alarms of some kind.
 func engineFor(a Attack, s *Schedule, newAlarm func() alarm) (engine, error) {
 	switch a.Protocol {
-	case "", HTTP1, HTTP2:
+	case "", HTTP1, HTTP2, GRPC, TCP:
 	default:
-		return nil, fmt.Errorf("unknown protocol %q; want %s or %s", a.Protocol, HTTP1, HTTP2)
+		return nil, fmt.Errorf("unknown protocol %q; want %s, %s, %s or %s", a.Protocol, HTTP1, HTTP2, GRPC, TCP)
 	}
 	switch {
-	case s.Closed() && (a.Engine == Vegeta || a.Protocol == HTTP2):
-		return nil, fmt.Errorf("its profile is a closed loop, which is sent in %s by engine %s alone", HTTP1, Own)
-	case a.Engine == Own && a.Protocol == HTTP2:
-		return nil, fmt.Errorf("engine %s does not send %s; leave the engine out, or take %s", Own, HTTP2, Vegeta)
-	case a.Engine == Vegeta, a.Engine == "" && a.Protocol == HTTP2:
+	case a.Engine != "" && a.Engine != Own && a.Engine != Vegeta:
+		return nil, fmt.Errorf("unknown engine %q; want %s or %s", a.Engine, Own, Vegeta)
+	case s.Closed() && (a.Engine == Vegeta || a.Protocol.multiplexed()):
+		return nil, fmt.Errorf("its profile is a closed loop, which is sent in %s and %s by engine %s alone", HTTP1, TCP, Own)
+	case a.Engine == Own && a.Protocol.multiplexed(), a.Engine == Vegeta && a.Protocol == TCP:
+		return nil, fmt.Errorf("engine %s does not send %s; leave the engine out", a.Engine, a.Protocol)
+	case a.Engine == Vegeta, a.Protocol.multiplexed():
 		return vegetaEngine, nil
-	case a.Engine == Own, a.Engine == "":
-		return newSender(newAlarm), nil
 	}
-	return nil, fmt.Errorf("unknown engine %q; want %s or %s", a.Engine, Own, Vegeta)
+	return newSender(newAlarm), nil
 }
 
 // result is what became of one request. Its times are after the start of the load.

@@ -108,9 +108,9 @@ func TestAClosedLoopThatIsStoppedLeavesWhatItHas(t *testing.T) {
 
 func TestAClosedLoopThatCannotBeSentIsRefused(t *testing.T) {
 	for want, change := range map[string]func(*Attack){
-		"closed loop, which is sent in http1": func(a *Attack) { a.Protocol = HTTP2 },
-		"by engine own alone":                 func(a *Attack) { a.Engine = Vegeta },
-		"has 4 users, and maxInFlight is 3":   func(a *Attack) { a.Traffic.MaxInFlight = 3 },
+		"closed loop, which is sent in http1 and tcp": func(a *Attack) { a.Protocol = HTTP2 },
+		"by engine own alone":                         func(a *Attack) { a.Engine = Vegeta },
+		"has 4 users, and maxInFlight is 3":           func(a *Attack) { a.Traffic.MaxInFlight = 3 },
 	} {
 		a := attack("http://127.0.0.1:1", users(4, 0, time.Second))
 		change(&a)

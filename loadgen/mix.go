@@ -56,8 +56,15 @@ func newMix(a Attack) (*mix, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address to send to: %w", err)
 	}
-	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return nil, fmt.Errorf("the address to send to, %q, is not of the form http://host:port or https://host:port", a.Base)
+	want := "http://host:port or https://host:port"
+	if a.Protocol == TCP {
+		want = "tcp://host:port"
+	}
+	if base.Host == "" || (a.Protocol == TCP) != (base.Scheme == "tcp") || base.Scheme != "tcp" && base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("the address to send to, %q, is not of the form %s", a.Base, want)
+	}
+	if err := checkTCP(a, base); err != nil {
+		return nil, err
 	}
 	m := &mix{
 		base:   base,
@@ -162,7 +169,7 @@ func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 		f = append(f, field{"Authorization", m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(m.asker(n)))%uint64(len(m.tokens))]})
 	}
 	from := len(buf)
-	buf = strconv.AppendUint(append(buf, m.prefix...), n, 10)
+	buf = m.appendID(buf, n)
 	id := buf[from:]
 	f = append(f, field{scenarios.HeaderID, id}, field{scenarios.HeaderWindow, m.window})
 	if m.caller != nil {
@@ -171,6 +178,11 @@ func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 	from = len(buf)
 	buf = appendTraceID(buf, id)
 	return append(append(f, field{headerRequestID, buf[from:]}), m.extra...), buf
+}
+
+// appendID appends the ID of request n.
+func (m *mix) appendID(b []byte, n uint64) []byte {
+	return strconv.AppendUint(append(b, m.prefix...), n, 10)
 }
 
 // header is the header of request n.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -121,5 +122,29 @@ func TestALoadSpeaksTheProtocolThatItIsAskedFor(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnIdleConnectionOutlivesTheTimeOut(t *testing.T) {
+	both := func(p *http.Protocols) { p.SetHTTP1(true) }
+	s := speak(t, true, both, nil)
+	opened := 0
+	a := attack(s.URL, constant(2, 2*time.Second)) // a request every 500 ms
+	a.Traffic.Timeout = scenarios.Duration(200 * time.Millisecond)
+	a.Traffic.MaxInFlight = 1
+	a.TLS = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS13}
+	a.TLS.RootCAs.AddCert(s.Certificate())
+	a.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+		opened++
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", address)
+	}
+	out := &memory{}
+	if err := Run(context.Background(), a, out, nil); err != nil {
+		t.Fatal(err)
+	}
+	// A busy machine may take longer for one; a connection that is broken by its own deadline fails each.
+	if n := out.phases[0].Codes["200"]; n < 3 || opened > 1+4-n {
+		t.Errorf("%d of 4 answered, on %d connections", n, opened)
 	}
 }

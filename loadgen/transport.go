@@ -42,13 +42,14 @@ type transport struct {
 	stop    context.Context // done: nothing more is sent
 	abort   context.Context // done: what is under way is given up
 	inner   *http.Transport
+	grpc    bool
 
 	mu     sync.Mutex
 	failed map[uint64]string // class by hit, until the collector takes it
 }
 
 func newTransport(m *mix, g *gauge, a Attack, stop, abort context.Context) *transport {
-	t := &transport{mix: m, share: a.Share, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, failed: map[uint64]string{}}
+	t := &transport{mix: m, share: a.Share, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, grpc: a.Protocol == GRPC, failed: map[uint64]string{}}
 	d := newDialer(a, m.base, g)
 	open := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
@@ -69,9 +70,9 @@ func newTransport(m *mix, g *gauge, a Attack, stop, abort context.Context) *tran
 // protocols lets net/http speak one protocol alone.
 func protocols(p Protocol) *http.Protocols {
 	only := &http.Protocols{}
-	only.SetHTTP1(p != HTTP2)
-	only.SetHTTP2(p == HTTP2)
-	only.SetUnencryptedHTTP2(p == HTTP2)
+	only.SetHTTP1(!p.multiplexed())
+	only.SetHTTP2(p.multiplexed())
+	only.SetUnencryptedHTTP2(p.multiplexed())
 	return only
 }
 
@@ -88,9 +89,13 @@ func (t *transport) RoundTrip(hit *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(t.abort, t.timeout)
 	number := uint64(t.share.nth(int64(n)))
 	k := t.mix.kind(number)
-	payload := t.mix.body(number, &k)
+	header, payload := t.mix.header(number), t.mix.body(number, &k)
+	if t.grpc {
+		grpcHeader(header)
+		k.method, payload = http.MethodPost, grpcFrame(payload)
+	}
 	req := (&http.Request{
-		Method: k.method, URL: k.url, Host: t.mix.host, Header: t.mix.header(number), Body: t.bodyFor(k.method, payload), ContentLength: int64(len(payload)),
+		Method: k.method, URL: k.url, Host: t.mix.host, Header: header, Body: t.bodyFor(k.method, payload), ContentLength: int64(len(payload)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 
@@ -108,6 +113,9 @@ func (t *transport) RoundTrip(hit *http.Request) (*http.Response, error) {
 		t.gauge.leave()
 		cancel()
 	})}
+	if t.grpc {
+		resp.Body = &grpcBody{ReadCloser: resp.Body, answer: resp, failed: func(class string) { t.fail(n, class) }}
+	}
 	return resp, nil
 }
 

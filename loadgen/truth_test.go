@@ -256,3 +256,29 @@ func TestErrorsAreCountedOneByOneByWhatHappened(t *testing.T) {
 		}
 	})
 }
+
+func TestTheTimeOutOfOneRequestIsNotThatOfTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Answers take 250 ms, in two pieces within the header and two within the body; each is read over the time at which
+		// a request before it would have timed out. After a while nothing is asked for longer than the time-out.
+		a := attack("http://truth", constant(3.7, 20*time.Second), constant(0, 5*time.Second), constant(3.7, 5*time.Second))
+		a.Traffic.Timeout = scenarios.Duration(300 * time.Millisecond)
+		s, out := attackTruth(t, a, func(_ *truth, _ int64, w io.Writer) bool {
+			for _, piece := range []string{"HTTP/1.1 200 OK\r\nContent-Le", "ngth: 6\r\n\r\nabc", "def"} {
+				time.Sleep(83 * time.Millisecond)
+				if !say(w, piece) {
+					return false
+				}
+			}
+			return true
+		})
+		for _, p := range out.phases {
+			if p.Errors > 0 {
+				t.Errorf("%s: %v; every answer came in time", p.Phase, p.Codes)
+			}
+		}
+		if s.conns != 1 {
+			t.Errorf("%d connections, where one was always free", s.conns)
+		}
+	})
+}

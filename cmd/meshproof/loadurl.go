@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshproof/meshproof/internal/alone"
+	"github.com/meshproof/meshproof/internal/telemetry"
 	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/reports"
 	"github.com/meshproof/meshproof/reports/chart"
@@ -38,6 +39,8 @@ type loadFlags struct {
 	expect   string
 	output   string
 	html     string
+	metrics  string
+	remote   string
 
 	alone.Options
 }
@@ -80,7 +83,7 @@ not as asked for, or its figures may be the generator's own; 130 stopped.`,
 	fl.StringVar(&f.bodyFile, "body-file", "", "file with the body of every request")
 	fl.DurationVar(&f.Timeout, "timeout", 5*time.Second, "time after which a request has failed")
 	fl.IntVar(&f.Connections, "connections", 1000, "most requests under way, each on a connection of its own; what is beyond waits, and counts as slow")
-	fl.BoolVar(&f.HTTP2, "http2", false, "send HTTP/2, without TLS by prior knowledge")
+	fl.StringVar((*string)(&f.Protocol), "protocol", "", "http1, http2 (without TLS by prior knowledge), or grpc: calls of one message, which is the body, to the method in the URL's path (default http1; tcp://host:port as URL sends lines)")
 	fl.BoolVar(&f.TLS.Insecure, "insecure", false, "do not check the server's certificate")
 	fl.StringVar(&f.TLS.CA, "cacert", "", "file with the roots to check it by")
 	fl.StringVar(&f.TLS.Cert, "cert", "", "file with a client certificate")
@@ -92,6 +95,8 @@ not as asked for, or its figures may be the generator's own; 130 stopped.`,
 	fl.StringVar(&f.expect, "expect", "", "budgets over the whole load: p99<50ms,errors<1% (p50, p90, p99, p99.9, max, errors)")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else (schema: meshproof schema load)")
 	fl.StringVar(&f.html, "html", "", "also write one HTML page that needs nothing else")
+	fl.StringVar(&f.metrics, "metrics", "", "show Prometheus metrics at this address, on /metrics, while the load is sent: 127.0.0.1:9464")
+	fl.StringVar(&f.remote, "remote-write", "", "write them to this URL too, by Prometheus' remote write 2.0: http://localhost:9090/api/v1/write")
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
@@ -177,8 +182,13 @@ func (f *loadFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		show = stderr
 	}
 	line := newLoadLine(show, f.Profile.Length().D())
-	l, err := alone.Run(ctx, f.Options, line.update)
+	progress, ended, err := f.watched(ctx, stderr, line.update)
+	if err != nil {
+		return err
+	}
+	l, err := alone.Run(ctx, f.Options, progress)
 	line.close()
+	ended()
 	if err != nil {
 		if errors.Is(err, alone.ErrUsage) {
 			return err
@@ -207,6 +217,45 @@ func (f *loadFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return withCode(code, nil)
 	}
 	return nil
+}
+
+// watched shows the load as metrics while it runs, where that is asked for. What goes wrong with it is said, and no more:
+// the load is what counts.
+func (f *loadFlags) watched(ctx context.Context, stderr io.Writer, progress func(loadgen.Progress)) (told func(loadgen.Progress), ended func(), err error) {
+	if f.metrics == "" && f.remote == "" {
+		return progress, func() {}, nil
+	}
+	m := telemetry.New()
+	f.Taps = append(f.Taps, m)
+	var stops []func() error
+	ended = func() {
+		m.End()
+		for _, stop := range stops {
+			if err := stop(); err != nil {
+				fmt.Fprintln(stderr, "meshproof:", err)
+			}
+		}
+	}
+	if f.remote != "" {
+		stop, err := m.Write(f.remote)
+		if err != nil {
+			return nil, nil, err
+		}
+		stops = append(stops, stop)
+	}
+	if f.metrics != "" {
+		at, stop, err := m.Serve(ctx, f.metrics)
+		if err != nil {
+			ended()
+			return nil, nil, withCode(exitError, err)
+		}
+		stops = append(stops, stop)
+		fmt.Fprintf(stderr, "metrics: http://%s/metrics\n", at)
+	}
+	return func(p loadgen.Progress) {
+		m.Progress(p)
+		progress(p)
+	}, ended, nil
 }
 
 func writeHTML(name string, l *reports.Load) error {

@@ -93,7 +93,7 @@ type measured struct {
 
 // one runs a generator once, and counts at the server what it did.
 func (b *bench) one(ctx context.Context, p peer, j job, count func(context.Context) (int64, error)) (m measured, err error) {
-	if time.Now().Add(time.Duration(j.Seconds * 1e9)).After(b.deadline) {
+	if time.Now().Add(time.Duration((j.Seconds + j.Late) * 1e9)).After(b.deadline) {
 		return m, errBudget
 	}
 	b.runs++
@@ -105,7 +105,7 @@ func (b *bench) one(ctx context.Context, p peer, j job, count func(context.Conte
 	if err != nil {
 		return m, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(j.Seconds*1e9)+time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration((j.Seconds+j.Late)*1e9)+time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.binary, p.args(j)...)
 	var out, said bytes.Buffer

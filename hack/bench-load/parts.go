@@ -47,11 +47,16 @@ func (b *bench) accuracy(ctx context.Context) error {
 		fmt.Printf("\n### Error of p99 and p99.9 at %.0f requests/s (2 ms, 1.5 %% of them 20 ms, 0.5 %% of them 50 ms)\n\n", rate)
 		fmt.Println("| generator | achieved | error of p99 | largest | error of p99.9 | largest |\n|---|---|---|---|---|---|")
 		j := job{URL: b.truth + "/delay", Proto: http1, Conns: 64, Seconds: max(b.each.Seconds(), 2000/rate), Rate: rate}
-		type row struct {
-			share []float64
-			e     [2][]time.Duration
+		rows := map[string]*off{}
+		var names []string
+		note := func(name string, share float64, p99, p999 time.Duration) {
+			if rows[name] == nil {
+				rows[name] = &off{}
+				names = append(names, name)
+			}
+			r := rows[name]
+			r.share, r.p99, r.p999 = append(r.share, share), append(r.p99, p99), append(r.p999, p999)
 		}
-		rows := map[string]*row{}
 		for range b.rounds {
 			for _, p := range b.peers {
 				if !p.paced || p.read == nil || !slices.Contains(p.protos, http1) {
@@ -62,30 +67,35 @@ func (b *bench) accuracy(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				r := rows[p.name]
-				if r == nil {
-					r = &row{}
-					rows[p.name] = r
+				t, share := seen[1], m.requests/(rate*j.Seconds)
+				note(p.name, share, m.P99-t.P99, m.P999-t.P999)
+				if m.Sent99 > 0 {
+					note(p.name+sentTime, share, m.Sent99-t.P99, m.Sent999-t.P999)
 				}
-				t := seen[1]
-				r.share = append(r.share, m.requests/(rate*j.Seconds))
-				r.e[0] = append(r.e[0], m.P99-t.P99)
-				r.e[1] = append(r.e[1], m.P999-t.P999)
 			}
 		}
-		for _, p := range b.peers {
-			if r := rows[p.name]; r != nil {
-				slices.Sort(r.share)
-				fmt.Printf("| %s | %.1f %%", p.name, 100*r.share[len(r.share)/2])
-				for _, e := range r.e {
-					slices.SortFunc(e, func(a, b time.Duration) int { return int(a.Abs() - b.Abs()) })
-					fmt.Printf(" | %s | %s", ms(e[len(e)/2]), ms(e[len(e)-1]))
-				}
-				fmt.Println(" |")
-			}
+		for _, name := range names {
+			r := rows[name]
+			slices.Sort(r.share)
+			fmt.Printf("| %s | %.1f %% | %s | %s |\n", name, 100*r.share[len(r.share)/2], spread(r.p99), spread(r.p999))
 		}
 	}
 	return nil
+}
+
+// sentTime marks latencies of a generator that tells both.
+const sentTime = ", from the sent time"
+
+// off is how far off the figures were in a generator's rounds.
+type off struct {
+	share     []float64 // achieved of the offered rate
+	p99, p999 []time.Duration
+}
+
+// spread is the median and the largest of errors, by what they are off, whichever way.
+func spread(e []time.Duration) string {
+	slices.SortFunc(e, func(a, b time.Duration) int { return int(a.Abs() - b.Abs()) })
+	return ms(e[len(e)/2]) + " | " + ms(e[len(e)-1])
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%+.2f ms", float64(d)/1e6) }
@@ -106,6 +116,9 @@ func (b *bench) freeze(ctx context.Context) error {
 			return err
 		}
 		fmt.Printf("| %s | %.0f ms | %.0f ms |\n", p.name, float64(m.P99)/1e6, float64(m.P999)/1e6)
+		if m.Sent99 > 0 {
+			fmt.Printf("| %s | %.0f ms | %.0f ms |\n", p.name+sentTime, float64(m.Sent99)/1e6, float64(m.Sent999)/1e6)
+		}
 	}
 	return nil
 }
@@ -150,7 +163,7 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	for _, n := range totals {
 		// More than can be sent in the time: all of them are sent, late.
-		j := job{URL: b.nginx[http1], Proto: http1, Conns: b.conns, Seconds: n / flatOut, Rate: flatOut}
+		j := job{URL: b.nginx[http1], Proto: http1, Conns: b.conns, Seconds: n / flatOut, Rate: flatOut, Late: n / 10_000}
 		m, err := b.one(ctx, b.peers[0], j, b.count)
 		if err != nil {
 			return err

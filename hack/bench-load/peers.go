@@ -31,6 +31,7 @@ type job struct {
 	Conns   int
 	Seconds float64
 	Rate    float64 // per second; 0: as fast as it goes
+	Late    float64 // seconds that it may take longer, because not all can be sent in time
 	CA      string  // files, for TLS
 	Cert    string
 	Key     string
@@ -40,7 +41,12 @@ type job struct {
 func (j job) seconds() string { return strconv.FormatFloat(j.Seconds, 'f', -1, 64) + "s" }
 
 // latencies are what a generator reports.
-type latencies struct{ P99, P999 time.Duration }
+type latencies struct {
+	P99, P999 time.Duration
+	// The same from the time that requests were sent, where what is above counts from the time that they were meant for, and
+	// the generator tells both.
+	Sent99, Sent999 time.Duration
+}
 
 // peer is a load generator.
 type peer struct {
@@ -75,8 +81,7 @@ func peers(self string) []peer {
 			protos: []string{http1, http2}, paced: true, args: heyArgs, read: readHey,
 		},
 		{
-			// The newest that all parts of can be had from the module proxy.
-			name: "fortio", binary: "fortio", install: []string{"go", "install", "fortio.org/fortio@v1.60.3"},
+			name: "fortio", binary: "fortio", install: []string{"go", "install", "fortio.org/fortio@v1.75.3"},
 			protos: []string{http1, mtls}, paced: true, args: fortioArgs, read: readFortio,
 		},
 		{
@@ -189,7 +194,7 @@ func quantilesOf(all []float64) (latencies, error) {
 		i := int(math.Ceil(q*float64(len(all)))) - 1
 		return time.Duration(all[min(max(i, 0), len(all)-1)] * 1e9)
 	}
-	return latencies{at(0.99), at(0.999)}, nil
+	return latencies{P99: at(0.99), P999: at(0.999)}, nil
 }
 
 func fortioArgs(j job) []string {
@@ -256,7 +261,7 @@ func readK6(_ []byte, j job) (latencies, error) {
 	}
 	err := readJSON(j.Out, &got)
 	ms := func(name string) time.Duration { return time.Duration(got.Metrics.Duration[name] * 1e6) }
-	return latencies{ms("p(99)"), ms("p(99.9)")}, err
+	return latencies{P99: ms("p(99)"), P999: ms("p(99.9)")}, err
 }
 
 func ohaArgs(j job) []string {
@@ -274,7 +279,7 @@ func readOha(out []byte, _ job) (latencies, error) {
 	var got struct{ LatencyPercentiles map[string]float64 }
 	err := json.Unmarshal(out, &got)
 	s := func(name string) time.Duration { return time.Duration(got.LatencyPercentiles[name] * 1e9) }
-	return latencies{s("p99"), s("p99.9")}, err
+	return latencies{P99: s("p99"), P999: s("p99.9")}, err
 }
 
 func h2loadArgs(j job) []string {

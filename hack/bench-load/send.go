@@ -87,7 +87,11 @@ func (r *report) Append(item evidence.Item) error {
 	if err != nil {
 		return err
 	}
-	r.latencies = latencies{quantile(h, 99), quantile(h, 99.9)}
+	sent, err := evidence.DecodeHistogram(p.Service)
+	if err != nil {
+		return err
+	}
+	r.latencies = latencies{quantile(h, 99), quantile(h, 99.9), quantile(sent, 99), quantile(sent, 99.9)}
 	if p.Errors > 0 {
 		fmt.Fprintf(os.Stderr, "%d of %d failed: %v\n", p.Errors, p.Done, p.Codes)
 	}

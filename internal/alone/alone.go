@@ -41,10 +41,10 @@ type Options struct {
 	Body        []byte
 	Host        string // of the Host header; none: that of the URL
 	Profile     scenarios.Profile
-	MaxRate     float64       // requests per second that the profile may ask for at most
-	Timeout     time.Duration // of a request
-	Connections int           // requests under way at most
-	HTTP2       bool
+	MaxRate     float64          // requests per second that the profile may ask for at most
+	Timeout     time.Duration    // of a request
+	Connections int              // requests under way at most
+	Protocol    loadgen.Protocol // none: HTTP/1.1, or what the URL says
 	TLS         TLS
 	Seed        int64
 	Expect      []verify.Budget
@@ -90,9 +90,17 @@ func (o Options) report(a loadgen.Attack, rec *record, interrupted bool) *report
 	}
 	alone := verify.JudgeAlone(&a.Traffic, o.Seed, rec.ticks, rec.phases, append(lost, rec.lost...), o.Expect)
 	return reports.BuildLoad(reports.LoadRun{
-		Version: o.Version, URL: o.shown(), Method: a.Traffic.Requests[0].Method, Started: a.Start, Seed: o.Seed, Workers: max(rec.workers, 1),
+		Version: o.Version, URL: o.shown(), Method: verb(a), Started: a.Start, Seed: o.Seed, Workers: max(rec.workers, 1),
 		Interrupted: interrupted, Profile: a.Traffic.Profile, Ticks: rec.ticks,
 	}, alone)
+}
+
+// verb says what is done to the URL.
+func verb(a loadgen.Attack) string {
+	if a.Protocol == loadgen.TCP {
+		return "lines"
+	}
+	return a.Traffic.Requests[0].Method
 }
 
 // shown is the URL without what a report should not have: who asks, and how.
@@ -110,8 +118,8 @@ func (o Options) attack() (loadgen.Attack, error) {
 	if err != nil {
 		return loadgen.Attack{}, fmt.Errorf("the URL: %w", err)
 	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return loadgen.Attack{}, fmt.Errorf("%q is not of the form http://host:port/path or https://host:port/path", o.URL)
+	if u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "tcp" || u.Host == "" {
+		return loadgen.Attack{}, fmt.Errorf("%q is not of the form http://host:port/path, https://host:port/path or tcp://host:port", o.URL)
 	}
 	if u.User != nil {
 		return loadgen.Attack{}, errors.New(`the URL has a user in it: use --header "Authorization: Basic …"`)
@@ -142,14 +150,22 @@ func (o Options) attack() (loadgen.Attack, error) {
 			Requests: []scenarios.RequestKind{{Method: o.Method, Path: u.RequestURI()}},
 		},
 	}
-	if a.Traffic.Requests[0].Method == "" {
-		a.Traffic.Requests[0].Method = http.MethodGet
+	if a.Protocol = o.Protocol; u.Scheme == "tcp" && a.Protocol == "" {
+		a.Protocol = loadgen.TCP
+	}
+	r := &a.Traffic.Requests[0]
+	switch {
+	case a.Protocol == loadgen.TCP && u.Path == "" && u.RawQuery == "":
+		r.Path = "" // which RequestURI makes a slash of
+	case a.Protocol == loadgen.GRPC && r.Method == "":
+		r.Method = http.MethodPost
+	case a.Protocol == loadgen.GRPC && r.Method != http.MethodPost:
+		return loadgen.Attack{}, fmt.Errorf("method %s: a gRPC call is a POST; leave --method out", r.Method)
+	case a.Protocol != loadgen.TCP && r.Method == "":
+		r.Method = http.MethodGet
 	}
 	if a.Host == "" {
 		a.Host = u.Host
-	}
-	if o.HTTP2 {
-		a.Protocol = loadgen.HTTP2
 	}
 	if a.IDPrefix, err = prefix(); err != nil {
 		return loadgen.Attack{}, err
