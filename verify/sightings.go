@@ -28,7 +28,9 @@ type Sighting struct {
 	Saw     string
 	// Unproved is why the evidence does not say what there was to be seen; empty where it does.
 	Unproved string
-	Used     []evidence.Ref
+	// LeftOut is set where the mesh is known not to show it: Unproved says why.
+	LeftOut bool
+	Used    []evidence.Ref
 }
 
 // Sightings lists what a record says, window by window, of everything that verify's plan asked in the trials that were
@@ -107,7 +109,7 @@ func (x *trial) cellSighting(kind string, ra roundAsk, c Cell, t *tally, cause s
 	case len(t.lack) > 0:
 		out.Unproved = t.lack[0].message
 	case c.Verdict == Skipped:
-		out.Unproved = c.Message
+		out.Unproved, out.LeftOut = c.Message, true
 	case c.Observed == unknown:
 		out.Unproved = "nothing was asked"
 	}

@@ -2,7 +2,9 @@ package fidelity
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -105,8 +107,11 @@ func Compare(a, b *evidence.Record) *Comparison {
 
 func sideOf(r *evidence.Record) Side {
 	m := &r.Manifest
-	return Side{RunID: m.RunID, Driver: m.Driver, Modelled: m.Modelled || len(m.Models) > 0, Version: m.Version, Seed: m.Seed}
+	return Side{RunID: m.RunID, Driver: m.Driver, Modelled: modelled(r), Version: m.Version, Seed: m.Seed}
 }
+
+// modelled reports whether any of a record is a model's.
+func modelled(r *evidence.Record) bool { return r.Manifest.Modelled || len(r.Manifest.Models) > 0 }
 
 // compareMesh compares one mesh of the scenario, over all its blocks.
 func compareMesh(name string, a, b *run) Mesh {
@@ -130,11 +135,14 @@ func compareMesh(name string, a, b *run) Mesh {
 		return m
 	}
 	fa, fb := a.facts(name), b.facts(name)
+	leftOut := map[string]int{} // of what was seen, by why
 	for _, k := range keysOf(fa, fb) {
 		x, there := fa[k]
 		y, here := fb[k]
 		d := Difference{Kind: k.kind, Subject: k.subject, A: x.words(there), B: y.words(here), UsedA: x.used, UsedB: y.used}
 		switch {
+		case k.kind != KindVerdict && (x.skipped || y.skipped):
+			leftOut[cmp.Or(x.unproved, y.unproved)]++
 		case x.skipped || y.skipped:
 			m.Notes = append(m.Notes, fmt.Sprintf("%s: A %s; B %s", k.subject, d.A, d.B))
 		case !there || !here || x.unproved != "" || y.unproved != "":
@@ -144,6 +152,9 @@ func compareMesh(name string, a, b *run) Mesh {
 		default:
 			m.Agreed[k.kind]++
 		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(leftOut)) {
+		m.Notes = append(m.Notes, fmt.Sprintf("%d of what was asked: on one side at least %s", leftOut[why], why))
 	}
 	m.recoveries(name, a, b)
 	return m
@@ -186,7 +197,7 @@ func (r *run) facts(mesh string) map[key]fact {
 	}
 	for _, s := range r.sightings {
 		if s.Trial.Mesh == mesh {
-			add(key{s.Kind, s.Subject}, s.Saw, s.Unproved, false, s.Used)
+			add(key{s.Kind, s.Subject}, s.Saw, s.Unproved, s.LeftOut, s.Used)
 		}
 	}
 	for _, c := range r.result.Checks {

@@ -321,7 +321,7 @@ func TestAMeshThatOneSideSkippedIsSaidAndNotCompared(t *testing.T) {
 // recovering is a run of three faults, as far as recoveries looks at one. Times are in ms after the start of the load;
 // -1 was not seen to recover.
 func recovering(at ...int64) *run {
-	r := &run{scenario: &scenarios.Scenario{}, result: &verify.Result{}}
+	r := &run{record: &evidence.Record{}, scenario: &scenarios.Scenario{}, result: &verify.Result{}}
 	for i, ms := range at {
 		name := fmt.Sprint("fault", i)
 		r.scenario.Spec.Faults = append(r.scenario.Spec.Faults, scenarios.Fault{Name: name})
@@ -331,6 +331,17 @@ func recovering(at ...int64) *run {
 		}
 		r.result.Faults = append(r.result.Faults, f)
 	}
+	return r
+}
+
+// killing makes the first fault of a run one that ends a pod.
+func killing(r *run) *run {
+	r.scenario.Spec.Faults[0].Kind = scenarios.PodKill
+	return r
+}
+
+func ofModel(r *run) *run {
+	r.record.Manifest.Modelled = true
 	return r
 }
 
@@ -346,10 +357,19 @@ func TestTheOrderOfRecoveriesIsCompared(t *testing.T) {
 		{"two the other way about", recovering(1000, 2000, 3000), recovering(2000, 1000, 3000), 5, []string{"order of fault0 and fault1: fault0 first, fault1 first"}, nil},
 		{"too close to have an order", recovering(1000, 1200), recovering(2000, 1000), 2, nil, nil},
 		{"not seen to recover on one side", recovering(1000, 2000), recovering(1000, -1), 1, nil, []string{"fault1: recovered, block 1: not seen to recover ()"}},
+		{"a network's fault and a pod's, with a model", ofModel(recovering(1000, 2000)), killing(recovering(2000, 1000)), 2, nil, nil},
+		{"a network's fault and a pod's, both real", recovering(1000, 2000), killing(recovering(2000, 1000)), 2, []string{"order of fault0 and fault1: fault0 first, fault1 first"}, nil},
+		{"two of a network, with a model", ofModel(recovering(1000, 2000)), recovering(2000, 1000), 2, []string{"order of fault0 and fault1: fault0 first, fault1 first"}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := Mesh{Agreed: map[string]int{}}
+			for i := range tc.a.scenario.Spec.Faults { // both are of one scenario
+				tc.a.scenario.Spec.Faults[i].Kind = tc.b.scenario.Spec.Faults[i].Kind
+			}
 			m.recoveries("istio", tc.a, tc.b)
+			if noted := len(m.Notes) > 0; noted != strings.HasSuffix(tc.name, "a pod's, with a model") {
+				t.Errorf("notes %q", m.Notes)
+			}
 			words := func(list []Difference) (out []string) {
 				for _, d := range list {
 					out = append(out, d.Subject+": "+d.A+", "+d.B)
