@@ -2,8 +2,8 @@ package kind
 
 import (
 	"errors"
-	"slices"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
