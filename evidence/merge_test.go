@@ -57,7 +57,7 @@ func recorded(t *testing.T, worker int, latencies []int64) (*Tick, *Phase) {
 
 func TestMergedEqualsPooledHoweverRequestsAreSplit(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 100 {
+	for range 30 {
 		var all []int64
 		for range r.IntN(300) {
 			all = append(all, int64(1)<<r.IntN(29)+r.Int64N(1000))
@@ -112,7 +112,7 @@ func TestWhatDoesNotBelongTogetherIsNotMerged(t *testing.T) {
 
 func TestValuesOfOneBucketAreKnownAsSuch(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 10_000 {
+	for range 2000 {
 		a := 1 + r.Int64N(int64(1)<<r.IntN(29))
 		b := max(a+r.Int64N(7)-3, 0)
 		h, g := NewHistogram(), NewHistogram()

@@ -38,6 +38,16 @@
 // package replaces the whole request by the n-th one of the mix and takes the
 // header out.
 //
+// # What is recorded
+//
+// A Tick for each slice of time, with the latencies of the requests that were
+// meant for it, and a Phase for each phase, with latencies by outcome, with
+// the lag of all requests, and with what the process saw of itself meanwhile:
+// CPU, garbage collections, connections. Histograms are HDR histograms, so
+// memory does not grow with the number of requests, and what several workers
+// recorded, each of its Share of an attack, adds up exactly to what one would
+// have. Whether the figures can be believed is verify's to say.
+//
 // # What is never done
 //
 // No redirect is followed, no environment proxy is used, and nothing is

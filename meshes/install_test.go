@@ -26,6 +26,7 @@ func TestMeshesAreInstalledWithTheseValues(t *testing.T) {
 		"istio-values-stock":          istio{}.Install(flat, scenarios.MeshEntry{}, "", "east"),
 		"istio-values-upstream-envoy": istio{}.Install(flat, scenarios.MeshEntry{}, clusters.FlavorUpstreamEnvoy, "east"),
 		"istio-values-separate":       istio{}.Install(apart, scenarios.MeshEntry{}, "", "east"),
+		"layered-values":              layered{}.Install(flat, scenarios.MeshEntry{}, clusters.FlavorUpstreamEnvoy, "east"),
 		"linkerd-values":              linkerd{}.Install(flat, scenarios.MeshEntry{}, "", "east"),
 		"linkerd-values-leaves":       linkerd{}.Install(short, scenarios.MeshEntry{}, "", "east"),
 	} {

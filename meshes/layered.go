@@ -3,6 +3,7 @@ package meshes
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	networkingapi "istio.io/api/networking/v1alpha3"
 	typeapi "istio.io/api/type/v1beta1"
@@ -26,6 +27,7 @@ const (
 	gatewayContainer = "gateway" // any name but istio-proxy, which Linkerd's injector takes for a sidecar
 	gatewayImage     = "registry.istio.io/release/proxyv2:1.30.3"
 	gatewayPort      = 8081 // for the outside; the workload has 8080
+	gatewayPortName  = "http-outside"
 	// gatewaySkips are the ports that the outside and the kubelet reach past Linkerd's proxy: the gateway's own listener,
 	// its health and its metrics.
 	gatewaySkips = "8081,15020,15021"
@@ -43,7 +45,26 @@ func (layered) Gaps() []scenarios.Gap { return nil }
 func (layered) Install(s *scenarios.Scenario, entry scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
 	in := istio{}.Install(s, entry, flavor, cluster)
 	in.Releases = append(in.Releases, linkerdReleases(s)...)
+	in.Objects = append(in.Objects, workload.Namespace(scenarios.IngressNamespace, nil), gatewayListeners())
 	return in
+}
+
+// gatewayListeners has Istio's proxy in the ingress's pod listen for the outside, and lead what comes in to the workload
+// beside it. Settings of the mesh then hold for it as for a sidecar, which it is to istiod: those about what it receives,
+// and, for what the workload sends through it, those about what it sends.
+func gatewayListeners() *networking.Sidecar {
+	s := &networking.Sidecar{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.istio.io/v1", Kind: "Sidecar"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: scenarios.IngressNamespace, Name: "meshproof-gateway"},
+	}
+	s.Spec.WorkloadSelector = &networkingapi.WorkloadSelector{Labels: map[string]string{workload.LabelApp: scenarios.IngressName}}
+	s.Spec.Ingress = []*networkingapi.IstioIngressListener{{
+		Port: &networkingapi.SidecarPort{Number: gatewayPort, Protocol: "HTTP", Name: gatewayPortName},
+		Bind: "0.0.0.0", CaptureMode: networkingapi.CaptureMode_NONE,
+		DefaultEndpoint: fmt.Sprintf("127.0.0.1:%d", scenarios.WorkloadPort),
+	}}
+	s.Spec.Egress = []*networkingapi.IstioEgressListener{{Hosts: []string{"*/*"}}}
+	return s
 }
 
 // Objects implements Mesh.
@@ -59,7 +80,7 @@ func (layered) Objects(s *scenarios.Scenario, entry scenarios.MeshEntry, cluster
 	}
 	for _, o := range objs {
 		if d, ok := o.(*appsv1.Deployment); ok && d.Namespace == scenarios.IngressNamespace && d.Name == scenarios.IngressName {
-			how.addGateway(&d.Spec.Template, cluster)
+			how.addGateway(&d.Spec.Template, cluster, s.Spec.Identity.LeafLifetime.D())
 		}
 	}
 	if how.Gateway == scenarios.GatewayDirect && defaultInbound(s) == allAuthenticated {
@@ -99,8 +120,9 @@ func (h how) identity(caller scenarios.Workload) string {
 	return caller.LinkerdID()
 }
 
-// addGateway puts Istio's gateway into the pod of the ingress, written by hand: no injector of Istio's has a part in it.
-func (h how) addGateway(t *corev1.PodTemplateSpec, cluster string) {
+// addGateway puts Istio's gateway into the pod of the ingress, written by hand: no injector of Istio's has a part in it. A
+// certificate that it shows to services holds as long as theirs, where leaf says how long that is.
+func (h how) addGateway(t *corev1.PodTemplateSpec, cluster string, leaf time.Duration) {
 	c := corev1.Container{
 		Name: gatewayContainer, Image: gatewayImage,
 		Env: []corev1.EnvVar{
@@ -109,13 +131,16 @@ func (h how) addGateway(t *corev1.PodTemplateSpec, cluster string) {
 			// istiod's own name of the cluster: a gateway with another keeps an old configuration and serves it.
 			{Name: "ISTIO_META_CLUSTER_ID", Value: cluster},
 		},
-		Ports: []corev1.ContainerPort{{Name: "http-outside", ContainerPort: gatewayPort}},
+		Ports: []corev1.ContainerPort{{Name: gatewayPortName, ContainerPort: gatewayPort}},
 	}
 	t.Labels[istioInject] = "false"
 	t.Annotations = map[string]string{linkerdInject: "enabled", linkerdSkip: gatewaySkips}
 	if h.Gateway == scenarios.GatewayDirect {
 		// Linkerd takes ECDSA certificates alone, and Istio's are RSA by default.
-		c.Env = append(c.Env, corev1.EnvVar{Name: "ECC_SIGNATURE_ALGORITHM", Value: "ECDSA"})
+		c.Env = append(c.Env, corev1.EnvVar{Name: istioLeafKey, Value: "ECDSA"})
+		if leaf > 0 {
+			c.Env = append(c.Env, corev1.EnvVar{Name: istioLeafLifetime, Value: leaf.String()})
+		}
 		t.Annotations = map[string]string{linkerdInject: "disabled"}
 	}
 	t.Spec.Containers = append(t.Spec.Containers, c)

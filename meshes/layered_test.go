@@ -3,6 +3,9 @@ package meshes
 import (
 	"slices"
 	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/meshproof/meshproof/clusters"
 	embedded "github.com/meshproof/meshproof/clusters/embedded/layered"
@@ -76,6 +79,35 @@ func TestTheEdgeOfLayeredIsJudgedAsIstiosIs(t *testing.T) {
 		}
 		if got := of(layered{}); len(got) != 2 || len(besides(t, got, of(istio{}))) != 0 {
 			t.Errorf("default %s: %v", def, got)
+		}
+	}
+}
+
+func TestADirectGatewaysCertificateHoldsAsLongAsTheServices(t *testing.T) {
+	s := guarded(scenarios.DefaultDeny)
+	s.Spec.Identity.LeafLifetime = scenarios.Duration(6 * time.Second)
+	for way, want := range map[string]string{"direct": "6s", "service": ""} {
+		objs, err := layered{}.Objects(s, ways()[way], "east")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := embedded.Factory().Check(objs); err != nil {
+			t.Errorf("%s: the model refuses it: %v", way, err)
+		}
+		got := ""
+		for _, o := range objs {
+			d, ok := o.(*appsv1.Deployment)
+			if !ok || d.Name != scenarios.IngressName {
+				continue
+			}
+			for _, e := range d.Spec.Template.Spec.Containers[1].Env {
+				if e.Name == "SECRET_TTL" {
+					got = e.Value
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("%s: certificates hold %q, want %q", way, got, want)
 		}
 	}
 }

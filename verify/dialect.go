@@ -201,7 +201,10 @@ func howMany(list []string, names ...string) (n int) {
 // containers that make its traffic go through it. The containers named besides may be there.
 func wantSidecar(p *evidence.Pod, proxy, capture, validation string, besides ...string) (reason, wrong string) {
 	proxies := howMany(p.Containers, proxy) + howMany(p.InitContainers, proxy)
+	foreign := foreignSidecars(p, append(besides, proxy, capture, validation)...)
 	switch {
+	case proxies == 0 && len(foreign) > 0:
+		return reasonSidecars, fmt.Sprintf("has no %s, and has %s", proxy, strings.Join(foreign, ", "))
 	case proxies == 0:
 		return reasonSidecars, "has no " + proxy
 	case proxies > 1:
@@ -209,8 +212,8 @@ func wantSidecar(p *evidence.Pod, proxy, capture, validation string, besides ...
 	case howMany(p.InitContainers, capture, validation) != 1:
 		return reasonSidecars, fmt.Sprintf("has not exactly one of the init containers %s and %s: its traffic may not be captured", capture, validation)
 	}
-	if f := foreignSidecars(p, append(besides, proxy, capture, validation)...); len(f) > 0 {
-		return reasonSidecars, fmt.Sprintf("has %s beside the workload and %s", strings.Join(f, ", "), proxy)
+	if len(foreign) > 0 {
+		return reasonSidecars, fmt.Sprintf("has %s beside the workload and %s", strings.Join(foreign, ", "), proxy)
 	}
 	return "", ""
 }

@@ -67,7 +67,7 @@ func (istio) imageValues(chart string, images map[string]image) map[string]any {
 func (istio) takes(obj clusters.Object) bool {
 	switch obj.(type) {
 	case *security.PeerAuthentication, *security.AuthorizationPolicy, *security.RequestAuthentication,
-		*networking.VirtualService, *networking.DestinationRule, *networking.ServiceEntry, *telemetry.Telemetry:
+		*networking.VirtualService, *networking.DestinationRule, *networking.ServiceEntry, *networking.Sidecar, *telemetry.Telemetry:
 		return true
 	}
 	return false

@@ -2,19 +2,13 @@ package kind
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
-	networkingapi "istio.io/api/networking/v1alpha3"
-	networking "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/bundle"
-	"github.com/meshproof/meshproof/internal/workload"
-	"github.com/meshproof/meshproof/scenarios"
 )
 
 // layered is Istio's gateway at the edge with Linkerd behind it: both control planes in each cluster, and of Istio's data
@@ -82,33 +76,7 @@ func (l layered) join(ctx context.Context, c *cluster) error {
 	if err := l.edge().join(ctx, c); err != nil {
 		return err
 	}
-	if err := l.inside().join(ctx, c); err != nil {
-		return err
-	}
-	for _, obj := range []clusters.Object{workload.Namespace(scenarios.IngressNamespace, nil), gatewayListeners()} {
-		if err := c.applyOwn(ctx, obj); err != nil {
-			return fmt.Errorf("telling the gateway of cluster %s where to listen: %w", c.name, err)
-		}
-	}
-	return nil
-}
-
-// gatewayListeners has Istio's proxy in the ingress's pod listen for the outside, and lead what comes in to the workload
-// beside it. Settings of the mesh then hold for it as for a sidecar, which it is to istiod: those about what it receives,
-// and, for what the workload sends through it, those about what it sends.
-func gatewayListeners() clusters.Object {
-	s := &networking.Sidecar{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.istio.io/v1", Kind: "Sidecar"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: scenarios.IngressNamespace, Name: "meshproof-gateway"},
-	}
-	s.Spec.WorkloadSelector = &networkingapi.WorkloadSelector{Labels: map[string]string{workload.LabelApp: scenarios.IngressName}}
-	s.Spec.Ingress = []*networkingapi.IstioIngressListener{{
-		Port: &networkingapi.SidecarPort{Number: gatewayPort, Protocol: "HTTP", Name: gatewayPortName},
-		Bind: "0.0.0.0", CaptureMode: networkingapi.CaptureMode_NONE,
-		DefaultEndpoint: fmt.Sprintf("127.0.0.1:%d", scenarios.WorkloadPort),
-	}}
-	s.Spec.Egress = []*networkingapi.IstioEgressListener{{Hosts: []string{"*/*"}}}
-	return s
+	return l.inside().join(ctx, c)
 }
 
 func (l layered) settled(ctx context.Context, c *cluster) ([]string, error) {

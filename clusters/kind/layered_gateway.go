@@ -16,8 +16,6 @@ import (
 
 const (
 	gatewayContainer = "gateway"
-	gatewayPort      = 8081
-	gatewayPortName  = "http-outside"
 	gatewayHealth    = 15021
 	// gatewayVia is the port of the pod's own loopback on which Envoy takes what the workload sends: nothing captures it.
 	gatewayVia = 15080

@@ -68,7 +68,7 @@ func TestTheGatewayBesideTheIngressIsMadeWhole(t *testing.T) {
 				t.Errorf("Linkerd's proxy skips %q, want %q", got, tt.skips)
 			}
 			g := outside(&tpl.Spec, &tpl.Spec.Containers[0])
-			if g.Name != "gateway" || g.Image != "docker.io/meshproof/proxyv2:1" || g.Ports[0].ContainerPort != gatewayPort {
+			if g.Name != "gateway" || g.Image != "docker.io/meshproof/proxyv2:1" || g.Ports[0].ContainerPort != 8081 {
 				t.Fatalf("the outside enters at %s of %s, ports %v", g.Name, g.Image, g.Ports)
 			}
 			env := map[string]string{}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -20,7 +21,7 @@ const (
 )
 
 // noteSkipped says in evidence which pods asked for a proxy of Linkerd's, got none, and why. The injector lets such a pod
-// come up all the same, and says so in an event of its ReplicaSet alone.
+// come up all the same, and says so in an event of its Deployment, or of what else owns it, alone.
 func (c *cluster) noteSkipped(ctx context.Context) error {
 	c.f.mu.Lock()
 	var without []*pod
@@ -71,7 +72,10 @@ func skippedFor(obj *corev1.Pod, namespace string, said []corev1.Event) string {
 		return ""
 	}
 	for _, e := range said {
-		mine := slices.ContainsFunc(obj.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == e.InvolvedObject.UID })
+		mine := slices.ContainsFunc(obj.OwnerReferences, func(o metav1.OwnerReference) bool {
+			return o.UID == e.InvolvedObject.UID || e.InvolvedObject.Kind == "Deployment" && e.InvolvedObject.Namespace == obj.Namespace &&
+				o.Name == e.InvolvedObject.Name+"-"+obj.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
+		})
 		if why, ok := strings.CutPrefix(e.Message, skippedPrefix); ok && mine {
 			return why
 		}

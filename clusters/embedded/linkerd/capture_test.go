@@ -105,6 +105,27 @@ func TestAnAddressThatNobodyInTheMeshHasIsReachedInPlaintext(t *testing.T) {
 	}
 }
 
+func TestAPodOfAnotherClusterIsKnownByItsServiceAlone(t *testing.T) {
+	m := newMesh(t, "")
+	shop, gw := m.pod("shop", nil), m.pod("gw", nil)
+	shop.Pod.Cluster = "west"
+	m.update()
+	for i, tt := range []struct{ to, addr, identity string }{
+		{"east", shopAddr, gwID}, {"west", shop.AppAddr, ""}, {"west", shop.Inbound(), ""},
+	} {
+		c, err := captured{m.world, gw.Outbound()}.Dial(t.Context(), "east", tt.to, tt.addr)
+		if a := request(c, err, "GET", "/"); a.code != 200 {
+			t.Fatalf("%s: %+v", tt.addr, a)
+		}
+		if id := shop.requests()[i].Header.Get(headClientID); id != tt.identity {
+			t.Errorf("%s: identity %q, want %q", tt.addr, id, tt.identity)
+		}
+	}
+	if got := gw.scrape(t, backendRequests, "parent_kind", "default", "parent_name", "egress-fallback"); got != 2 {
+		t.Errorf("%v requests to pods of another cluster", got)
+	}
+}
+
 func TestAPodThatLeftTheEndpointsIsStillThatPod(t *testing.T) {
 	m := newMesh(t, "")
 	shop, gw := m.pod("shop", nil), m.pod("gw", nil)

@@ -26,7 +26,7 @@ var probePaths = []string{"/live", "/ready"}
 type config struct {
 	app, admin *portPolicy
 	services   map[string]*service     // by every name of a Service, in lower case
-	pods       map[address]destination // endpoints by their own addresses, also earlier ones; where connections are captured
+	pods       map[address]destination // endpoints of its cluster by their own addresses, also earlier ones; where connections are captured
 }
 
 // service is what requests can be sent to: a Service, or one address that is none.
@@ -128,7 +128,9 @@ func compile(snap *proxy.Snapshot, pod proxy.Pod) *config {
 		}
 		if pod.Gateway != nil {
 			for _, d := range s.endpoints {
-				c.pods[address{d.Cluster, d.Addr}] = d
+				if d.Cluster == snap.Cluster { // no control plane knows another cluster's pods by their addresses
+					c.pods[address{d.Cluster, d.Addr}] = d
+				}
 			}
 		}
 		for _, name := range hostNames(svc, pod.Namespace) {

@@ -17,9 +17,10 @@
 //     policy about addresses is refused unless it speaks of every address.
 //   - Beside a gateway of another mesh the proxy captures every connection that
 //     the gateway opens, and goes by its destination: a Service, for whose
-//     ClusterIP its name stands, or one pod. A pod that is an endpoint no
-//     longer stays known by its address; the real controllers know it until it
-//     is deleted. Everywhere else a workload's Host stands for the ClusterIP.
+//     ClusterIP its name stands, or one pod of its own cluster. A pod that is
+//     an endpoint no longer stays known by its address; the real controllers
+//     know it until it is deleted. Everywhere else a workload's Host stands for
+//     the ClusterIP.
 //   - One port takes what real proxies take on two: TLS for an opaque port,
 //     which comes to 4143 with a transport header, ends at the same port here.
 //   - Where several authorizations apply, the first by name is the one that
