@@ -132,7 +132,7 @@ func (c *cluster) guarded(ctx context.Context) (map[string]*guard, error) {
 			return nil, fmt.Errorf("the Server %s/%s of cluster %s: %w", list.Items[i].GetNamespace(), list.Items[i].GetName(), c.name, err)
 		}
 		selector, err := metav1.LabelSelectorAsSelector(s.Spec.PodSelector)
-		if err != nil || s.Spec.Port.IntValue() != scenarios.WorkloadPort || !refuses(s.Spec.AccessPolicy) {
+		if err != nil || s.Spec.Port.IntValue() != scenarios.WorkloadPort || !refuses(s.Spec.AccessPolicy) || !readsHTTP(s.Spec.ProxyProtocol) {
 			continue // Linkerd, too, takes no notice of what it cannot read
 		}
 		g := guard{servers: []string{s.Name}}
@@ -166,6 +166,11 @@ func serverOf(u *unstructured.Unstructured) (*linkerdapi.Server, error) {
 // requests through to the workload.
 func refuses(accessPolicy string) bool {
 	return accessPolicy == "" || accessPolicy == "deny" || accessPolicy == "all-authenticated" || accessPolicy == "cluster-authenticated"
+}
+
+// readsHTTP reports whether a proxy looks for HTTP at a port of that protocol. Routes mean nothing to it at any other.
+func readsHTTP(protocol string) bool {
+	return protocol == "" || protocol == "unknown" || protocol == "HTTP/1" || protocol == "HTTP/2"
 }
 
 // barrierPath is asked for by nobody else.

@@ -223,3 +223,15 @@ func TestClustersInLayersAreNotKept(t *testing.T) {
 		}
 	}
 }
+
+func TestServersOfPortsThatAreNotReadAsHTTPAreNotAskedForTheBarriersPath(t *testing.T) {
+	var asked []string
+	for _, protocol := range []string{"", "unknown", "HTTP/1", "HTTP/2", "gRPC", "opaque", "TLS"} {
+		if readsHTTP(protocol) {
+			asked = append(asked, protocol)
+		}
+	}
+	if !slices.Equal(asked, []string{"", "unknown", "HTTP/1", "HTTP/2"}) {
+		t.Errorf("%q", asked)
+	}
+}
