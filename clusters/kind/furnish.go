@@ -19,7 +19,8 @@ type settler interface {
 }
 
 // furnish gives the clusters their mesh, or installs it anew over the one that they were kept with, and remembers what
-// they are then.
+// they are then. What the mesh wants beside its charts is applied after that: it depends on the scenario, and goes with
+// the trial as all of that does.
 func (f *fleet) furnish(ctx context.Context, p *Provider) error {
 	if err := f.install(ctx, p); err != nil {
 		return err
@@ -29,12 +30,20 @@ func (f *fleet) furnish(ctx context.Context, p *Provider) error {
 	}
 	f.made.Mesh, f.made.Releases = f.spec.Mesh, f.releases()
 	f.base = f.bare
-	if !f.spec.Keep || f.mesh == nil {
+	if f.mesh == nil {
 		return nil
 	}
-	var err error
-	f.base, err = f.note(ctx)
-	return err
+	if f.spec.Keep {
+		var err error
+		if f.base, err = f.note(ctx); err != nil {
+			return err
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, c := range f.list {
+		g.Go(func() error { return c.Apply(gctx, f.spec.Install[c.name].Objects...) })
+	}
+	return g.Wait()
 }
 
 // settle waits until the control planes are as they stay. On new clusters that go with their trial nothing depends on it.

@@ -22,7 +22,7 @@ const (
 	// lockName is the file that the process which uses a fleet holds locked.
 	lockName = "lock"
 	// keptVersion grows when the driver makes clusters in another way, or looks at more of them: older ones then fit nothing.
-	keptVersion = 3
+	keptVersion = 4
 )
 
 // keptFile is what kept.json says.

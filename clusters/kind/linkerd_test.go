@@ -211,19 +211,6 @@ func TestOnlyServersThatRefusePlaintextAreAskedForTheBarriersPath(t *testing.T) 
 	}
 }
 
-func TestClustersInLayersAreNotKept(t *testing.T) {
-	p := New(Config{})
-	for mesh, refused := range map[string]bool{"none": false, "istio": false, "linkerd": false, "layered": true} {
-		err := p.CheckTopology(clusters.Spec{Mesh: mesh, Keep: true})
-		if (err != nil) != refused || err != nil && !errors.Is(err, clusters.ErrNotPossible) {
-			t.Errorf("%s: %v", mesh, err)
-		}
-		if err := p.CheckTopology(clusters.Spec{Mesh: mesh}); err != nil {
-			t.Errorf("%s, not kept: %v", mesh, err)
-		}
-	}
-}
-
 func TestServersOfPortsThatAreNotReadAsHTTPAreNotAskedForTheBarriersPath(t *testing.T) {
 	var asked []string
 	for _, protocol := range []string{"", "unknown", "HTTP/1", "HTTP/2", "gRPC", "opaque", "TLS"} {

@@ -272,10 +272,7 @@ func (f *fleet) install(ctx context.Context, p *Provider) error {
 	if err != nil {
 		return err
 	}
-	if err := f.settle(ctx); err != nil {
-		return err
-	}
-	return all(func(ctx context.Context, c *cluster) error { return c.Apply(ctx, f.spec.Install[c.name].Objects...) })
+	return f.settle(ctx)
 }
 
 // installMesh makes one cluster's control plane.

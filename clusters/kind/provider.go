@@ -61,10 +61,6 @@ func (p *Provider) Models() []string { return nil }
 
 // CheckTopology implements clusters.Provider.
 func (p *Provider) CheckTopology(spec clusters.Spec) error {
-	if spec.Keep && spec.Mesh == string(scenarios.MeshLayered) {
-		return fmt.Errorf("keeping clusters: %w: this version keeps none with mesh %s: leave out --keep and --reuse, or use --mesh %s,%s,%s",
-			clusters.ErrNotPossible, spec.Mesh, meshNone, scenarios.MeshIstio, scenarios.MeshLinkerd)
-	}
 	if spec.Separate && spec.Mesh != meshNone && spec.Mesh != string(scenarios.MeshIstio) {
 		// A gateway of Linkerd's asks with its own certificate (linkerd2-proxy, linkerd/app/gateway).
 		return fmt.Errorf("network.kind separate: %w: this version has no gateways between clusters for mesh %s (Linkerd's ask in their own name, so policy behind them cannot tell callers apart, and its federated Services want a flat network): use a flat network, or --mesh %s,%s",
