@@ -58,6 +58,7 @@ type Build struct {
 	// is never said of the mesh by its bare name.
 	Flavor     string
 	Components map[string]string // versions, by name
+	Proxies    map[string]string // images of its proxies, by the names of their containers; nil for models
 	// Links: the mesh's own extension that joins clusters is there (Linkerd's multicluster). Without it a driver joins them
 	// as it can.
 	Links bool
@@ -219,6 +220,7 @@ type Pod struct {
 	ServiceAccount string
 	Containers     []string
 	InitContainers []string
+	Images         map[string]string // of all containers, by their names; nil where they say nothing
 	Ready          bool
 }
 

@@ -183,7 +183,9 @@ type Pod struct {
 	ServiceAccount string   `json:"serviceAccount"`
 	Containers     []string `json:"containers"`
 	InitContainers []string `json:"initContainers,omitempty"`
-	Ready          bool     `json:"ready"`
+	// Images are those of all containers, by their names, as the pod asks for them; none where pods are models.
+	Images map[string]string `json:"images,omitempty"`
+	Ready  bool              `json:"ready"`
 }
 
 // StreamName implements Item.
@@ -298,6 +300,8 @@ type Manifest struct {
 	// Flavors are the builds of meshes that are not what their projects publish, by mesh: whatever is said of the cost of
 	// such a mesh is said of this build.
 	Flavors map[string]string `json:"flavors,omitempty"`
+	// Proxies are the images that the containers of a mesh's proxies have in this run, by mesh and container; none for models.
+	Proxies map[string]map[string]string `json:"proxies,omitempty"`
 	Host    Host              `json:"host"`
 	// MaySkip says that no mesh was asked for by name: one that cannot run here is skipped, and spoils no verdict.
 	MaySkip  bool            `json:"maySkip,omitempty"`

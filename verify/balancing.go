@@ -16,6 +16,8 @@ const (
 	// parentEndpoint is what was sent to a pod that somebody else had chosen.
 	parentEndpoint = "default/endpoint"
 	parentService  = "Service/" // and its name
+	// parentNobody is what was sent to an address behind which the proxy knows nobody: in plaintext.
+	parentNobody = "default/egress-fallback"
 
 	reasonNotInUse = "BalancingNotInUse"
 )
@@ -204,6 +206,11 @@ func (g *departure) overEndpoints(t *tally, total int64) {
 			t.invalid("BalancingInUse", g.used, "the gateway of %s sent %d requests %s over the Service %s, so that Linkerd balanced them, and the scenario asks for balancing: endpoint, where Envoy does: what was to be compared did not run", g.cluster, n, g.when, to)
 			return
 		}
+	}
+	if n := total - g.parents[parentEndpoint]; g.exact && n > 0 && g.parents[parentNobody] >= n {
+		t.invalid("UnknownPods", append(slices.Clone(g.used), sent...), "of %d requests that the gateway of %s sent %s, %d went to addresses behind which Linkerd's proxy knows nobody, in plaintext: "+
+			"it knows the pods of its own cluster alone by their addresses, so what Envoy sends to another cluster has no mutual TLS; with several clusters leave the choice to Linkerd (balancing: service)", total, g.cluster, g.when, n)
+		return
 	}
 	g.agree(t, "to pods that Envoy chose", g.parents[parentEndpoint], sent)
 }

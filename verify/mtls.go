@@ -310,7 +310,8 @@ func (x *trial) sidecarSet(t *tally, e edge) {
 	}
 }
 
-// sidecarsOf wants the pods of a workload to have the sidecars that they should have in every inventory. Where the
+// sidecarsOf wants the pods of a workload to have the sidecars that they should have in every inventory, in the version of
+// the run. Where the
 // mesh's injector says why it gave a pod none, so does the finding.
 func (x *trial) sidecarsOf(t *tally, w scenarios.Workload) {
 	for _, p := range x.allPods {
@@ -319,6 +320,7 @@ func (x *trial) sidecarsOf(t *tally, w scenarios.Workload) {
 		}
 		reason, wrong := x.d.sidecars(p)
 		if reason == "" {
+			x.proxyImages(t, p)
 			continue
 		}
 		used := refsOf(p)
@@ -329,5 +331,22 @@ func (x *trial) sidecarsOf(t *tally, w scenarios.Workload) {
 			}
 		}
 		t.fail(reason, used, "pod %s %s", podName(p.At), wrong)
+	}
+}
+
+// proxyImages wants the proxies of a pod to be of the images that the run's control planes bring. On clusters that were
+// kept, or whose mesh was upgraded, one of another version may stand.
+func (x *trial) proxyImages(t *tally, p *evidence.Pod) {
+	for _, name := range sortedKeys(x.proxies) {
+		if howMany(p.Containers, name)+howMany(p.InitContainers, name) == 0 {
+			continue // another workload's, or none is wanted
+		}
+		switch got := p.Images[name]; got {
+		case x.proxies[name]:
+		case "":
+			t.invalid("NoImages", refsOf(p), "of which image %s of pod %s is was not recorded, so nobody knows its version", name, podName(p.At))
+		default:
+			t.fail(reasonSidecars, refsOf(p), "pod %s has %s of image %s, and the mesh of this run is installed with %s", podName(p.At), name, got, x.proxies[name])
+		}
 	}
 }

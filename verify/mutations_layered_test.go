@@ -111,6 +111,10 @@ func TestTheClassicMistakesWithALayeredGatewayAreNamed(t *testing.T) {
 				rename(rec, scenarios.IngressName, sentTo("default", "endpoint"), sentTo("Service", "shop"))
 			}, "balancing/gateway", Invalid, "BalancingInUse"},
 			{"a gateway that Linkerd balances for once, under load", grow(windowLoad, sentTo("Service", "cart"), 1), "balancing/gateway", Invalid, "BalancingInUse"},
+			{"an Envoy that chooses pods of another cluster, which Linkerd's proxy does not know", func(t *testing.T, rec *evidence.Record) {
+				grow("before/fresh", sentTo("default", "endpoint"), -1)(t, rec)
+				grow("before/fresh", sentTo("default", "egress-fallback"), 1)(t, rec)
+			}, "balancing/gateway", Invalid, "UnknownPods"},
 			{"one request to pods more than anybody sent", grow("before/fresh", sentTo("default", "endpoint"), 1), "balancing/gateway", Invalid, "MetricsDisagree"},
 			{"one request to pods less than arrived under load", grow(windowLoad, sentTo("default", "endpoint"), -1), "balancing/gateway", Invalid, "MetricsDisagree"},
 			{"no count of what was sent", func(_ *testing.T, rec *evidence.Record) {

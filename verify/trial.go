@@ -26,6 +26,8 @@ type trial struct {
 	seed   int64 // of the run
 	entry  scenarios.MeshEntry
 	d      dialect
+	// proxies are the images that the mesh's proxies have in this run, by container; nil where nothing is known of them.
+	proxies map[string]string
 	gaps   map[evidence.Stream][]evidence.Gap
 	rounds []*round // between workloads
 	edge   []*round // from outside, where there is an issuer
@@ -86,6 +88,7 @@ func index(rec *evidence.Record, s *scenarios.Scenario, ids []evidence.Trial) ma
 	for _, id := range ids {
 		x := &trial{
 			id: id, s: s, seed: rec.Manifest.Seed, d: noneDialect{}, entry: scenarios.MeshEntry{Name: scenarios.MeshName(id.Mesh)},
+			proxies:  rec.Manifest.Proxies[id.Mesh],
 			gaps:     map[evidence.Stream][]evidence.Gap{},
 			requests: map[string][]*evidence.Request{}, received: map[edgeWindow][]evidenceRequest{},
 			probes: map[string][]*evidence.Probe{}, asks: map[cellWindow][]*evidence.Probe{}, asked: map[string][]*evidence.Probe{},

@@ -34,7 +34,7 @@ const (
 )
 
 func (istio) charts() []string { return []string{"base", "istiod", eastWestChart} }
-func (istio) images() []string { return []string{"pilot", "proxyv2"} }
+func (istio) images() []string { return []string{"pilot", istioProxy} }
 
 func (istio) optional() []string { return nil }
 
@@ -162,7 +162,7 @@ func (c *cluster) remoteSecret(ctx context.Context) (*corev1.Secret, error) {
 func (istio) imported(*discoveryv1.EndpointSlice, []*pod) {}
 
 func (istio) proxies() []proxy {
-	return []proxy{{container: istioSidecar, port: 15020, path: "/stats/prometheus", logs: true}}
+	return []proxy{{container: istioSidecar, image: istioProxy, port: 15020, path: "/stats/prometheus", logs: true}}
 }
 
 func (istio) added() (charts, images []string) { return nil, nil }

@@ -217,6 +217,8 @@ func TestRealLinkerdTakesOnlyTheRightCertificateOfAnEnvoy(t *testing.T) {
 			t.Errorf("%s was answered %s; a star lets Linkerd's own in", c.ID, c.Status)
 		}
 	}
+	// What the gateways' TLS says of it: nobody takes the one's certificate, and the other takes nobody's.
+	why := map[string]string{"west": "TLS_error:", "north": "CERTIFICATE_VERIFY_FAILED"}
 	enters := 0
 	for _, c := range res.Cells {
 		if c.From != scenarios.IngressName || c.Expected != "allowed" || c.To != "web" {
@@ -226,7 +228,10 @@ func TestRealLinkerdTakesOnlyTheRightCertificateOfAnEnvoy(t *testing.T) {
 			t.Errorf("%s is %s: %s", c.ID, c.Verdict, c.Message)
 		} else if !right && !strings.Contains(c.Status, "503") {
 			t.Errorf("%s was answered %s, and Envoy's word for a handshake that failed is 503", c.ID, c.Status)
+		} else if !right && !strings.Contains(c.Message, why[c.Cluster]) {
+			t.Errorf("%s does not say %q: %s", c.ID, why[c.Cluster], c.Message)
 		}
+		t.Log(c.Cluster, c.Message)
 		enters++
 	}
 	if enters < 6 {

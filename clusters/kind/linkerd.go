@@ -184,7 +184,7 @@ func (l linkerd) imported(s *discoveryv1.EndpointSlice, behind []*pod) {
 }
 
 func (linkerd) proxies() []proxy {
-	return []proxy{{container: linkerdSidecar, port: 4191, path: "/metrics"}}
+	return []proxy{{container: linkerdSidecar, image: linkerdImage, port: 4191, path: "/metrics"}}
 }
 
 // added: no registry of packages has Linkerd.

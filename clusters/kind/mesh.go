@@ -81,6 +81,7 @@ func (c *cluster) versions(m mesh) map[string]string {
 // proxy is how a mesh's proxies are read.
 type proxy struct {
 	container string
+	image     string // by what the mesh calls it
 	port      int    // of metrics, which the proxy itself doesn't capture
 	path      string // of metrics
 	logs      bool   // it writes an access log, of JSON objects, to its container's log
@@ -195,7 +196,10 @@ func (p *Provider) Build(name string) (clusters.Build, error) {
 	if err != nil {
 		return clusters.Build{}, err
 	}
-	build := clusters.Build{Flavor: m.flavor(mat.images), Components: map[string]string{}}
+	build := clusters.Build{Flavor: m.flavor(mat.images), Components: map[string]string{}, Proxies: map[string]string{}}
+	for _, px := range m.proxies() {
+		build.Proxies[px.container] = mat.images[px.image].ref
+	}
 	build.Joined, build.Links = m.joined(mat.charts)
 	for _, c := range mat.charts {
 		build.Components[c.Name] = c.Version

@@ -84,12 +84,12 @@ func (c *cluster) listPods(ctx context.Context) (*corev1.PodList, error) {
 // public is the pod as others see it.
 func (p *pod) public() clusters.Pod {
 	spec := &p.obj.Spec
-	out := clusters.Pod{PodRef: p.ref, ServiceAccount: spec.ServiceAccountName, Ready: p.ready}
-	for i := range spec.Containers {
-		out.Containers = append(out.Containers, spec.Containers[i].Name)
+	out := clusters.Pod{PodRef: p.ref, ServiceAccount: spec.ServiceAccountName, Ready: p.ready, Images: map[string]string{}}
+	for _, ct := range spec.Containers {
+		out.Containers, out.Images[ct.Name] = append(out.Containers, ct.Name), ct.Image
 	}
-	for i := range spec.InitContainers {
-		out.InitContainers = append(out.InitContainers, spec.InitContainers[i].Name)
+	for _, ct := range spec.InitContainers {
+		out.InitContainers, out.Images[ct.Name] = append(out.InitContainers, ct.Name), ct.Image
 	}
 	return out
 }

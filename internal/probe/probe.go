@@ -110,7 +110,8 @@ func Observe(ctx context.Context, env Env, window, edge string) error {
 			g.Go(func() error {
 				if err := env.Sink.Append(&evidence.Pod{
 					Header: head(env.Trial, "probe"), Window: window, Edge: edge, At: p.PodRef,
-					ServiceAccount: p.ServiceAccount, Containers: p.Containers, InitContainers: p.InitContainers, Ready: p.Ready,
+					ServiceAccount: p.ServiceAccount, Containers: p.Containers, InitContainers: p.InitContainers,
+					Images: p.Images, Ready: p.Ready,
 				}); err != nil {
 					return err
 				}

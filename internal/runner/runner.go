@@ -177,6 +177,7 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 		}
 	}
 	builds, flavors, components := map[string]clusters.Build{}, map[string]string{}, map[string]string{}
+	proxies := map[string]map[string]string{}
 	for _, e := range o.Scenario.Spec.Meshes {
 		if skip[string(e.Name)] != "" {
 			continue
@@ -195,6 +196,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 			flavors[string(e.Name)] = b.Flavor
 		}
 		maps.Copy(components, b.Components)
+		if len(b.Proxies) > 0 {
+			proxies[string(e.Name)] = b.Proxies
+		}
 		if b.Joined != "" && len(o.Scenario.Spec.Topology.Clusters) > 1 {
 			components["clusters of mesh "+string(e.Name)] = "joined by " + b.Joined
 		}
@@ -219,7 +223,7 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 		RunID: id, Version: o.Version, GoVersion: runtime.Version(), Started: started.UTC(), Seed: o.Seed,
 		Driver: o.Provider.Driver(), Models: o.Provider.Models(), Modelled: len(o.Provider.Models()) > 0,
 		Host: host(), Order: order(names, o.Scenario.Spec.Blocks, o.Seed), Scenario: doc, Command: o.Command,
-		Flavors: flavors, Components: components, MaySkip: !o.Named,
+		Flavors: flavors, Components: components, Proxies: proxies, MaySkip: !o.Named,
 	}
 	r := &run{Options: o, skip: skip, builds: builds, dir: dir, id: id, board: &board{observe: o.Observe}}
 	if err := r.execute(ctx, manifest); err != nil {

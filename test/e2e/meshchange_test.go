@@ -50,16 +50,23 @@ func TestAKeptClusterGetsAnotherMeshAndLosesItAgain(t *testing.T) {
 			return ctx
 		}).
 		Assess("it gets another, which stays on it, and nothing of the first", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			parts, err := hostOf(ctx).command(ctx, "bundle", "list").Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(string(parts), "chart-linkerd-control-plane") {
-				t.Log("SKIPPED: the bundle has no Linkerd")
+			if !hasLinkerd(ctx, t) {
 				return ctx
 			}
 			for range 2 { // the second time over itself
 				onlyMesh(t, bare, run(ctx, t, 0, "--mesh", "linkerd", "--reuse"), "Deployment linkerd/linkerd-identity", "linkerd", "gateway.networking.k8s.io")
+			}
+			return ctx
+		}).
+		Assess("it gets both in layers, which stay on it, without the gateway and its namespace", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			if !hasLinkerd(ctx, t) {
+				return ctx
+			}
+			for range 2 {
+				left := run(ctx, t, 0, "--mesh", "layered", "--reuse")
+				for _, controlPlane := range []string{"Deployment istio-system/istiod", "Deployment linkerd/linkerd-identity"} {
+					onlyMesh(t, bare, left, controlPlane, "istio", "linkerd", "gateway.networking.k8s.io")
+				}
 			}
 			return ctx
 		}).
@@ -76,8 +83,22 @@ func TestAKeptClusterGetsAnotherMeshAndLosesItAgain(t *testing.T) {
 		}).Feature())
 }
 
+// hasLinkerd says whether the bundle has Linkerd, which no build of a bundle brings.
+func hasLinkerd(ctx context.Context, t *testing.T) bool {
+	t.Helper()
+	parts, err := hostOf(ctx).command(ctx, "bundle", "list").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := strings.Contains(string(parts), "chart-linkerd-control-plane")
+	if !has {
+		t.Log("SKIPPED: the bundle has no Linkerd")
+	}
+	return has
+}
+
 // onlyMesh wants what is left on a cluster to be what was there before, and a mesh: its control plane, in a namespace that
-// begins with its name, and what its charts make of the whole cluster, by parts of the names.
+// begins with one of its names, and what its charts make of the whole cluster, by parts of the names.
 func onlyMesh(t *testing.T, bare, left []string, controlPlane string, names ...string) {
 	t.Helper()
 	if !slices.Contains(left, controlPlane) {
@@ -87,7 +108,8 @@ func onlyMesh(t *testing.T, bare, left []string, controlPlane string, names ...s
 		kind, name, _ := strings.Cut(o, " ")
 		space, _, spaced := strings.Cut(name, "/")
 		named := slices.ContainsFunc(names, func(n string) bool { return strings.Contains(name, n) })
-		ours := slices.Contains(bare, o) || strings.HasPrefix(space, names[0]) ||
+		within := slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(space, n) })
+		ours := slices.Contains(bare, o) || spaced && within ||
 			named && (!spaced || kind == "ConfigMap") // a mesh's roots are in every namespace
 		if !ours {
 			t.Errorf("%s is left on it", o)
