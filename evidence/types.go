@@ -302,7 +302,7 @@ type Manifest struct {
 	Flavors map[string]string `json:"flavors,omitempty"`
 	// Proxies are the images that the containers of a mesh's proxies have in this run, by mesh and container; none for models.
 	Proxies map[string]map[string]string `json:"proxies,omitempty"`
-	Host    Host              `json:"host"`
+	Host    Host                         `json:"host"`
 	// MaySkip says that no mesh was asked for by name: one that cannot run here is skipped, and spoils no verdict.
 	MaySkip  bool            `json:"maySkip,omitempty"`
 	Order    [][]string      `json:"order"`    // meshes of each block in the order in which they ran

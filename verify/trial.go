@@ -21,16 +21,16 @@ const (
 
 // trial is the evidence of one trial, by what it is looked up by. Every list is in the order of time.
 type trial struct {
-	id     evidence.Trial
-	s      *scenarios.Scenario
-	seed   int64 // of the run
-	entry  scenarios.MeshEntry
-	d      dialect
+	id    evidence.Trial
+	s     *scenarios.Scenario
+	seed  int64 // of the run
+	entry scenarios.MeshEntry
+	d     dialect
 	// proxies are the images that the mesh's proxies have in this run, by container; nil where nothing is known of them.
 	proxies map[string]string
-	gaps   map[evidence.Stream][]evidence.Gap
-	rounds []*round // between workloads
-	edge   []*round // from outside, where there is an issuer
+	gaps    map[evidence.Stream][]evidence.Gap
+	rounds  []*round // between workloads
+	edge    []*round // from outside, where there is an issuer
 
 	requests   map[string][]*evidence.Request   // by ID
 	received   map[edgeWindow][]evidenceRequest // by window and who received it
