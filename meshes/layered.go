@@ -3,6 +3,7 @@ package meshes
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	networkingapi "istio.io/api/networking/v1alpha3"
@@ -44,9 +45,24 @@ func (layered) Gaps() []scenarios.Gap { return nil }
 // Install implements Mesh: both control planes, Istio's for the gateways alone.
 func (layered) Install(s *scenarios.Scenario, entry scenarios.MeshEntry, flavor, cluster string) clusters.Installation {
 	in := istio{}.Install(s, entry, flavor, cluster)
+	countHandshakes(in.Releases)
 	in.Releases = append(in.Releases, linkerdReleases(s)...)
 	in.Objects = append(in.Objects, workload.Namespace(scenarios.IngressNamespace, nil), gatewayListeners())
 	return in
+}
+
+// gatewayStats are the statistics that a gateway's Envoy exports beside those of every proxy: its handshakes with services
+// that failed. Where it has no proxy of Linkerd's, they say why it did not get through.
+const gatewayStats = `cluster\.outbound\|.*\.ssl\.(connection_error|fail_verify_.*)`
+
+// countHandshakes adds them to the values of istiod's chart. In layers it has no other proxies than gateways.
+func countHandshakes(releases []clusters.Release) {
+	for _, r := range releases {
+		if mesh, ok := r.Values["meshConfig"].(values); ok {
+			stats := mesh["defaultConfig"].(values)["proxyStatsMatcher"].(values)
+			stats["inclusionRegexps"] = append(slices.Clone(stats["inclusionRegexps"].([]any)), gatewayStats)
+		}
+	}
 }
 
 // gatewayListeners has Istio's proxy in the ingress's pod listen for the outside, and lead what comes in to the workload

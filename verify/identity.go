@@ -169,7 +169,7 @@ func (x *trial) servedUser(t *tally, p *evidence.Probe, edge, behind []*evidence
 		t.fail(reasonBlock, used, "%s is allowed, and was refused: %s %s", p.Cell, status(p), p.Body)
 		return
 	case p.Status/100 != 2:
-		t.invalid("Unanswered", used, "%s is allowed, and its client saw %s", p.Cell, seen(p))
+		t.invalid("Unanswered", used, "%s is allowed, and its client saw %s", p.Cell, x.seen(p))
 		return
 	}
 	x.heardUser(t, p, edge, behind, used)
@@ -214,7 +214,7 @@ func (x *trial) refusedUser(t *tally, p *evidence.Probe, edge, behind []*evidenc
 		if p.Status/100 == 2 {
 			x.heardUser(t, p, edge, behind, used)
 		} else {
-			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, seen(p))
+			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, x.seen(p))
 		}
 		reason := reasonToken
 		if claims {

@@ -229,11 +229,11 @@ func (x *trial) allowedAsk(t *tally, p *evidence.Probe) {
 		used := append(refsOf(p), refsOf(recs...)...)
 		switch {
 		case len(recs) > 0:
-			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, seen(p))
+			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, x.seen(p))
 		case p.Status == 401 || p.Error == "closed" || slices.Contains(x.d.traits().refusals, p.Status):
 			t.fail(reasonBlock, used, "%s is allowed, and was refused: %s", p.Cell, status(p))
 		default:
-			t.invalid("Unanswered", used, "%s is allowed, and its client saw %s", p.Cell, seen(p))
+			t.invalid("Unanswered", used, "%s is allowed, and its client saw %s", p.Cell, x.seen(p))
 		}
 		return
 	}
@@ -251,7 +251,7 @@ func (x *trial) refusedAsk(t *tally, p *evidence.Probe) {
 		if p.Status/100 == 2 {
 			x.heard(t, p)
 		} else {
-			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, seen(p))
+			t.invalid("Unanswered", used, "%s: request %s arrived, and its client saw %s", p.Cell, p.ID, x.seen(p))
 		}
 		t.fail(reasonHole, used, "%s is forbidden, and got through: request %s was recorded by %s and answered %s", p.Cell, p.ID, podName(recs[0].At), status(p))
 		return

@@ -1,24 +1,53 @@
 package verify
 
 import (
-	"net/http"
+	"fmt"
 	"strings"
 
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
-// transportReason stands in the answer that an Envoy makes itself where it reached nobody, before what its transport
-// socket says (%UPSTREAM_TRANSPORT_FAILURE_REASON% of access logs): "upstream connect error or disconnect/reset before
-// headers. reset reason: remote connection failure, transport failure reason: TLS_error:|…:CERTIFICATE_VERIFY_FAILED".
-const transportReason = "transport failure reason: "
+// failedTLS are Envoy's counts of handshakes with an upstream that failed: all that its TLS library ended (connection_error),
+// and of those the ones in which it did not take the server's certificate.
+var failedTLS = []string{
+	"envoy_cluster_ssl_connection_error", "envoy_cluster_ssl_fail_verify_error", "envoy_cluster_ssl_fail_verify_san", "envoy_cluster_ssl_fail_verify_no_cert",
+}
 
-// seen is what a client saw, in a word, and why its Envoy got no further, where that says so. It explains and decides
-// nothing: anybody could answer so.
-func seen(p *evidence.Probe) string {
-	_, why, ok := strings.Cut(p.Body, transportReason)
-	if !ok || p.Status != http.StatusServiceUnavailable {
+// seen is what a client saw, in a word; and, of a gateway's Envoy, how many of its handshakes with the service failed in
+// that window, by its own statistics. That explains and decides nothing.
+func (x *trial) seen(p *evidence.Probe) string {
+	if p.Status/100 != 5 || p.From.Service != scenarios.IngressName {
 		return status(p)
 	}
-	why, _, _ = strings.Cut(strings.TrimSpace(why), "\n")
-	return status(p) + " (its Envoy: " + strings.TrimRight(why, ". ") + ")"
+	to, _ := x.s.Workload(p.To)
+	counts := map[string]int64{}
+	for _, s := range x.allScrapes {
+		if s.Window != p.Window || s.At.Cluster != p.From.Cluster || s.Proxy != gatewayContainer || s.Edge != "start" && s.Edge != "end" {
+			continue
+		}
+		at, err := parsePage(s.Body, failedTLS)
+		if err != nil {
+			continue // other checks say so
+		}
+		for _, c := range at.series {
+			if name := c.labels["cluster_name"]; !strings.Contains(name, "|"+to.Host()) {
+				continue
+			}
+			if s.Edge == "start" {
+				c.count = -c.count
+			}
+			counts[c.name] += c.count
+		}
+	}
+	var words []string
+	for _, name := range failedTLS {
+		if n := counts[name]; n > 0 {
+			words = append(words, fmt.Sprintf("%d ssl.%s", n, strings.TrimPrefix(name, "envoy_cluster_ssl_")))
+		}
+	}
+	if len(words) == 0 {
+		return status(p)
+	}
+	return fmt.Sprintf("%s (its Envoy counted, of handshakes with %s in that window, %s)", status(p), p.To, strings.Join(words, ", "))
 }
