@@ -233,8 +233,8 @@ func (c *conn2) header(st *stream, f *http2.MetaHeadersFrame) {
 		c.answered(st)
 		return
 	}
-	code, err := strconv.Atoi(f.PseudoValue("status"))
-	if err != nil || len(f.PseudoFields()) != 1 || code < 100 || code > 999 || code == http.StatusSwitchingProtocols || code < 200 && f.StreamEnded() {
+	code := statusOf(f.PseudoValue("status"))
+	if len(f.PseudoFields()) != 1 || code < 100 || code == http.StatusSwitchingProtocols || code < 200 && f.StreamEnded() {
 		c.reset(st, http2.ErrCodeProtocol, classOther)
 		return
 	}
@@ -256,6 +256,15 @@ func (c *conn2) header(st *stream, f *http2.MetaHeadersFrame) {
 	if f.StreamEnded() {
 		c.answered(st)
 	}
+}
+
+// statusOf reads a status: three digits; 0 where it is something else.
+func statusOf(text string) int {
+	code, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || len(text) != 3 {
+		return 0
+	}
+	return int(code)
 }
 
 // answered ends a request whose answer has come to its end.
