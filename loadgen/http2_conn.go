@@ -39,7 +39,6 @@ type conn2 struct {
 
 	used, limit int // requests given to it, and how many it may have at once; guarded by the sender's mu
 
-	in     *bufio.Reader // from the network, below TLS
 	framer *http2.Framer // reads frames, and writes them to out
 
 	mu       sync.Mutex

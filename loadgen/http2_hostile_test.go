@@ -26,7 +26,7 @@ import (
 type hostile struct {
 	*http2.Framer
 	net.Conn
-	n      int // requests so far, over all connections
+	n      int // requests under way
 	header bytes.Buffer
 	enc    *hpack.Encoder
 }
@@ -48,7 +48,7 @@ func (h *hostile) ok(id uint32) { h.fields(id, true, ":status", "200") }
 
 // script is what a server does: at first, and with each request, the n-th from 1. It ends the connection by returning false.
 type script struct {
-	first func(h *hostile)                                                // none: empty SETTINGS
+	first func(h *hostile)                                               // none: empty SETTINGS
 	each  func(h *hostile, f *http2.MetaHeadersFrame, n int) (goOn bool) // none: 200
 	other func(h *hostile, f http2.Frame)
 	body  int // bytes of each request
@@ -480,15 +480,20 @@ func TestAnHTTP2ServerIsAskedForNoMoreAtOnceThanItAllows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Each connection allows 3 at once, of 200 ms each; 40 a second need 8.
 		most := 0
+		var mu sync.Mutex
 		codes, conns := against(t, script{
 			first: func(h *hostile) {
 				_ = h.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 3})
 			},
 			each: func(h *hostile, f *http2.MetaHeadersFrame, _ int) bool {
+				mu.Lock()
+				defer mu.Unlock()
 				h.n++
 				most = max(most, h.n)
 				id := f.StreamID
 				time.AfterFunc(200*time.Millisecond, func() {
+					mu.Lock()
+					defer mu.Unlock()
 					h.n--
 					h.ok(id)
 				})

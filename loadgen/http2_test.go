@@ -83,7 +83,9 @@ func TestBothEnginesOfHTTP2SendTheSameRequests(t *testing.T) {
 		a.Traffic.Requests = []scenarios.RequestKind{
 			{Path: "/items/7?full=1", Headers: map[string]string{"X-Kind": "seven"}},
 			{Method: "POST", Path: "/buy", Body: &scenarios.Body{Bytes: 10, To: 100_000, Type: "text/plain"}},
-			{Method: "HEAD"}, {Method: "PUT", Path: "/nothing"}, {Method: "DELETE", Path: "/x"},
+			{Method: "HEAD"},
+			{Method: "PUT", Path: "/nothing"},
+			{Method: "DELETE", Path: "/x"},
 			{Path: "/" + strings.Repeat("long", 5000)},
 		}
 		out := &memory{}
