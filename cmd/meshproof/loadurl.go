@@ -16,6 +16,7 @@ import (
 
 	"github.com/meshproof/meshproof/internal/alone"
 	"github.com/meshproof/meshproof/internal/telemetry"
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/reports"
 	"github.com/meshproof/meshproof/reports/chart"
@@ -111,7 +112,7 @@ func newLoadWorker() *cobra.Command {
 		Hidden: true,
 		Args:   takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := alone.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()); err != nil {
+			if err := workers.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), nil); err != nil {
 				return withCode(exitError, err)
 			}
 			return nil
