@@ -131,7 +131,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error
 		return err
 	}
 	if len(s.Spec.Traffic) > 0 {
-		r.step(t, "load and faults")
+		r.step(t, StepLoad)
 		if err := r.load(ctx, t, fleet, env, users); err != nil {
 			return err
 		}
