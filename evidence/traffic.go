@@ -82,6 +82,7 @@ func OutcomeOf(code string) string {
 // one that has modelled clusters in it, all that it did is in here.
 type Generator struct {
 	Worker        int   `json:"worker"`          // of several that share a load, from 0
+	Of            int   `json:"of,omitempty"`    // how many share it; 0: a record from before this was said
 	Done          int64 `json:"done"`            // of the phase's requests that it sent
 	Micros        int64 `json:"micros"`          // how long it was watched, wall time
 	CPUMicros     int64 `json:"cpuMicros"`       // CPU time that it used meanwhile, user and system

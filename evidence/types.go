@@ -235,7 +235,9 @@ const (
 	EventWindowEnd   = "window-end"
 	EventLoadStart   = "load-start" // T is the zero of every AtMicros and of the fault schedule
 	EventLoadEnd     = "load-end"
-	// EventSenderLost is a pod that was lost while it sent a load: Name is the traffic, At the pod, Message why.
+	// EventSenderLost is a pod, or a process of the harness, that was lost while it sent a load: Name is the traffic, At the
+	// pod, Message why. Data[SenderWhole] is when, after the start of the load, the last phase ended of which all senders had
+	// told; without it nothing of the load is whole.
 	EventSenderLost = "sender-lost"
 	// EventTrust is about the certificates that are trusted from then on, in PEM: Data[TrustRoot], Data[TrustIssuer(…)]. Of
 	// issuers that took each other's place all are there, the newest first.
@@ -259,6 +261,9 @@ const (
 	// EventReused is that the trial had clusters of an earlier one and not fresh ones: Name is their fleet, Message whose.
 	EventReused = "clusters-reused"
 )
+
+// SenderWhole is the name of a time, in µs, in the Data of an EventSenderLost.
+const SenderWhole = "wholeMicros"
 
 // TrustRoot is the name of the root in the Data of an EventTrust.
 const TrustRoot = "root"

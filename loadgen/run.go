@@ -40,6 +40,8 @@ type Attack struct {
 	Start time.Time `json:"start,omitzero"`
 	// Share is the part of the requests that is sent, where several workers send it together.
 	Share Share `json:"share,omitzero"`
+	// Workers is how many processes are to send it together, where it is sent elsewhere; 0 and 1: one. Run is one.
+	Workers int `json:"workers,omitempty"`
 
 	Protocol Protocol `json:"protocol,omitempty"` // none: HTTP1
 	Engine   Engine   `json:"engine,omitempty"`   // none: the one that is made for the protocol
@@ -135,6 +137,8 @@ func (a Attack) check() error {
 		return fmt.Errorf("timeout %s; want more than nothing", a.Traffic.Timeout)
 	case a.Traffic.MaxInFlight < 1:
 		return fmt.Errorf("maxInFlight %d; want 1 or more", a.Traffic.MaxInFlight)
+	case a.Workers > 1:
+		return fmt.Errorf("%d workers are to send it, and who is asked is one", a.Workers)
 	case a.IDPrefix == "":
 		return errors.New("the requests' IDs have no prefix")
 	}

@@ -3,7 +3,7 @@ package loadgen
 import "fmt"
 
 // Share is the part of an attack that one of several workers sends: of N workers, worker k sends the requests n with
-// n ≡ k modulo N. The zero value is the whole of it. Together the shares of all workers are the attack, request by
+// n ≡ k modulo N, or in a closed loop those of the users u with u ≡ k modulo N. The zero value is the whole of it. Together the shares of all workers are the attack, request by
 // request.
 type Share struct {
 	Worker  int `json:"worker,omitempty"`  // k, from 0

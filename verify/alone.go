@@ -32,12 +32,17 @@ type Alone struct {
 	Whole *evidence.Phase `json:"-"`
 }
 
-// JudgeAlone judges the record of a load that was sent by itself: by the rules that hold for one in a run. What was lost
-// of it, such as a worker, is said by lost.
-func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phases []*evidence.Phase, lost []string, budgets []Budget) *Alone {
-	l := &loadState{ticks: ticks, phases: map[string]*evidence.Phase{}}
-	for _, why := range lost {
-		l.tally.invalid("SenderLost", nil, "%s", why)
+// Loss is what was lost of a load, such as a worker.
+type Loss struct {
+	Why   string        // a sentence
+	Whole time.Duration // until when, after the start, the load is whole
+}
+
+// JudgeAlone judges the record of a load that was sent by itself: by the rules that hold for one in a run.
+func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phases []*evidence.Phase, lost []Loss, budgets []Budget) *Alone {
+	l := newLoadState(ticks)
+	for _, loss := range lost {
+		l.lose(loss.Whole.Microseconds(), nil, "%s", loss.Why)
 	}
 	l.read(tr, phases)
 	out := &Alone{Phases: phases}

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,10 +16,28 @@ const errorStatus = 400
 
 // loadState is what is known of one traffic: its slices of time and its phases, and whether they are whole and agree.
 type loadState struct {
-	tally  tally
+	tally  tally // what is wrong with all of it
 	ticks  []*evidence.Tick
 	phases map[string]*evidence.Phase
+
+	// Of a load of which a sender was lost, the phases that had ended by then may be whole: those until whole (µs after the
+	// start), of which every sender had told all. With what came later it is wrong that it was lost.
+	whole int64
+	lost  tally
 }
+
+func newLoadState(ticks []*evidence.Tick) *loadState {
+	return &loadState{ticks: ticks, phases: map[string]*evidence.Phase{}, whole: math.MaxInt64}
+}
+
+// lose notes a loss, until which the load is whole.
+func (l *loadState) lose(whole int64, used []evidence.Ref, format string, args ...any) {
+	l.whole = min(l.whole, max(whole, 0))
+	l.lost.invalid("SenderLost", used, format, args...)
+}
+
+// lack is what is wrong with the load from its start to its end.
+func (l *loadState) lack() []finding { return slices.Concat(l.lost.lack, l.tally.lack) }
 
 // loadOf checks once that a traffic's record is whole: slices of time without a gap that reach to the end of the load,
 // every phase, and as many requests in the one as in the other.
@@ -26,13 +45,19 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	if l := x.clean[tr.Name]; l != nil {
 		return l
 	}
-	l := &loadState{ticks: x.ticks[tr.Name], phases: map[string]*evidence.Phase{}}
+	l := newLoadState(x.ticks[tr.Name])
 	x.clean[tr.Name] = l
 	t := &l.tally
 	for _, e := range x.events[evidence.EventSenderLost] {
-		if e.Name == tr.Name {
-			t.invalid("SenderLost", refsOf(e), "the pod that sent traffic %s, %s, was lost before it had sent all: %s", tr.Name, podName(e.At), e.Message)
+		if e.Name != tr.Name {
+			continue
 		}
+		whole, _ := strconv.ParseInt(e.Data[evidence.SenderWhole], 10, 64) // 0 where it is not said
+		who := "a process that sent traffic " + tr.Name
+		if e.At.Pod != "" {
+			who = fmt.Sprintf("the pod that sent traffic %s, %s,", tr.Name, podName(e.At))
+		}
+		l.lose(whole, refsOf(e), "%s was lost before it had sent all: %s", who, e.Message)
 	}
 	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
 	x.loadArrived(t, tr)

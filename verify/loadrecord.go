@@ -11,22 +11,25 @@ import (
 )
 
 // read checks that the record of a traffic is whole and agrees with itself: slices of time without a gap that reach to
-// the end of the load, every phase, as many requests in the one as in the other, and the same latencies.
+// the end of the load, every phase, as many requests in the one as in the other, and the same latencies. Of a load of which
+// something was lost, that part is read which is whole.
 func (l *loadState) read(tr *scenarios.Traffic, phases []*evidence.Phase) {
 	t := &l.tally
-	profile := profileMicros(tr.Profile)
-	for _, k := range l.ticks {
+	profile := min(profileMicros(tr.Profile), l.whole)
+	if len(l.ticks) == 0 && l.whole > 0 {
+		t.invalid("NoLoad", nil, "there is no record of traffic %s", tr.Name)
+	}
+	// What lies in slices of time that ended by then, and in those that had begun: where none was under way, the same.
+	within := newLoadSum()
+	begun := within
+	end := int64(0)
+	for i, k := range l.ticks {
+		if k.AtMicros >= l.whole {
+			break
+		}
 		if k.AtMicros < profile { // what comes after has nothing that was meant for then
 			t.use(k.Ref())
 		}
-	}
-	t.use(refsOf(phases...)...)
-	if len(l.ticks) == 0 {
-		t.invalid("NoLoad", nil, "there is no record of traffic %s", tr.Name)
-	}
-	latency := evidence.NewHistogram() // of all slices, less that of all phases
-	var inTicks, inPhases, errTicks, errPhases, end int64
-	for i, k := range l.ticks {
 		switch {
 		case k.Index != i || k.AtMicros != end:
 			t.invalid("TicksMissing", refsOf(k), "slices of time of traffic %s are missing before %s", tr.Name, micros(k.AtMicros))
@@ -38,39 +41,88 @@ func (l *loadState) read(tr *scenarios.Traffic, phases []*evidence.Phase) {
 		if n, errs, err := outcomes(k.Codes); err != nil || n != k.Done || errs != k.Errors {
 			t.invalid("CountsDisagree", refsOf(k), "the outcomes of traffic %s at %s do not add up", tr.Name, micros(k.AtMicros))
 		}
-		if err := addTick(latency, k); err != nil {
+		end = k.AtMicros + k.Micros
+		if end > l.whole {
+			begun = newLoadSum()
+			begun.done, begun.errors = within.done, within.errors
+			begun.latency.Merge(within.latency)
+		}
+		if err := begun.addTick(k); err != nil {
 			t.invalid("BadHistogram", refsOf(k), "traffic %s at %s: %v", tr.Name, micros(k.AtMicros), err)
 		}
-		end = k.AtMicros + k.Micros
-		inTicks += k.Done
-		errTicks += k.Errors
 	}
-	all, readable := evidence.NewHistogram(), true
+	inPhases, readable := newLoadSum(), true
 	for _, p := range phases {
 		if l.phases[p.Phase] != nil {
 			t.invalid("CountsDisagree", refsOf(p), "phase %s of traffic %s is there twice", p.Phase, tr.Name)
 		}
 		l.phases[p.Phase] = p
-		inPhases += p.Done
-		errPhases += p.Errors
+		if p.AtMicros+p.ForMicros > l.whole {
+			continue
+		}
+		t.use(p.Ref())
+		inPhases.done += p.Done
+		inPhases.errors += p.Errors
 		h, err := evidence.DecodeHistogram(p.Intended)
 		if err != nil { // the phase's own check says so
 			readable = false
 			continue
 		}
-		all.Merge(h)
+		inPhases.latency.Merge(h)
 	}
 	switch {
-	case errTicks != errPhases:
-		t.invalid("CountsDisagree", nil, "traffic %s has %d errors in its slices of time, and %d in its phases", tr.Name, errTicks, errPhases)
-	case inTicks != inPhases:
-		t.invalid("CountsDisagree", nil, "traffic %s has %d outcomes in its slices of time, and %d in its phases", tr.Name, inTicks, inPhases)
-	case readable && !latency.Equals(all):
+	case inPhases.errors < within.errors || inPhases.errors > begun.errors:
+		t.invalid("CountsDisagree", nil, "traffic %s has %d errors in its slices of time, and %d in its phases", tr.Name, begun.errors, inPhases.errors)
+	case inPhases.done < within.done || inPhases.done > begun.done:
+		t.invalid("CountsDisagree", nil, "traffic %s has %d outcomes in its slices of time, and %d in its phases", tr.Name, begun.done, inPhases.done)
+	case readable && !between(inPhases.latency, within.latency, begun.latency):
 		t.invalid("CountsDisagree", nil, "traffic %s has other latencies in its slices of time than in its phases", tr.Name)
 	}
 	if end < profile {
 		t.invalid("TicksMissing", nil, "the slices of time of traffic %s end at %s, and its profile at %s", tr.Name, micros(end), micros(profile))
 	}
+}
+
+// loadSum adds up outcomes and latencies.
+type loadSum struct {
+	done, errors int64
+	latency      *hdrhistogram.Histogram
+}
+
+func newLoadSum() *loadSum { return &loadSum{latency: evidence.NewHistogram()} }
+
+func (s *loadSum) addTick(k *evidence.Tick) error {
+	s.done += k.Done
+	s.errors += k.Errors
+	return addTick(s.latency, k)
+}
+
+// between reports whether a histogram counts, value by value, no fewer than one and no more than another.
+func between(h, low, high *hdrhistogram.Histogram) bool {
+	if low.Equals(high) {
+		return h.Equals(low)
+	}
+	counts := func(h *hdrhistogram.Histogram) map[int64]int64 {
+		out := map[int64]int64{}
+		for _, b := range h.Distribution() {
+			if b.Count != 0 {
+				out[b.From] = b.Count
+			}
+		}
+		return out
+	}
+	n, least, most := counts(h), counts(low), counts(high)
+	for v, k := range least {
+		if n[v] < k {
+			return false
+		}
+	}
+	for v, k := range n {
+		if k > most[v] {
+			return false
+		}
+	}
+	return true
 }
 
 // addTick adds the latencies of a slice to a histogram, and says where they are not what the slice says of them.
@@ -103,6 +155,9 @@ func (l *loadState) phase(tr *scenarios.Traffic, st stagePhase) (Check, *tally) 
 		return c, &tally{}
 	}
 	t := &tally{}
+	if (st.start + st.duration).Microseconds() > l.whole {
+		t.add(&l.lost)
+	}
 	t.add(&l.tally)
 	p := l.phases[st.name]
 	ok := ""
@@ -200,8 +255,8 @@ func agrees(p *evidence.Phase) (reason string, err error) {
 func watched(p *evidence.Phase) error {
 	sent := int64(0)
 	for i, g := range p.Generators {
-		if g.Worker != i {
-			return fmt.Errorf("what worker %d of the load generator saw of itself is missing", i)
+		if g.Worker != i || g.Of != 0 && g.Of != len(p.Generators) {
+			return fmt.Errorf("what some of the %d workers of the load generator saw of themselves is missing", max(g.Of, i+1))
 		}
 		if g.Done < 0 || g.Micros <= 0 && p.Done > 0 || g.CPUs < 1 || g.CPUMicros < 0 || g.PauseMicros < 0 {
 			return fmt.Errorf("worker %d of the load generator did not watch itself", i)

@@ -280,7 +280,7 @@ func (x *trial) dropped(t *tally, e scenarios.ExpectRotation, st *faultState, la
 	}
 	for i := range x.s.Spec.Traffic {
 		l := x.loadOf(&x.s.Spec.Traffic[i])
-		t.lack = append(t.lack, l.tally.lack...)
+		t.lack = append(t.lack, l.lack()...)
 		for _, k := range l.ticks {
 			from := st.zero.Add(micro(k.AtMicros))
 			to := from.Add(micro(k.Micros))
