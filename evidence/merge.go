@@ -60,6 +60,9 @@ func MergePhases(parts []*Phase) (*Phase, error) {
 	outcomes := map[string]pair{}
 	end := int64(0)
 	for _, p := range parts {
+		if p.Protocol != out.Protocol {
+			return nil, fmt.Errorf("merging phase %q: a part of it was sent in %q, and another in %q", p.Phase, p.Protocol, out.Protocol)
+		}
 		out.AtMicros, end = min(out.AtMicros, p.AtMicros), max(end, p.AtMicros+p.ForMicros)
 		out.Offered += p.Offered
 		out.Achieved += p.Achieved

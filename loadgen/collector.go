@@ -216,7 +216,7 @@ func (c *collector) emitPhase() error {
 		Traffic: c.attack.Traffic.Name, Phase: p.Name,
 		AtMicros: p.Start.Microseconds(), ForMicros: p.For.Microseconds(),
 		Offered: offered, Achieved: sum.achieved, Done: sum.done, Errors: sum.errors, Codes: sum.codes,
-		LagMicros: sum.lag.Microseconds(), Generators: []evidence.Generator{c.self.seen(c.next, sum.done)},
+		LagMicros: sum.lag.Microseconds(), Generators: []evidence.Generator{c.self.seen(c.next, sum.done)}, Protocol: string(c.attack.Protocol),
 	}
 	c.next++
 	if err := sum.encode(rec); err != nil {

@@ -20,6 +20,9 @@ type latencyView struct {
 	SVG     template.HTML
 	Median  bool // the chart shows medians over blocks
 	Rows    []latencyRow
+	// What the generator saw of itself; Doubt says that some of the figures may be its own.
+	Sending []sendingRow
+	Doubt   bool
 }
 
 type latencyRow struct {
@@ -63,7 +66,9 @@ func (r *Report) latencyViews() []latencyView {
 		v.SVG = safeSVG(d.SVG())
 		for _, phase := range phases {
 			v.Rows = append(v.Rows, r.latencyRows(name, phase)...)
+			v.Sending = append(v.Sending, r.sendingRows(name, phase)...)
 		}
+		v.Doubt = slices.ContainsFunc(v.Sending, func(s sendingRow) bool { return s.Verdict != verify.Pass })
 		out = append(out, v)
 	}
 	return out

@@ -66,7 +66,7 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 		if p == nil || p.Done == 0 {
 			continue
 		}
-		add(Check{Kind: KindFigures, Subject: c.Subject}, figures(p, t, tolerates), "nothing shows that the load generator made its latency itself")
+		add(Check{Kind: KindFigures, Subject: c.Subject}, figures(p, t, tolerates), figuresHold)
 	}
 	var err error
 	if out.Whole, err = evidence.MergePhases(phases); err != nil {

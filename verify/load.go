@@ -142,7 +142,7 @@ func shortfall(p *evidence.Phase) float64 {
 }
 
 // phaseResult is a phase's figures for the report, judged by its load check.
-func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (Phase, bool) {
+func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check, found *tally) (Phase, bool) {
 	p := x.loadOf(tr).phases[st.name]
 	if p == nil {
 		return Phase{}, false
@@ -151,7 +151,7 @@ func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (P
 		Trial: x.id, Traffic: tr.Name, Phase: st.name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
 		Offered: p.Offered, Achieved: p.Achieved, ErrorRate: errorRate(p.Errors, p.Done), Codes: p.Codes, Verdict: load.Verdict,
 	}
-	out.Service = quantilesOf(p.Service)
+	out.Service, out.Sending = quantilesOf(p.Service), sending(p, found)
 	if st.users == 0 { // a closed loop has no intended times
 		out.Intended = quantilesOf(p.Intended)
 	}

@@ -163,6 +163,7 @@ func (o Options) attack() (loadgen.Attack, error) {
 	if a.Protocol = o.Protocol; u.Scheme == "tcp" && a.Protocol == "" {
 		a.Protocol = loadgen.TCP
 	}
+	a.Traffic.Protocol = scenarios.Protocol(a.Protocol)
 	r := &a.Traffic.Requests[0]
 	switch {
 	case a.Protocol == loadgen.TCP && u.Path == "" && u.RawQuery == "":
