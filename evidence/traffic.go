@@ -48,11 +48,23 @@ type Phase struct {
 	Lag        string             `json:"lag"`                // histogram of send lag, actual minus intended send time, of Done
 	LagMicros  int64              `json:"lagMicros"`          // the largest
 	Generators []Generator        `json:"generators"`         // the processes that sent it, by Worker, without gaps
+	Sessions   []int64            `json:"sessions,omitempty"` // of Done: by session, where the scenario has sessions
 	Protocol   string             `json:"protocol,omitempty"` // what it was sent in, in loadgen's words; empty: http1
 }
 
 // StreamName implements Item.
 func (*Phase) StreamName() Stream { return Phases }
+
+// AddSessions adds counts of requests by session to a sum, and returns it. Either may be nil.
+func AddSessions(sum, more []int64) []int64 {
+	if len(sum) < len(more) {
+		sum = append(sum, make([]int64, len(more)-len(sum))...)
+	}
+	for i, n := range more {
+		sum[i] += n
+	}
+	return sum
+}
 
 // Outcome is the latency of the requests of one phase that ended alike.
 type Outcome struct {

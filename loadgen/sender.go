@@ -3,7 +3,6 @@ package loadgen
 import (
 	"context"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +16,9 @@ import (
 // is seen at once, and not used. Whoever has read an answer looks whether a request is due already, and sends that
 // itself: where the load is more than one goroutine can write, all do.
 //
-// A connection is opened where none is free, up to Traffic.MaxInFlight. The request that it is opened for waits for it,
+// Where there are sessions, each has connections of its own: what is said here of connections that are free is said of those of
+// the request's session, and where there is no room for another one, one that is free is closed. A connection is opened
+// where none is free, up to Traffic.MaxInFlight. The request that it is opened for waits for it,
 // and the wait counts in its latency.
 type sender struct {
 	job
@@ -29,12 +30,13 @@ type sender struct {
 	freed   chan struct{} // a connection became free, or may be opened, and the keeper of time waits for that
 
 	mu      sync.Mutex
-	cursor  *Cursor
+	cursor  func() (n int64, at time.Duration, ok bool)
 	next    int64         // number of the request that is sent next
+	session int           // of that request; 0 where there are none
 	at      time.Duration // when it is meant to be sent
 	over    bool          // all is sent
 	waits   bool          // the keeper of time waits for freed
-	idle    []*conn       // those free, the one that became free last at the end
+	idle    idles
 	conns   map[*conn]struct{}
 	opened  int // connections so far
 	running sync.WaitGroup
@@ -55,7 +57,7 @@ func newSender(newAlarm func() alarm) engine {
 		defer a.close()
 		s := &sender{
 			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge), alarm: a,
-			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.schedule.Cursor(int64(j.attack.Share.Worker), int64(j.attack.Share.of())),
+			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.mix.part.walk(j.schedule), idle: newIdles(j.attack.Traffic.Sessions),
 		}
 		defer context.AfterFunc(j.stop, func() {
 			s.stopped.Store(true)
@@ -87,20 +89,9 @@ func (s *sender) keepTime() {
 			wait := s.at - now
 			s.mu.Unlock()
 			s.alarm.wait(wait)
-		case len(s.idle) > 0:
-			c := s.idle[len(s.idle)-1]
-			s.idle = s.idle[:len(s.idle)-1]
-			alive := c.begin(s.next, s.at, now)
-			if alive {
-				s.advance()
-			}
-			s.mu.Unlock()
-			if alive {
-				s.gauge.enter()
-				c.write()
-			}
+		case s.idle.n > 0 && s.sendOn(s.idle.take(s.session), now): // unlocked by it
 		case len(s.conns) < s.attack.Traffic.MaxInFlight:
-			c := &conn{sender: s, shard: s.opened % runtime.GOMAXPROCS(0)}
+			c := &conn{sender: s, shard: s.opened % runtime.GOMAXPROCS(0), session: s.session}
 			s.opened++
 			s.conns[c] = struct{}{}
 			n, at := s.next, s.at
@@ -109,10 +100,32 @@ func (s *sender) keepTime() {
 			s.running.Go(func() { c.live(n, at) })
 		default:
 			s.waits = true
+			spare := s.idle.spare()
 			s.mu.Unlock()
+			if spare != nil {
+				spare.close()
+			}
 			<-s.freed
 		}
 	}
+}
+
+// sendOn sends the next request on a connection that was idle, and lets mu go. It is false, and mu still held, where there is
+// no such connection.
+func (s *sender) sendOn(c *conn, now time.Duration) bool {
+	if c == nil {
+		return false
+	}
+	alive := c.begin(s.next, s.at, now)
+	if alive {
+		s.advance()
+	}
+	s.mu.Unlock()
+	if alive {
+		s.gauge.enter()
+		c.write()
+	}
+	return true
 }
 
 // ended reports whether nothing more is to be sent. The caller holds mu.
@@ -120,8 +133,11 @@ func (s *sender) ended() bool { return s.over || s.stopped.Load() }
 
 // advance goes on to the request after the next one. The caller holds mu, or is alone.
 func (s *sender) advance() {
-	n, at, ok := s.cursor.Next()
+	n, at, ok := s.cursor()
 	s.next, s.at, s.over = n, at, !ok
+	if d := s.mix.part.deal; ok && d != nil {
+		s.session = d.Of(n)
+	}
 }
 
 // more begins the next request on a connection that is free, where one is due. Where none is, the connection is put aside
@@ -132,12 +148,12 @@ func (s *sender) more(c *conn, now time.Duration) (due, remains bool) {
 	switch {
 	case s.ended():
 		return false, false
-	case s.at <= now:
+	case s.at <= now && c.session == s.session:
 		c.begin(s.next, s.at, now)
 		s.advance()
 		return true, true
 	}
-	s.idle = append(s.idle, c)
+	s.idle.add(c)
 	s.resume()
 	return false, true
 }
@@ -147,9 +163,7 @@ func (s *sender) gone(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if i := slices.Index(s.idle, c); i >= 0 {
-		s.idle = slices.Delete(s.idle, i, i+1)
-	}
+	s.idle.remove(c)
 	s.resume()
 }
 
@@ -171,8 +185,7 @@ func (s *sender) signal() {
 // closeIdle closes the connections that are free, once nothing more is sent.
 func (s *sender) closeIdle() {
 	s.mu.Lock()
-	idle := s.idle
-	s.idle = nil
+	idle := s.idle.clear()
 	s.mu.Unlock()
 	for _, c := range idle {
 		c.close()
