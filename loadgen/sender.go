@@ -4,7 +4,6 @@ import (
 	"context"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -24,46 +23,22 @@ type sender struct {
 	job
 	timeout time.Duration
 	dialer  dialer
-	alarm   alarm
-
-	stopped atomic.Bool   // nothing more is sent
-	freed   chan struct{} // a connection became free, or may be opened, and the keeper of time waits for that
-
-	mu      sync.Mutex
-	cursor  func() (n int64, at time.Duration, ok bool)
-	next    int64         // number of the request that is sent next
-	session int           // of that request; 0 where there are none
-	at      time.Duration // when it is meant to be sent
-	over    bool          // all is sent
-	waits   bool          // the keeper of time waits for freed
+	*agenda
 	idle    idles
 	conns   map[*conn]struct{}
 	opened  int // connections so far
 	running sync.WaitGroup
 }
 
-// classOf says why there was no answer.
-func (s *sender) classOf(err error) string {
-	if s.abort.Err() != nil {
-		return classAborted
-	}
-	return classOf(err)
-}
-
 // newSender makes the engine. The alarm wakes it for requests.
 func newSender(newAlarm func() alarm) engine {
 	return func(j job) error {
-		a := newAlarm()
-		defer a.close()
 		s := &sender{
-			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge), alarm: a,
-			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.mix.part.walk(j.schedule), idle: newIdles(j.attack.Traffic.Sessions),
+			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge),
+			agenda: newAgenda(j, newAlarm()), conns: map[*conn]struct{}{}, idle: newIdles(j.attack.Traffic.Sessions),
 		}
-		defer context.AfterFunc(j.stop, func() {
-			s.stopped.Store(true)
-			s.alarm.wake()
-			s.signal()
-		})()
+		defer s.alarm.close()
+		defer context.AfterFunc(j.stop, s.halt)()
 		defer context.AfterFunc(j.abort, s.closeAll)()
 		if j.schedule.Closed() {
 			s.loop()
@@ -128,18 +103,6 @@ func (s *sender) sendOn(c *conn, now time.Duration) bool {
 	return true
 }
 
-// ended reports whether nothing more is to be sent. The caller holds mu.
-func (s *sender) ended() bool { return s.over || s.stopped.Load() }
-
-// advance goes on to the request after the next one. The caller holds mu, or is alone.
-func (s *sender) advance() {
-	n, at, ok := s.cursor()
-	s.next, s.at, s.over = n, at, !ok
-	if d := s.mix.part.deal; ok && d != nil {
-		s.session = d.Of(n)
-	}
-}
-
 // more begins the next request on a connection that is free, where one is due. Where none is, the connection is put aside
 // and remains; where there will be none any more, it is to be closed.
 func (s *sender) more(c *conn, now time.Duration) (due, remains bool) {
@@ -165,21 +128,6 @@ func (s *sender) gone(c *conn) {
 	delete(s.conns, c)
 	s.idle.remove(c)
 	s.resume()
-}
-
-// resume lets the keeper of time go on, where it waits. The caller holds mu.
-func (s *sender) resume() {
-	if s.waits {
-		s.waits = false
-		s.signal()
-	}
-}
-
-func (s *sender) signal() {
-	select {
-	case s.freed <- struct{}{}:
-	default:
-	}
 }
 
 // closeIdle closes the connections that are free, once nothing more is sent.
