@@ -288,7 +288,7 @@ func phases(res *verify.Result) []Phase {
 			Block: p.Trial.Block, Mesh: clean(p.Trial.Mesh), Traffic: clean(p.Traffic), Phase: clean(p.Phase),
 			StartMicros: p.StartMicros, ForMicros: p.ForMicros, Offered: p.Offered, Achieved: p.Achieved,
 			ErrorRate: share(p.ErrorRate), Codes: cleanKeys(p.Codes), Intended: cleanKeys(p.Intended), Service: cleanKeys(p.Service), Verdict: known(p.Verdict),
-			Sending: sendingOf(p.Sending),
+			Sending: sendingOf(p.Sending), Sessions: (*Sessions)(p.Sessions),
 		})
 	}
 	return out

@@ -274,6 +274,9 @@ func resultPhases(res *verify.Result, tr evidence.Trial, mesh int) {
 				LongestMicros: 120 * slow, Opened: 4 * slow, Open: 4 * slow, Verdict: verify.Pass, Reason: "Proved", Message: "nothing shows that the load generator made its latency itself",
 			},
 		}
+		if p.name != "spike" {
+			ph.Sessions = &verify.Sessions{Sessions: 40, OnePod: 40 - 11*i, Most: 1 + i}
+		}
 		if mesh == 0 && p.name == "spike" {
 			ph.Achieved -= 90
 			ph.Verdict = verify.Invalid

@@ -242,6 +242,18 @@ type Phase struct {
 	Verdict verify.Verdict `json:"verdict"`
 	// What the load generator saw of itself.
 	Sending Sending `json:"sending"`
+	// How the requests of its sessions were balanced; absent where the traffic has none.
+	Sessions *Sessions `json:"sessions,omitempty"`
+}
+
+// Sessions is how the requests of sessions were balanced in one phase.
+type Sessions struct {
+	// Sessions whose requests were answered.
+	Sessions int `json:"sessions"`
+	// Of these: sessions of which the same pod answered every request.
+	OnePod int `json:"onePod"`
+	// Most pods that answered one session.
+	Most int `json:"most"`
 }
 
 // Sending is what the load generator saw of itself in one phase, all of its processes together.

@@ -181,6 +181,9 @@ func (l *loadState) phase(tr *scenarios.Traffic, st stagePhase) (Check, *tally) 
 		if sent := cmp.Or(p.Protocol, string(scenarios.ProtocolHTTP1)); sent != string(cmp.Or(tr.Protocol, scenarios.ProtocolHTTP1)) {
 			t.invalid("WrongLoad", used, "phase %s of traffic %s was sent in %s, and the scenario asks for %s", st.name, tr.Name, sent, cmp.Or(tr.Protocol, scenarios.ProtocolHTTP1))
 		}
+		if why := dealt(p, st); why != "" {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s: %s", st.name, tr.Name, why)
+		}
 		if p.Done != p.Offered {
 			t.invalid("Unanswered", used, "%d of %d requests of phase %s have no outcome", p.Offered-p.Done, p.Offered, st.name)
 		}
