@@ -339,7 +339,7 @@ func (x *trial) repeated() []*evidence.Request {
 func (x *trial) disturbed(st *faultState, from, to time.Time) bool {
 	for i := range x.s.Spec.Faults {
 		f := &x.s.Spec.Faults[i]
-		if f.Name == st.scenario.Name || f.Rotates() {
+		if f.Name == st.scenario.Name {
 			continue
 		}
 		var began, ended time.Time
