@@ -61,7 +61,6 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 	byTool := injected != nil && injected.By != "" && injected.By != string(scenarios.ByMeshproof)
 	revert, reverted := x.step(t, f, evidence.FaultRevert), x.step(t, f, evidence.FaultReverted)
 	if inject != nil && injected != nil && reverted != nil && (revert != nil || !isReverted(f)) && !st.zero.IsZero() {
-		inOrder(t, inject, injected, revert, reverted)
 		st.began = inject.T
 		st.Fault.Began, st.Fault.Target, st.Fault.By = injected.T, injected.Target, injected.By
 		st.Fault.StartMicros = injected.T.Sub(st.zero).Microseconds()
@@ -105,8 +104,9 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 				x.escaped(st, inject, revert)
 			}
 		}
+		inOrder(t, inject, injected, revert, reverted)
 		if !st.clear.IsZero() && st.clear.Before(st.from) {
-			t.invalid(reasonOrder, refsOf(inject), "the effect of the fault was seen to be over %s before the fault was: a clock went back, or the record is not of this fault", st.from.Sub(st.clear).Round(time.Millisecond))
+			t.invalid(reasonOrder, refsOf(inject), "the effect of the fault was seen to be over %s before the fault was: %s", st.from.Sub(st.clear).Round(time.Millisecond), wentBack)
 		}
 	}
 	c.Verdict, c.Reason, c.Message, c.Used = t.judge(st.Fault.Effect)
