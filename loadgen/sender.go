@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -23,45 +22,22 @@ type sender struct {
 	job
 	timeout time.Duration
 	dialer  dialer
-	alarm   alarm
-
-	stopped atomic.Bool   // nothing more is sent
-	freed   chan struct{} // a connection became free, or may be opened, and the keeper of time waits for that
-
-	mu      sync.Mutex
-	cursor  *Cursor
-	next    int64         // number of the request that is sent next
-	at      time.Duration // when it is meant to be sent
-	over    bool          // all is sent
-	waits   bool          // the keeper of time waits for freed
-	idle    []*conn       // those free, the one that became free last at the end
+	*agenda
+	idle    []*conn // those free, the one that became free last at the end
 	conns   map[*conn]struct{}
 	opened  int // connections so far
 	running sync.WaitGroup
 }
 
-// classOf says why there was no answer.
-func (s *sender) classOf(err error) string {
-	if s.abort.Err() != nil {
-		return classAborted
-	}
-	return classOf(err)
-}
-
 // newSender makes the engine. The alarm wakes it for requests.
 func newSender(newAlarm func() alarm) engine {
 	return func(j job) error {
-		a := newAlarm()
-		defer a.close()
 		s := &sender{
-			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge), alarm: a,
-			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.schedule.Cursor(int64(j.attack.Share.Worker), int64(j.attack.Share.of())),
+			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge),
+			agenda: newAgenda(j, newAlarm()), conns: map[*conn]struct{}{},
 		}
-		defer context.AfterFunc(j.stop, func() {
-			s.stopped.Store(true)
-			s.alarm.wake()
-			s.signal()
-		})()
+		defer s.alarm.close()
+		defer context.AfterFunc(j.stop, s.halt)()
 		defer context.AfterFunc(j.abort, s.closeAll)()
 		if j.schedule.Closed() {
 			s.loop()
@@ -115,15 +91,6 @@ func (s *sender) keepTime() {
 	}
 }
 
-// ended reports whether nothing more is to be sent. The caller holds mu.
-func (s *sender) ended() bool { return s.over || s.stopped.Load() }
-
-// advance goes on to the request after the next one. The caller holds mu, or is alone.
-func (s *sender) advance() {
-	n, at, ok := s.cursor.Next()
-	s.next, s.at, s.over = n, at, !ok
-}
-
 // more begins the next request on a connection that is free, where one is due. Where none is, the connection is put aside
 // and remains; where there will be none any more, it is to be closed.
 func (s *sender) more(c *conn, now time.Duration) (due, remains bool) {
@@ -151,21 +118,6 @@ func (s *sender) gone(c *conn) {
 		s.idle = slices.Delete(s.idle, i, i+1)
 	}
 	s.resume()
-}
-
-// resume lets the keeper of time go on, where it waits. The caller holds mu.
-func (s *sender) resume() {
-	if s.waits {
-		s.waits = false
-		s.signal()
-	}
-}
-
-func (s *sender) signal() {
-	select {
-	case s.freed <- struct{}{}:
-	default:
-	}
 }
 
 // closeIdle closes the connections that are free, once nothing more is sent.

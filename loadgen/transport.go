@@ -23,6 +23,7 @@ const (
 	classRefused = "refused"
 	classTimeout = "timeout"
 	classTLS     = "tls"
+	classReset   = "reset" // the server reset the stream, in HTTP/2
 	classOther   = "other"
 )
 
