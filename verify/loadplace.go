@@ -15,9 +15,9 @@ const onBoundary = 1
 
 // stageAt is the stage of a profile at a time (µs) after the start of the load; the last one after the end.
 func stageAt(p scenarios.Profile, at int64) int {
-	end := int64(0)
+	end := time.Duration(0)
 	for i := range p.Stages {
-		if end += p.Stages[i].For.D().Microseconds(); at < end {
+		if end += p.Stages[i].For.D(); micro(at) < end {
 			return i
 		}
 	}

@@ -93,13 +93,9 @@ func TestALoadRecordThatDeceivesIsNotBelieved(t *testing.T) {
 				k.Start = k.Start.Add(5 * time.Second)
 			}
 		}, load, Invalid, "WrongLoad"},
-		{"a generator that watched itself for a part of the phase", func(_ *testing.T, rec *evidence.Record) { rec.Phases[0].Generators[0].Micros /= 2 }, load, Invalid, "CountsDisagree"},
+		{"a generator that watched itself for a part of the phase", func(_ *testing.T, rec *evidence.Record) { rec.Phases[0].Generators[0].Micros /= 3 }, load, Invalid, "CountsDisagree"},
 		{"a generator whose longest pause is longer than all of them", func(_ *testing.T, rec *evidence.Record) {
 			rec.Phases[0].Generators[0].LongestMicros = 7
-		}, load, Invalid, "CountsDisagree"},
-		{"a generator that had more under way than it may", func(_ *testing.T, rec *evidence.Record) {
-			g := &rec.Phases[0].Generators[0]
-			g.InFlight = g.MaxInFlight + 1
 		}, load, Invalid, "CountsDisagree"},
 	})
 }
