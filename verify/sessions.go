@@ -51,7 +51,7 @@ func (x *trial) balancedSessions(tr *scenarios.Traffic, st stagePhase) *Sessions
 	pods := map[int]map[string]bool{}
 	for _, r := range x.received[edgeWindow{window: windowLoad, service: tr.To}] {
 		i := strings.LastIndex(r.ID, "-")
-		if i < 0 || !strings.HasSuffix(r.ID[:i], "-"+tr.Name) || r.Caller != tr.Caller()+"@"+tr.Cluster || r.Status >= errorStatus {
+		if i < 0 || !strings.HasSuffix(r.ID[:i], "-"+tr.Name) || r.Caller != tr.Caller()+"@"+tr.Cluster || evidence.OutcomeOf(itoa(r.Status)) != evidence.OutcomeOK {
 			continue
 		}
 		n, err := strconv.ParseInt(r.ID[i+1:], 10, 64)
