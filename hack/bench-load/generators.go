@@ -160,7 +160,7 @@ func readK6(_ []byte, j job) (latencies, error) {
 }
 
 func ohaArgs(j job) []string {
-	args := []string{"--no-tui", "--output-format", "json", "--insecure", "-c", strconv.Itoa(j.Conns), "-z", j.seconds()}
+	args := []string{"--no-tui", "--output-format", "json", "--insecure", "--ipv4", "-c", strconv.Itoa(j.Conns), "-z", j.seconds()}
 	if j.Rate > 0 {
 		args = append(args, "-q", strconv.FormatFloat(j.Rate, 'f', 0, 64), "--latency-correction")
 	}

@@ -97,8 +97,8 @@ func peers(self string) []peer {
 			protos: []string{http1, http2, mtls}, paced: true, args: k6Args, read: readK6,
 		},
 		{
-			name: "oha", binary: "oha", install: []string{"cargo", "install", "-q", "--locked", "oha"},
-			protos: []string{http1, http2}, paced: true, args: ohaArgs, read: readOha,
+			name: "oha", binary: "oha", install: []string{"cargo", "install", "-q", "--locked", "oha@1.16.0"},
+			protos: []string{http1, http2, mtls}, paced: true, args: ohaArgs, read: readOha,
 		},
 		{name: "wrk", binary: "wrk", protos: []string{http1}, args: func(j job) []string {
 			return []string{"-t1", "-c", strconv.Itoa(j.Conns), "-d", j.seconds(), j.URL}
