@@ -49,7 +49,7 @@ func serve(ctx context.Context) error {
 	var mu sync.Mutex
 	seen := evidence.NewHistogram()
 	now := truth{Ended: map[int64]int64{}}
-	begin := time.Now()
+	var begin time.Time // of the first freeze, half its period before the first request: all generators meet it at the same times
 	took := func(r *http.Request, from time.Time) {
 		end := time.Now()
 		mu.Lock()
@@ -80,7 +80,13 @@ func serve(ctx context.Context) error {
 	})
 	mux.HandleFunc("/freeze", func(w http.ResponseWriter, r *http.Request) {
 		from := time.Now()
-		if into := from.Sub(begin) % freezeEvery; into < freezeFor {
+		mu.Lock()
+		if begin.IsZero() {
+			begin = from.Add(-freezeEvery / 2)
+		}
+		into := from.Sub(begin) % freezeEvery
+		mu.Unlock()
+		if into < freezeFor {
 			time.Sleep(freezeFor - into)
 		}
 		_, _ = w.Write([]byte("ok"))
@@ -93,6 +99,7 @@ func serve(ctx context.Context) error {
 		_ = json.NewEncoder(w).Encode(now)
 		seen.Reset()
 		now = truth{Ended: map[int64]int64{}}
+		begin = time.Time{}
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
