@@ -127,7 +127,9 @@ func (b *bench) one(ctx context.Context, p peer, j job, count counter) (m measur
 	cmd := exec.CommandContext(ctx, p.binary, p.args(j)...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
-	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+j.CA) // for those who have no option for it
+	if j.CA != "" {
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+j.CA) // for those who have no option for it
+	}
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
 		return m, fmt.Errorf("%s: %w: %.300s", p.name, err, said.String())
@@ -188,7 +190,7 @@ func (b *bench) every(ctx context.Context, fits func(peer) bool, j job, count co
 
 // miss notes what could not be measured. It is said at the end of the part.
 func (b *bench) miss(err error) {
-	b.missed = append(b.missed, err.Error())
+	b.missed = append(b.missed, strings.Join(strings.Fields(err.Error()), " "))
 	fmt.Fprintln(os.Stderr, "bench-load: not measured:", err)
 }
 
