@@ -66,7 +66,7 @@ const OutcomeOK = "ok"
 // OutcomeOf is the outcome that a code of Phase.Codes belongs to: OutcomeOK, "4xx", "5xx", or the class of what had no
 // response, such as "timeout".
 func OutcomeOf(code string) string {
-	if len(code) != 3 || code[0] < '0' || code[0] > '9' {
+	if len(code) != 3 || code[0] < '1' || code[0] > '9' || code[1] < '0' || code[1] > '9' || code[2] < '0' || code[2] > '9' {
 		return code
 	}
 	switch {

@@ -11,9 +11,6 @@ import (
 	"github.com/meshproof/meshproof/scenarios"
 )
 
-// errorStatus is the status from which an answer counts as an error.
-const errorStatus = 400
-
 // loadState is what is known of one traffic: its slices of time and its phases, and whether they are whole and agree.
 type loadState struct {
 	tally  tally // what is wrong with all of it
@@ -62,6 +59,7 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
 	x.loadArrived(t, tr)
 	x.loadCalled(t)
+	x.loadPlaced(l)
 	l.read(tr, x.phases[tr.Name])
 	return l
 }
@@ -74,7 +72,7 @@ func outcomes(codes map[string]int) (n, errs int64, err error) {
 			return 0, 0, fmt.Errorf("%d outcomes of %q", c, k)
 		}
 		n += int64(c)
-		if code, err := strconv.Atoi(k); err != nil || code >= errorStatus {
+		if evidence.OutcomeOf(k) != evidence.OutcomeOK {
 			errs += int64(c)
 		}
 	}
@@ -101,10 +99,7 @@ func stagesOf(tr *scenarios.Traffic, seed int64) []stagePhase {
 	var at time.Duration
 	for i := range tr.Profile.Stages {
 		st := &tr.Profile.Stages[i]
-		p := stagePhase{name: st.Name, start: at, duration: st.For.D(), users: st.Users}
-		if p.name == "" {
-			p.name = fmt.Sprintf("stage-%d", i+1)
-		}
+		p := stagePhase{name: stageName(tr.Profile, i), start: at, duration: st.For.D(), users: st.Users}
 		if tr.Profile.Arrivals == scenarios.ArrivalsPoisson {
 			for _, k := range scenarios.PoissonBlocks(scenarios.Seed(seed, tr.Name), i, st) {
 				p.hits += k
