@@ -58,6 +58,6 @@
 // closed before the first byte of the answer, and so hide an error; it is kept
 // from that. Nor is a request of HTTP/2 sent again that the server refused, or
 // says with GOAWAY that it has not begun, though it might be: it counts as
-// "reset", or as "closed". One intended request is at most one request on the
+// "reset", or as "goaway". One intended request is at most one request on the
 // wire.
 package loadgen

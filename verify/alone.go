@@ -134,6 +134,9 @@ func (b Budget) judge(t *tally, p *evidence.Phase, bearable float64) (observed, 
 		t.invalid("NoLoad", nil, "there is no latency to judge")
 		return "", ""
 	}
+	if offScale(t, p, b.Figure, v, b.Limit-time.Microsecond) {
+		return "", ""
+	}
 	got := micro(v)
 	mostly(t, p, bearable)
 	if got >= b.Limit {
