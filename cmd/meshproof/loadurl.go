@@ -96,7 +96,7 @@ broken; 3 the load was not as asked for, or its figures may be the generator's o
 	fl.StringVar(&f.expect, "expect", "", "budgets over the whole load: p99<50ms,errors<1% (p50, p90, p99, p99.9, max, errors)")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else (schema: meshproof schema load)")
 	fl.StringVar(&f.html, "html", "", "also write one HTML page that needs nothing else")
-	f.watch.add(fl)
+	f.watch.add(cmd)
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
