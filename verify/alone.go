@@ -70,7 +70,7 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 		if p == nil || p.Done == 0 {
 			continue
 		}
-		add(Check{Kind: KindFigures, Subject: c.Subject}, figures(p, t, tolerates), "nothing shows that the load generator made its latency itself")
+		add(Check{Kind: KindFigures, Subject: c.Subject}, figures(p, t, tolerates), figuresHold)
 	}
 	var err error
 	if out.Whole, err = evidence.MergePhases(phases); err != nil {
@@ -132,6 +132,9 @@ func (b Budget) judge(t *tally, p *evidence.Phase, bearable float64) (observed, 
 	v, has := quantilesOf(p.Intended)[b.Figure]
 	if !has {
 		t.invalid("NoLoad", nil, "there is no latency to judge")
+		return "", ""
+	}
+	if offScale(t, p, b.Figure, v, b.Limit-time.Microsecond) {
 		return "", ""
 	}
 	got := micro(v)

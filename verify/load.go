@@ -84,7 +84,9 @@ type stagePhase struct {
 	name            string
 	start, duration time.Duration
 	hits            int64
-	users           int // of a closed loop, which asks for no number of requests
+	users           int     // of a closed loop, which asks for no number of requests
+	first           int64   // number of its first request
+	sessions        []int64 // of hits, each session's share; nil where there are no sessions
 }
 
 // silent reports whether nothing is sent in the stage.
@@ -106,8 +108,11 @@ func stagesOf(tr *scenarios.Traffic, seed int64) []stagePhase {
 			}
 		} else {
 			sum += st.Requests()
-			total := int64(math.Floor(sum + 0.5))
-			p.hits, n = total-n, total
+			p.hits = int64(math.Floor(sum+0.5)) - n
+		}
+		p.first, n = n, n+p.hits
+		if tr.Sessions > 0 {
+			p.sessions = scenarios.NewDeal(scenarios.Seed(seed, tr.Name), tr.Sessions).Shares(p.first, n)
 		}
 		out = append(out, p)
 		at += p.duration
@@ -137,7 +142,7 @@ func shortfall(p *evidence.Phase) float64 {
 }
 
 // phaseResult is a phase's figures for the report, judged by its load check.
-func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (Phase, bool) {
+func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check, found *tally) (Phase, bool) {
 	p := x.loadOf(tr).phases[st.name]
 	if p == nil {
 		return Phase{}, false
@@ -146,7 +151,7 @@ func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (P
 		Trial: x.id, Traffic: tr.Name, Phase: st.name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
 		Offered: p.Offered, Achieved: p.Achieved, ErrorRate: errorRate(p.Errors, p.Done), Codes: p.Codes, Verdict: load.Verdict,
 	}
-	out.Service = quantilesOf(p.Service)
+	out.Service, out.Sending, out.Sessions = quantilesOf(p.Service), sending(p, found), x.balancedSessions(tr, st)
 	if st.users == 0 { // a closed loop has no intended times
 		out.Intended = quantilesOf(p.Intended)
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -190,6 +191,12 @@ func (l *loadState) phase(tr *scenarios.Traffic, st stagePhase) (Check, *tally) 
 		if p.AtMicros != st.start.Microseconds() || p.ForMicros != st.duration.Microseconds() {
 			t.invalid("WrongLoad", used, "phase %s of traffic %s was from %s for %s, want from %s for %s",
 				st.name, tr.Name, micros(p.AtMicros), micros(p.ForMicros), st.start, st.duration)
+		}
+		if sent := cmp.Or(p.Protocol, string(scenarios.ProtocolHTTP1)); sent != string(cmp.Or(tr.Protocol, scenarios.ProtocolHTTP1)) {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s was sent in %s, and the scenario asks for %s", st.name, tr.Name, sent, cmp.Or(tr.Protocol, scenarios.ProtocolHTTP1))
+		}
+		if why := dealt(p, st); why != "" {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s: %s", st.name, tr.Name, why)
 		}
 		if p.Done != p.Offered {
 			t.invalid("Unanswered", used, "%d of %d requests of phase %s have no outcome", p.Offered-p.Done, p.Offered, st.name)
