@@ -168,7 +168,7 @@ func (b *bench) rate(ctx context.Context) error {
 }
 
 // lowest is the rate that the search begins with.
-const lowest = 2000
+const lowest = 4000
 
 // highest seeks the highest rate: in steps of a half until two in a row are missed, and then twice in the middle of what is
 // left.
