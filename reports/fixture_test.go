@@ -275,7 +275,7 @@ func resultPhases(res *verify.Result, tr evidence.Trial, mesh int) {
 			},
 		}
 		if p.name != "spike" {
-			ph.Sessions = &verify.Sessions{Sessions: 40, OnePod: 40 - 11*i, Most: 1 + i}
+			ph.Sessions = &verify.Sessions{Sessions: 40, OnePod: 40 - 11*i, Most: 1 + i, Pods: 3}
 		}
 		if mesh == 0 && p.name == "spike" {
 			ph.Achieved -= 90

@@ -254,6 +254,8 @@ type Sessions struct {
 	OnePod int `json:"onePod"`
 	// Most pods that answered one session.
 	Most int `json:"most"`
+	// Pods that answered any of them. Where one pod answers all, nothing shows that somebody sticks to sessions.
+	Pods int `json:"pods"`
 }
 
 // Sending is what the load generator saw of itself in one phase, all of its processes together.

@@ -164,9 +164,9 @@ func (r *Report) latencyRows(traffic, phase string) []latencyRow {
 				Service50: quantile(p.Service, "p50"), Service99: quantile(p.Service, "p99"), Wait: "–",
 			}
 			if s := p.Sessions; s != nil {
-				row.Sessions = fmt.Sprintf("%d of %d sessions by one pod, the others by up to %d", s.OnePod, s.Sessions, s.Most)
+				row.Sessions = fmt.Sprintf("%d sessions on %d pods: %d by one pod each, the others by up to %d", s.Sessions, s.Pods, s.OnePod, s.Most)
 				if s.OnePod == s.Sessions {
-					row.Sessions = fmt.Sprintf("each of %d sessions by one pod", s.Sessions)
+					row.Sessions = fmt.Sprintf("%d sessions on %d pods: each by one pod", s.Sessions, s.Pods)
 				}
 			}
 			if p.ErrorRate != nil {

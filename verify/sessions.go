@@ -39,6 +39,7 @@ type Sessions struct {
 	Sessions int `json:"sessions"` // whose requests were answered
 	OnePod   int `json:"onePod"`   // of which every request was answered by the same pod
 	Most     int `json:"most"`     // most pods that answered one of them
+	Pods     int `json:"pods"`     // that answered any: where one does all, nothing shows that somebody sticks to sessions
 }
 
 // balancedSessions counts the pods that answered each session of a traffic in a phase, as the workloads recorded it; nil
@@ -64,12 +65,16 @@ func (x *trial) balancedSessions(tr *scenarios.Traffic, st stagePhase) *Sessions
 		}
 		pods[s][r.At.UID] = true
 	}
-	out := &Sessions{Sessions: len(pods)}
+	out, all := &Sessions{Sessions: len(pods)}, map[string]bool{}
 	for _, p := range pods {
+		for uid := range p {
+			all[uid] = true
+		}
 		if len(p) == 1 {
 			out.OnePod++
 		}
 		out.Most = max(out.Most, len(p))
 	}
+	out.Pods = len(all)
 	return out
 }

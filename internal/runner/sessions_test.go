@@ -31,7 +31,7 @@ func TestTheSessionsOfARunHaveTheirSharesAndAreSplitOverWorkers(t *testing.T) {
 		}
 	}
 	for _, p := range out.Result.Phases {
-		if s := p.Sessions; s == nil || s.Sessions != 9 || s.Most < 1 || (s.OnePod == 9) != (s.Most == 1) {
+		if s := p.Sessions; s == nil || s.Sessions != 9 || s.Most < 1 || s.Pods < s.Most || (s.OnePod == 9) != (s.Most == 1) {
 			t.Errorf("%s: %+v", p.Phase, s)
 		}
 	}
