@@ -94,6 +94,7 @@ type Request struct {
 	XFCC        string `json:"xfcc,omitempty"`        // X-Forwarded-Client-Cert as received (Istio)
 	L5dClientID string `json:"l5dClientID,omitempty"` // l5d-client-id as received (Linkerd)
 	Remote      string `json:"remote"`                // remote address of the connection
+	Proto       string `json:"proto,omitempty"`       // "HTTP/2.0" and the like; empty: HTTP/1
 	Status      int    `json:"status"`                // what the workload answered
 	Refused     string `json:"refused,omitempty"`     // of an ingress: why it turned the request away itself
 }

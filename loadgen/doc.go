@@ -23,9 +23,9 @@
 // start as wall time, and its ticks and phases come back as they are.
 //
 // gRPC calls of one message are sent by that attack (grpc.go), and lines over
-// TCP by the engine of HTTP/1.1 (tcp.go). Scenarios send HTTP/1.1 alone: that is
-// what the workload's services and the ingress speak on every driver. The other
-// protocols are for a load at an address of the user's own.
+// TCP by the engine of HTTP/1.1 (tcp.go). Scenarios send HTTP/1.1, and HTTP/2 where
+// a driver's way in takes it (clusters.Provider.CheckLoad); the other protocols
+// are for a load at an address of the user's own.
 //
 // A closed loop (loop.go) has users in place of a schedule. Its latencies count
 // from when a user was done thinking, which moves with the answers: they are
@@ -58,6 +58,6 @@
 // closed before the first byte of the answer, and so hide an error; it is kept
 // from that. Nor is a request of HTTP/2 sent again that the server refused, or
 // says with GOAWAY that it has not begun, though it might be: it counts as
-// "reset", or as "closed". One intended request is at most one request on the
+// "reset", or as "goaway". One intended request is at most one request on the
 // wire.
 package loadgen

@@ -103,8 +103,7 @@ func (s *multiplexer) roomy() *conn2 {
 	return c
 }
 
-// give gives the next request to a connection. It is false where that has just ended, and then takes no more. The caller
-// holds mu.
+// give gives the next request to a connection. It is false where that takes no more, or has just ended. The caller holds mu.
 func (s *multiplexer) give(c *conn2, now time.Duration) bool {
 	if !c.begin(s.next, s.at, now) {
 		s.shut(c)

@@ -253,11 +253,11 @@ func (c *conn2) turn() {
 	}
 }
 
-// begin gives a request to the connection. It is false where that has ended.
+// begin gives a request to the connection. It is false where that has ended, or takes no more.
 func (c *conn2) begin(n int64, at, sent time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended || c.closed {
+	if c.ended || c.closed || c.draining {
 		return false
 	}
 	st := &stream{pending: pending{n: n, intended: at, sent: sent}, length: -1, prev: c.newest}

@@ -154,7 +154,7 @@ func TestAnHTTP2ServerThatMisbehavesIsClassedAndEndsNothingElse(t *testing.T) {
 				h.ok(f.StreamID)
 				return true
 			}},
-			want: map[string]int{"200": 17, "closed": 3}, conns: 4,
+			want: map[string]int{"200": 17, "goaway": 3}, conns: 4,
 		},
 		"GOAWAY, and all that was begun is answered": {
 			script: script{each: func(h *hostile, f *http2.MetaHeadersFrame, n int) bool {
@@ -333,7 +333,11 @@ func TestAnHTTP2ServerThatMisbehavesIsClassedAndEndsNothingElse(t *testing.T) {
 		"pings without reading the answers": {
 			script: script{first: func(h *hostile) {
 				_ = h.WriteSettings()
-				for h.WritePing(false, [8]byte{}) == nil {
+				ping := []byte("\x00\x00\x08\x06\x00\x00\x00\x00\x00pingping")
+				for many := bytes.Repeat(ping, 4000); ; {
+					if _, err := h.Conn.Write(many); err != nil {
+						return
+					}
 				}
 			}},
 			want: map[string]int{"other": 20},

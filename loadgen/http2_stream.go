@@ -207,13 +207,14 @@ func (c *conn2) settings(f *http2.SettingsFrame) error {
 	return nil
 }
 
-// goAway ends what the server says that it has not begun, and never will. It was on the wire, so it is not sent again.
+// goAway ends what the server says that it has not begun, and never will. It was on the wire, so it is not sent again: a
+// client that does (RFC 9113, 8.7) hides a server that goes away without waiting for what is on its way.
 func (c *conn2) goAway(f *http2.GoAwayFrame) {
 	c.draining = true
 	for st := c.oldest; st != nil; {
 		next := st.next
 		if st.id == 0 || st.id > f.LastStreamID {
-			c.end(st, classClosed)
+			c.end(st, classGoAway)
 		}
 		st = next
 	}

@@ -52,7 +52,8 @@ type Attack struct {
 
 	// TLS is how https:// is spoken: roots, client certificate, ServerName (none: the host of Base). nil: as the system has it.
 	TLS *tls.Config `json:"-"`
-	// Tokens are those of users, one for each request, drawn by the seed. Without any, no request carries one.
+	// Tokens are those of users, one for each request, drawn by the seed, or one for each session. Without any, no request
+	// carries one.
 	Tokens []string `json:"-"`
 	// Dial opens the connections; nil: by the host's own network.
 	Dial func(ctx context.Context, address string) (net.Conn, error) `json:"-"`
@@ -95,7 +96,7 @@ func (a Attack) prepare(newAlarm func() alarm) (*Schedule, *mix, engine, error) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := checkLoop(a, s); err != nil {
+	if err := errors.Join(checkLoop(a, s), checkSessions(a, s)); err != nil {
 		return nil, nil, nil, err
 	}
 	m, err := newMix(a)
@@ -155,7 +156,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, send engine, sink e
 	now := func() time.Duration { return time.Since(a.Start) }
 	timeout := a.Traffic.Timeout.D()
 	g := &gauge{grid: grid{s.End()}, now: now}
-	c := newCollector(a, s, g, sink)
+	c := newCollector(a, s, m.part, g, sink)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- send(job{attack: a, schedule: s, mix: m, gauge: g, recorder: c, now: now, stop: stop, abort: abort})

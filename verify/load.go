@@ -11,9 +11,6 @@ import (
 	"github.com/meshproof/meshproof/scenarios"
 )
 
-// errorStatus is the status from which an answer counts as an error.
-const errorStatus = 400
-
 // loadState is what is known of one traffic: its slices of time and its phases, and whether they are whole and agree.
 type loadState struct {
 	tally  tally // what is wrong with all of it
@@ -62,6 +59,7 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
 	x.loadArrived(t, tr)
 	x.loadCalled(t)
+	x.loadPlaced(l)
 	l.read(tr, x.phases[tr.Name])
 	return l
 }
@@ -74,7 +72,7 @@ func outcomes(codes map[string]int) (n, errs int64, err error) {
 			return 0, 0, fmt.Errorf("%d outcomes of %q", c, k)
 		}
 		n += int64(c)
-		if code, err := strconv.Atoi(k); err != nil || code >= errorStatus {
+		if evidence.OutcomeOf(k) != evidence.OutcomeOK {
 			errs += int64(c)
 		}
 	}
@@ -86,7 +84,9 @@ type stagePhase struct {
 	name            string
 	start, duration time.Duration
 	hits            int64
-	users           int // of a closed loop, which asks for no number of requests
+	users           int     // of a closed loop, which asks for no number of requests
+	first           int64   // number of its first request
+	sessions        []int64 // of hits, each session's share; nil where there are no sessions
 }
 
 // silent reports whether nothing is sent in the stage.
@@ -101,18 +101,18 @@ func stagesOf(tr *scenarios.Traffic, seed int64) []stagePhase {
 	var at time.Duration
 	for i := range tr.Profile.Stages {
 		st := &tr.Profile.Stages[i]
-		p := stagePhase{name: st.Name, start: at, duration: st.For.D(), users: st.Users}
-		if p.name == "" {
-			p.name = fmt.Sprintf("stage-%d", i+1)
-		}
+		p := stagePhase{name: stageName(tr.Profile, i), start: at, duration: st.For.D(), users: st.Users}
 		if tr.Profile.Arrivals == scenarios.ArrivalsPoisson {
 			for _, k := range scenarios.PoissonBlocks(scenarios.Seed(seed, tr.Name), i, st) {
 				p.hits += k
 			}
 		} else {
 			sum += st.Requests()
-			total := int64(math.Floor(sum + 0.5))
-			p.hits, n = total-n, total
+			p.hits = int64(math.Floor(sum+0.5)) - n
+		}
+		p.first, n = n, n+p.hits
+		if tr.Sessions > 0 {
+			p.sessions = scenarios.NewDeal(scenarios.Seed(seed, tr.Name), tr.Sessions).Shares(p.first, n)
 		}
 		out = append(out, p)
 		at += p.duration
@@ -142,7 +142,7 @@ func shortfall(p *evidence.Phase) float64 {
 }
 
 // phaseResult is a phase's figures for the report, judged by its load check.
-func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (Phase, bool) {
+func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check, found *tally) (Phase, bool) {
 	p := x.loadOf(tr).phases[st.name]
 	if p == nil {
 		return Phase{}, false
@@ -151,7 +151,7 @@ func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (P
 		Trial: x.id, Traffic: tr.Name, Phase: st.name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
 		Offered: p.Offered, Achieved: p.Achieved, ErrorRate: errorRate(p.Errors, p.Done), Codes: p.Codes, Verdict: load.Verdict,
 	}
-	out.Service = quantilesOf(p.Service)
+	out.Service, out.Sending, out.Sessions = quantilesOf(p.Service), sending(p, found), x.balancedSessions(tr, st)
 	if st.users == 0 { // a closed loop has no intended times
 		out.Intended = quantilesOf(p.Intended)
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -22,6 +23,7 @@ func (l *loadState) read(tr *scenarios.Traffic, phases []*evidence.Phase) {
 	// What lies in slices of time that ended by then, and in those that had begun: where none was under way, the same.
 	within := newLoadSum()
 	begun := within
+	inside := newPhaseSums(phases)
 	end := int64(0)
 	for i, k := range l.ticks {
 		if k.AtMicros >= l.whole {
@@ -41,20 +43,29 @@ func (l *loadState) read(tr *scenarios.Traffic, phases []*evidence.Phase) {
 		if n, errs, err := outcomes(k.Codes); err != nil || n != k.Done || errs != k.Errors {
 			t.invalid("CountsDisagree", refsOf(k), "the outcomes of traffic %s at %s do not add up", tr.Name, micros(k.AtMicros))
 		}
+		if name := stageName(tr.Profile, stageAt(tr.Profile, k.AtMicros)); k.Phase != name {
+			t.invalid("CountsDisagree", refsOf(k), "the slice of traffic %s at %s is said to be of phase %q, and lies in %s", tr.Name, micros(k.AtMicros), k.Phase, name)
+		}
 		end = k.AtMicros + k.Micros
 		if end > l.whole {
 			begun = newLoadSum()
 			begun.done, begun.errors = within.done, within.errors
 			begun.latency.Merge(within.latency)
 		}
-		if err := begun.addTick(k); err != nil {
+		h, err := readTick(k)
+		if err != nil {
 			t.invalid("BadHistogram", refsOf(k), "traffic %s at %s: %v", tr.Name, micros(k.AtMicros), err)
 		}
+		begun.add(k, h)
+		inside.add(k, h)
 	}
 	inPhases, readable := newLoadSum(), true
 	for _, p := range phases {
 		if l.phases[p.Phase] != nil {
 			t.invalid("CountsDisagree", refsOf(p), "phase %s of traffic %s is there twice", p.Phase, tr.Name)
+		}
+		if !hasPhase(tr.Profile, p.Phase) {
+			t.invalid("WrongLoad", refsOf(p), "the record of traffic %s has a phase %q, and its profile has not", tr.Name, p.Phase)
 		}
 		l.phases[p.Phase] = p
 		if p.AtMicros+p.ForMicros > l.whole {
@@ -69,6 +80,9 @@ func (l *loadState) read(tr *scenarios.Traffic, phases []*evidence.Phase) {
 			continue
 		}
 		inPhases.latency.Merge(h)
+		if why := inside.exceed(p, h); why != "" {
+			t.invalid("CountsDisagree", refsOf(p), "phase %s of traffic %s: %s", p.Phase, tr.Name, why)
+		}
 	}
 	switch {
 	case inPhases.errors < within.errors || inPhases.errors > begun.errors:
@@ -91,10 +105,13 @@ type loadSum struct {
 
 func newLoadSum() *loadSum { return &loadSum{latency: evidence.NewHistogram()} }
 
-func (s *loadSum) addTick(k *evidence.Tick) error {
+// add adds a slice of time with its latencies, nil where it has none.
+func (s *loadSum) add(k *evidence.Tick, latency *hdrhistogram.Histogram) {
 	s.done += k.Done
 	s.errors += k.Errors
-	return addTick(s.latency, k)
+	if latency != nil {
+		s.latency.Merge(latency)
+	}
 }
 
 // between reports whether a histogram counts, value by value, no fewer than one and no more than another.
@@ -125,32 +142,31 @@ func between(h, low, high *hdrhistogram.Histogram) bool {
 	return true
 }
 
-// addTick adds the latencies of a slice to a histogram, and says where they are not what the slice says of them.
-func addTick(sum *hdrhistogram.Histogram, k *evidence.Tick) error {
+// readTick reads the latencies of a slice, nil where it has none, and says where they are not what the slice says of them.
+func readTick(k *evidence.Tick) (*hdrhistogram.Histogram, error) {
 	if k.Latency == "" && k.Done == 0 {
 		if k.P50Micros != 0 || k.P99Micros != 0 || k.MaxMicros != 0 {
-			return errors.New("it has latencies and no request")
+			return nil, errors.New("it has latencies and no request")
 		}
-		return nil
+		return nil, nil
 	}
 	h, err := evidence.DecodeHistogram(k.Latency)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	sum.Merge(h)
 	if h.TotalCount() != k.Done {
-		return fmt.Errorf("a latency histogram holds %d of %d requests", h.TotalCount(), k.Done)
+		return h, fmt.Errorf("a latency histogram holds %d of %d requests", h.TotalCount(), k.Done)
 	}
 	if p50, p99 := evidence.TickQuantiles(h, k.MaxMicros); k.P50Micros != p50 || k.P99Micros != p99 || !evidence.SameBucket(h.Max(), k.MaxMicros) {
-		return fmt.Errorf("p50 %s, p99 %s and the largest, %s, are not those of its latency histogram", micros(k.P50Micros), micros(k.P99Micros), micros(k.MaxMicros))
+		return h, fmt.Errorf("p50 %s, p99 %s and the largest, %s, are not those of its latency histogram", micros(k.P50Micros), micros(k.P99Micros), micros(k.MaxMicros))
 	}
-	return nil
+	return h, nil
 }
 
 // phase judges whether a phase was the load that is asked for.
 func (l *loadState) phase(tr *scenarios.Traffic, st stagePhase) (Check, *tally) {
 	c := Check{Kind: KindLoad, Subject: tr.Name + "/" + st.name}
-	if st.silent() {
+	if p := l.phases[st.name]; st.silent() && (p == nil || p.Offered <= onBoundary && p.Done <= onBoundary) {
 		c.Verdict, c.Reason, c.Message = Skipped, "NoRequests", "the profile asks for no request in this phase"
 		return c, &tally{}
 	}
@@ -165,17 +181,22 @@ func (l *loadState) phase(tr *scenarios.Traffic, st stagePhase) (Check, *tally) 
 		t.invalid("NoPhase", nil, "phase %s of traffic %s was not recorded: the load did not get through it", st.name, tr.Name)
 	} else {
 		used := refsOf(p)
-		// A request that lies on the boundary of two phases may be counted to either.
 		if d := p.Offered - st.hits; st.users > 0 && p.Offered < int64(st.users) {
 			t.invalid("WrongLoad", used, "in phase %s of traffic %s %d requests were sent, fewer than it has users (%d)", st.name, tr.Name, p.Offered, st.users)
 		} else if st.users > 0 {
 			// A closed loop has no plan that it could be held against.
-		} else if d < -1 || d > 1 || p.Offered <= 0 {
+		} else if d < -onBoundary || d > onBoundary || p.Offered <= 0 {
 			t.invalid("WrongLoad", used, "phase %s of traffic %s planned %d requests, and its profile asks for %d", st.name, tr.Name, p.Offered, st.hits)
 		}
 		if p.AtMicros != st.start.Microseconds() || p.ForMicros != st.duration.Microseconds() {
 			t.invalid("WrongLoad", used, "phase %s of traffic %s was from %s for %s, want from %s for %s",
 				st.name, tr.Name, micros(p.AtMicros), micros(p.ForMicros), st.start, st.duration)
+		}
+		if sent := cmp.Or(p.Protocol, string(scenarios.ProtocolHTTP1)); sent != string(cmp.Or(tr.Protocol, scenarios.ProtocolHTTP1)) {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s was sent in %s, and the scenario asks for %s", st.name, tr.Name, sent, cmp.Or(tr.Protocol, scenarios.ProtocolHTTP1))
+		}
+		if why := dealt(p, st); why != "" {
+			t.invalid("WrongLoad", used, "phase %s of traffic %s: %s", st.name, tr.Name, why)
 		}
 		if p.Done != p.Offered {
 			t.invalid("Unanswered", used, "%d of %d requests of phase %s have no outcome", p.Offered-p.Done, p.Offered, st.name)
@@ -251,6 +272,10 @@ func agrees(p *evidence.Phase) (reason string, err error) {
 	return disagree, watched(p)
 }
 
+// sawEnough is the share of a phase that a generator must have watched itself for. One that was told to begin a little late
+// has missed less.
+const sawEnough = 0.5
+
 // watched says where it is not known what the processes that sent a phase saw of themselves.
 func watched(p *evidence.Phase) error {
 	sent := int64(0)
@@ -258,8 +283,12 @@ func watched(p *evidence.Phase) error {
 		if g.Worker != i || g.Of != 0 && g.Of != len(p.Generators) {
 			return fmt.Errorf("what some of the %d workers of the load generator saw of themselves is missing", max(g.Of, i+1))
 		}
-		if g.Done < 0 || g.Micros <= 0 && p.Done > 0 || g.CPUs < 1 || g.CPUMicros < 0 || g.PauseMicros < 0 {
+		if g.Done < 0 || g.Micros <= 0 && p.Done > 0 || g.CPUs < 1 || g.CPUMicros < 0 || g.PauseMicros < 0 ||
+			g.LongestMicros < 0 || g.LongestMicros > g.PauseMicros {
 			return fmt.Errorf("worker %d of the load generator did not watch itself", i)
+		}
+		if float64(g.Micros) < sawEnough*float64(p.ForMicros) {
+			return fmt.Errorf("worker %d of the load generator watched itself for %s of the phase's %s", i, micros(g.Micros), micros(p.ForMicros))
 		}
 		sent += g.Done
 	}

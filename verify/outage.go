@@ -34,17 +34,12 @@ func (x *trial) outageEffect(st *faultState, injected, revert *evidence.Fault) {
 	}
 	t.use(after[back].Ref())
 	st.clear = after[back].T
-	// A controller may have made one more before it knew that there shall be none, and that ended too: it never was ready.
-	var ended, were []*evidence.Event
-	for _, e := range x.endedBy(f) {
-		if was := x.readyBefore(e); was != nil {
-			ended, were = append(ended, e), append(were, was)
-		}
-	}
+	// A controller may make others before it learns that there shall be none; they end for the outage too.
+	ended := slices.DeleteFunc(x.endedBy(f), func(e *evidence.Event) bool { return x.appeared(e.At.UID, st.began) })
 	if len(ended) != w.Replicas {
-		t.invalid("NoEffect", refsOf(ended...), "the cluster has records that %d pods of %s in %s were ready and ended for the outage, want %d", len(ended), w.Name, f.Target.Cluster, w.Replicas)
+		t.invalid("NoEffect", refsOf(ended...), "the cluster has records that %d pods of %s in %s ended for the outage, want %d", len(ended), w.Name, f.Target.Cluster, w.Replicas)
 	}
-	t.use(refsOf(slices.Concat(ended, were)...)...)
+	t.use(refsOf(ended...)...)
 	var ready []*evidence.Event
 	for _, e := range x.events[evidence.EventPodReady] {
 		if e.At.Service != w.Name || e.At.Cluster != f.Target.Cluster {
@@ -65,16 +60,6 @@ func (x *trial) outageEffect(st *faultState, injected, revert *evidence.Fault) {
 		w.Name, f.Target.Cluster, len(ended), st.clear.Sub(revert.T).Round(time.Millisecond))
 }
 
-// readyBefore finds when a pod was ready before it ended; nil where it never was.
-func (x *trial) readyBefore(ended *evidence.Event) *evidence.Event {
-	list := x.events[evidence.EventPodReady]
-	i := slices.IndexFunc(list, func(e *evidence.Event) bool { return e.At.UID == ended.At.UID && e.T.Before(ended.T) })
-	if i < 0 {
-		return nil
-	}
-	return list[i]
-}
-
 // endedBy lists the ends of pods that an outage is the reason of, in the driver's words.
 func (x *trial) endedBy(f *scenarios.Fault) []*evidence.Event {
 	var out []*evidence.Event
@@ -92,6 +77,11 @@ func (x *trial) endedBy(f *scenarios.Fault) []*evidence.Event {
 		}
 	}
 	return out
+}
+
+// appeared reports whether a pod was made after a moment, by the cluster's own word.
+func (x *trial) appeared(uid string, since time.Time) bool {
+	return slices.ContainsFunc(x.events[evidence.EventPodCreated], func(e *evidence.Event) bool { return e.At.UID == uid && e.T.After(since) })
 }
 
 // takenAway notes the pods that ended for an outage.

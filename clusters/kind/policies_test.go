@@ -82,7 +82,7 @@ func TestRandomPoliciesHaveTheSameOutcomeInTheModelAndOnRealLinkerd(t *testing.T
 	}
 	rounds := 2
 	if os.Getenv(kind.EnvKind) == "full" {
-		rounds = 20
+		rounds = 10
 	}
 	sameOutcomes(t, provider, scenarios.MeshLinkerd, rounds, "200", "403", "404")
 }

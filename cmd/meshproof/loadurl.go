@@ -91,11 +91,12 @@ broken; 3 the load was not as asked for, or its figures may be the generator's o
 	fl.StringVar(&f.TLS.ServerName, "server-name", "", "name that the server's certificate must have (default: the URL's)")
 	fl.StringVar(&f.Host, "host", "", "Host header (default: the URL's)")
 	fl.IntVar(&f.Workers, "workers", 1, "processes that send the load together; each sends its part of the same requests")
+	fl.IntVar(&f.Sessions, "sessions", 0, "deal the requests to so many sessions, each with connections and cookies of its own (default none; http1 alone)")
 	fl.Int64Var(&f.Seed, "seed", 1, "seed of what is left to chance")
 	fl.StringVar(&f.expect, "expect", "", "budgets over the whole load: p99<50ms,errors<1% (p50, p90, p99, p99.9, max, errors)")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else (schema: meshproof schema load)")
 	fl.StringVar(&f.html, "html", "", "also write one HTML page that needs nothing else")
-	f.watch.add(fl)
+	f.watch.add(cmd)
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
@@ -134,6 +135,9 @@ func worker(stderr io.Writer) (func() *exec.Cmd, error) {
 // complete turns flags into options.
 func (f *loadFlags) complete(cmd *cobra.Command) error {
 	f.Version = version
+	if cmd.Flags().Changed("sessions") && f.Sessions < 1 {
+		return fmt.Errorf("--sessions %d: want 1 or more", f.Sessions)
+	}
 	if f.Workers < 1 {
 		return fmt.Errorf("--workers %d: want 1 or more", f.Workers)
 	}

@@ -89,7 +89,7 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 	bundleFlag(fl, "bundle", &f.bundle)
 	fl.BoolVar(&f.pull, "pull", false, "first pull what the bundle lacks for these meshes, from image registries and chart repositories (driver kind)")
 	fl.IntVar(&f.workers, "workers", 1, "processes that send each traffic together, each its part of the same requests: of this host, or, of traffic from a pod, in that pod (driver kind)")
-	f.watch.add(fl)
+	f.watch.add(cmd)
 	f.versions.add(fl)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if asksJSON(os.Args[1:]) { // whoever asked for a document gets one, also about a flag beside it

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/runner"
@@ -15,7 +15,8 @@ import (
 // watchFlags show loads as metrics while they run.
 type watchFlags struct{ metrics, remote string }
 
-func (f *watchFlags) add(fl *pflag.FlagSet) {
+func (f *watchFlags) add(cmd *cobra.Command) {
+	fl := cmd.Flags()
 	fl.StringVar(&f.metrics, "metrics", "", "show Prometheus metrics at this address, on /metrics, while load is sent: 127.0.0.1:9464")
 	fl.StringVar(&f.remote, "remote-write", "", "write them to this URL too, by Prometheus' remote write 2.0: http://localhost:9090/api/v1/write")
 }

@@ -159,7 +159,7 @@ func (s *server) serve(port int, h http.Handler) (*listener, error) {
 		return nil, fmt.Errorf("opening port %d: %w", port, err)
 	}
 	l := &listener{
-		server: &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)},
+		server: &http.Server{Handler: h, Protocols: workload.Protocols(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)},
 		ended:  make(chan struct{}),
 	}
 	go func() {

@@ -47,6 +47,7 @@ type Options struct {
 	Connections int              // requests under way at most
 	Protocol    loadgen.Protocol // none: HTTP/1.1, or what the URL says
 	TLS         workers.TLS
+	Sessions    int // see scenarios.Traffic; 0: none
 	Seed        int64
 	Expect      []verify.Budget
 	Version     string
@@ -156,13 +157,14 @@ func (o Options) attack() (loadgen.Attack, error) {
 		Trial: evidence.Trial{Block: 1, Mesh: "none"}, Base: u.Scheme + "://" + u.Host, Host: o.Host, Seed: o.Seed,
 		Header: o.Header, Body: o.Body, TLS: conf,
 		Traffic: scenarios.Traffic{
-			Name: Traffic, Profile: o.Profile, Timeout: scenarios.Duration(o.Timeout), MaxInFlight: o.Connections,
+			Name: Traffic, Profile: o.Profile, Timeout: scenarios.Duration(o.Timeout), MaxInFlight: o.Connections, Sessions: o.Sessions,
 			Requests: []scenarios.RequestKind{{Method: o.Method, Path: u.RequestURI()}},
 		},
 	}
 	if a.Protocol = o.Protocol; u.Scheme == "tcp" && a.Protocol == "" {
 		a.Protocol = loadgen.TCP
 	}
+	a.Traffic.Protocol = scenarios.Protocol(a.Protocol)
 	r := &a.Traffic.Requests[0]
 	switch {
 	case a.Protocol == loadgen.TCP && u.Path == "" && u.RawQuery == "":

@@ -114,7 +114,7 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 func (r *run) attack(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, tr scenarios.Traffic, users *users) (attack, error) {
 	to, _ := r.Scenario.Workload(tr.To)
 	a := attack{ingress: !tr.Inside(), Attack: loadgen.Attack{
-		Traffic: tr, Host: to.Host(), Trial: t, Seed: r.Seed,
+		Traffic: tr, Host: to.Host(), Trial: t, Seed: r.Seed, Protocol: loadgen.Protocol(tr.Protocol),
 		IDPrefix: fmt.Sprintf("load-%d-%s", t.Block, t.Mesh),
 	}}
 	c := fleet.Cluster(tr.Cluster)
