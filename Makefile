@@ -45,10 +45,10 @@ bench: ## benchmarks, as ratios side by side in one run (docs/benchmarks.md)
 bench-kind: build ## how long two clusters take, beside one by kind's own command (ROUNDS=5; docs/benchmarks.md)
 	MESHPROOF_AGENT_BINARY=$(CURDIR)/bin/meshproof-agent go run ./hack/bench-kind -rounds $(or $(ROUNDS),5)
 
-bench-load: ## the load generator beside others, on one machine (ROUNDS=3 BUDGET=30m LONG=1; docs/benchmarks.md)
+bench-load: ## the load generator beside others, on one machine (ROUNDS=3 BUDGET=25m LONG=1; docs/benchmarks.md)
 	-@hack/bench-load/packages.sh $(PEERS)
 	go build -o bin/bench-load ./hack/bench-load
-	bin/bench-load -rounds $(or $(ROUNDS),3) -budget $(or $(BUDGET),30m) $(if $(LONG),-long)
+	bin/bench-load -rounds $(or $(ROUNDS),3) -budget $(or $(BUDGET),25m) $(if $(LONG),-long)
 
 deps: ## install what the tests need beside Go (Debian, as root)
 	@hack/deps.sh $(DEPS)

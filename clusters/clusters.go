@@ -29,6 +29,18 @@ var ErrNotPossible = errors.New("not possible here")
 // that was answered, nobody knows.
 var ErrSenderLost = errors.New("the sender of the load was lost")
 
+// LostSender is an ErrSenderLost of which it is known until when all that sent had told of it.
+type LostSender struct {
+	Whole time.Duration // after the start of the load: the end of the last phase that was told whole; 0 where there is none
+	Err   error
+}
+
+// Error implements error.
+func (l *LostSender) Error() string { return ErrSenderLost.Error() + ": " + l.Err.Error() }
+
+// Unwrap makes it an ErrSenderLost.
+func (l *LostSender) Unwrap() []error { return []error{ErrSenderLost, l.Err} }
+
 // Object is a typed Kubernetes object.
 type Object interface {
 	runtime.Object
@@ -48,6 +60,9 @@ type Provider interface {
 	// CheckTopology says what of a Spec's clusters and of the network between them the driver cannot make, before
 	// anything is started. No other field of the Spec but Mesh and Keep plays a part.
 	CheckTopology(spec Spec) error
+	// CheckLoad says what of a traffic the driver's pods cannot send, or the way to its service cannot take, in a mesh,
+	// before anything is started. workers is how many processes are to send it together.
+	CheckLoad(mesh string, tr scenarios.Traffic, workers int) error
 	// Create brings up the clusters of spec. On an error, and when ctx ends, nothing is left, or the error wraps ErrLeft.
 	Create(ctx context.Context, spec Spec) (Fleet, error)
 }
@@ -182,7 +197,7 @@ type Cluster interface {
 	Send(ctx context.Context, from Pod, req Request) Response
 	// Attack lets the pod send a load: by its own network, through its mesh, to the address that the attack names. Its
 	// ticks and phases go to the fleet's sink as they happen. When ctx ends, the load is stopped as loadgen.Run stops
-	// one. The error wraps ErrSenderLost where the pod ended before it had said all. Progress may be nil. The start of
+	// one. The error wraps ErrSenderLost where the pod ended before it had said all, or one of the attack's Workers. Progress may be nil. The start of
 	// the attack is wall time: pods' clocks are this host's.
 	Attack(ctx context.Context, from Pod, a loadgen.Attack, progress func(loadgen.Progress)) error
 	// Handshake makes a TLS handshake with the pod's application port from another pod's network, without a client

@@ -54,18 +54,22 @@ func MergePhases(parts []*Phase) (*Phase, error) {
 	out := *parts[0]
 	out.Header = Header{Trial: out.Trial, Src: out.Src}
 	out.Offered, out.Achieved, out.Done, out.Errors = 0, 0, 0, 0
-	out.Codes, out.Outcomes, out.Generators = map[string]int{}, map[string]Outcome{}, nil
+	out.Codes, out.Outcomes, out.Generators, out.Sessions = map[string]int{}, map[string]Outcome{}, nil, nil
 	intended, service, lag := NewHistogram(), NewHistogram(), NewHistogram()
 	type pair struct{ intended, service *hdrhistogram.Histogram }
 	outcomes := map[string]pair{}
 	end := int64(0)
 	for _, p := range parts {
+		if p.Protocol != out.Protocol {
+			return nil, fmt.Errorf("merging phase %q: a part of it was sent in %q, and another in %q", p.Phase, p.Protocol, out.Protocol)
+		}
 		out.AtMicros, end = min(out.AtMicros, p.AtMicros), max(end, p.AtMicros+p.ForMicros)
 		out.Offered += p.Offered
 		out.Achieved += p.Achieved
 		out.Done += p.Done
 		out.Errors += p.Errors
 		out.LagMicros = max(out.LagMicros, p.LagMicros)
+		out.Sessions = AddSessions(out.Sessions, p.Sessions)
 		out.Generators = append(out.Generators, p.Generators...)
 		for c, n := range p.Codes {
 			out.Codes[c] += n

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -228,11 +229,14 @@ func (r *Record) Gaps() []Gap {
 		src    string
 		stream Stream
 	}
-	type tally struct{ n, max, sum, said uint64 }
+	type tally struct {
+		numbers []uint64
+		said    []uint64
+	}
 	tallies := map[key]*tally{}
 	get := func(k key) *tally {
 		if tallies[k] == nil {
-			tallies[k] = &tally{said: math.MaxUint64}
+			tallies[k] = &tally{}
 		}
 		return tallies[k]
 	}
@@ -241,13 +245,12 @@ func (r *Record) Gaps() []Gap {
 			return // of the run, not of a trial; the seal covers it
 		}
 		t := get(key{h.Trial, h.Src, s})
-		t.n++
-		t.sum += h.N
-		t.max = max(t.max, h.N)
+		t.numbers = append(t.numbers, h.N)
 	})
 	for _, e := range r.Events {
 		if e.Kind == EventProducerEnd {
-			get(key{e.Trial, e.Of, e.Stream}).said = e.Count
+			t := get(key{e.Trial, e.Of, e.Stream})
+			t.said = append(t.said, e.Count)
 		}
 	}
 	var gaps []Gap
@@ -258,16 +261,22 @@ func (r *Record) Gaps() []Gap {
 	}
 	for k, t := range tallies {
 		g := Gap{Trial: k.trial, Src: k.src, Stream: k.stream}
+		n, said := uint64(len(t.numbers)), uint64(0)
+		if len(t.said) > 0 {
+			said = t.said[0]
+		}
 		switch {
 		case k.src == writerSrc:
-			if t.n != t.max {
-				g.Message = fmt.Sprintf("%d of %d ends of producers are missing", t.max-min(t.n, t.max), t.max)
+			if !oneByOne(t.numbers) {
+				g.Message = "ends of producers are missing, or stand there twice"
 			}
-		case t.said == math.MaxUint64:
+		case len(t.said) == 0:
 			g.Message = fmt.Sprintf("%s never said how many records of %s it made: the run was cut off", k.src, k.stream)
-		case t.n < t.said:
-			g.Message = fmt.Sprintf("%d of %d records of %s by %s are missing", t.said-t.n, t.said, k.stream, k.src)
-		case t.n != t.said || t.max != t.n || t.sum != t.n*(t.n+1)/2:
+		case len(t.said) > 1:
+			g.Message = fmt.Sprintf("%s said %d times how many records of %s it made, in different places of the record", k.src, len(t.said), k.stream)
+		case n < said:
+			g.Message = fmt.Sprintf("%d of %d records of %s by %s are missing", said-n, said, k.stream, k.src)
+		case n != said || !oneByOne(t.numbers):
 			g.Message = fmt.Sprintf("the records of %s by %s are not numbered as they were made", k.stream, k.src)
 		}
 		if g.Message != "" {
@@ -285,6 +294,17 @@ func (r *Record) Gaps() []Gap {
 		return strings.Compare(string(a.Stream), string(b.Stream)) < 0
 	})
 	return gaps
+}
+
+// oneByOne reports whether numbers are those from 1 on, each of them once, in whatever order.
+func oneByOne(numbers []uint64) bool {
+	slices.Sort(numbers)
+	for i, n := range numbers {
+		if n != uint64(i)+1 {
+			return false
+		}
+	}
+	return true
 }
 
 // Round is the one rule by which derived floats are rounded before they are decided on or written: six significant

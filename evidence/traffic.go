@@ -42,16 +42,29 @@ type Phase struct {
 	Done       int64              `json:"done"`      // of Offered: answered or failed
 	Errors     int64              `json:"errors"`
 	Codes      map[string]int     `json:"codes"`
-	Intended   string             `json:"intended"`   // histogram of latency from the intended send time
-	Service    string             `json:"service"`    // the same from the actual send time, which hides what waited in the generator
-	Outcomes   map[string]Outcome `json:"outcomes"`   // the two by OutcomeOf: together they are Intended and Service, count by count
-	Lag        string             `json:"lag"`        // histogram of send lag, actual minus intended send time, of Done
-	LagMicros  int64              `json:"lagMicros"`  // the largest
-	Generators []Generator        `json:"generators"` // the processes that sent it, by Worker, without gaps
+	Intended   string             `json:"intended"`           // histogram of latency from the intended send time
+	Service    string             `json:"service"`            // the same from the actual send time, which hides what waited in the generator
+	Outcomes   map[string]Outcome `json:"outcomes"`           // the two by OutcomeOf: together they are Intended and Service, count by count
+	Lag        string             `json:"lag"`                // histogram of send lag, actual minus intended send time, of Done
+	LagMicros  int64              `json:"lagMicros"`          // the largest
+	Generators []Generator        `json:"generators"`         // the processes that sent it, by Worker, without gaps
+	Sessions   []int64            `json:"sessions,omitempty"` // of Done: by session, where the scenario has sessions
+	Protocol   string             `json:"protocol,omitempty"` // what it was sent in, in loadgen's words; empty: http1
 }
 
 // StreamName implements Item.
 func (*Phase) StreamName() Stream { return Phases }
+
+// AddSessions adds counts of requests by session to a sum, and returns it. Either may be nil.
+func AddSessions(sum, more []int64) []int64 {
+	if len(sum) < len(more) {
+		sum = append(sum, make([]int64, len(more)-len(sum))...)
+	}
+	for i, n := range more {
+		sum[i] += n
+	}
+	return sum
+}
 
 // Outcome is the latency of the requests of one phase that ended alike.
 type Outcome struct {
@@ -66,7 +79,7 @@ const OutcomeOK = "ok"
 // OutcomeOf is the outcome that a code of Phase.Codes belongs to: OutcomeOK, "4xx", "5xx", or the class of what had no
 // response, such as "timeout".
 func OutcomeOf(code string) string {
-	if len(code) != 3 || code[0] < '0' || code[0] > '9' {
+	if len(code) != 3 || code[0] < '1' || code[0] > '9' || code[1] < '0' || code[1] > '9' || code[2] < '0' || code[2] > '9' {
 		return code
 	}
 	switch {
@@ -82,6 +95,7 @@ func OutcomeOf(code string) string {
 // one that has modelled clusters in it, all that it did is in here.
 type Generator struct {
 	Worker        int   `json:"worker"`          // of several that share a load, from 0
+	Of            int   `json:"of,omitempty"`    // how many share it; 0: a record from before this was said
 	Done          int64 `json:"done"`            // of the phase's requests that it sent
 	Micros        int64 `json:"micros"`          // how long it was watched, wall time
 	CPUMicros     int64 `json:"cpuMicros"`       // CPU time that it used meanwhile, user and system

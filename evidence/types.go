@@ -94,6 +94,7 @@ type Request struct {
 	XFCC        string `json:"xfcc,omitempty"`        // X-Forwarded-Client-Cert as received (Istio)
 	L5dClientID string `json:"l5dClientID,omitempty"` // l5d-client-id as received (Linkerd)
 	Remote      string `json:"remote"`                // remote address of the connection
+	Proto       string `json:"proto,omitempty"`       // "HTTP/2.0" and the like; empty: HTTP/1
 	Status      int    `json:"status"`                // what the workload answered
 	Refused     string `json:"refused,omitempty"`     // of an ingress: why it turned the request away itself
 }
@@ -237,7 +238,9 @@ const (
 	EventWindowEnd   = "window-end"
 	EventLoadStart   = "load-start" // T is the zero of every AtMicros and of the fault schedule
 	EventLoadEnd     = "load-end"
-	// EventSenderLost is a pod that was lost while it sent a load: Name is the traffic, At the pod, Message why.
+	// EventSenderLost is a pod, or a process of the harness, that was lost while it sent a load: Name is the traffic, At the
+	// pod, Message why. Data[SenderWhole] is when, after the start of the load, the last phase ended of which all senders had
+	// told; without it nothing of the load is whole.
 	EventSenderLost = "sender-lost"
 	// EventTrust is about the certificates that are trusted from then on, in PEM: Data[TrustRoot], Data[TrustIssuer(…)]. Of
 	// issuers that took each other's place all are there, the newest first.
@@ -261,6 +264,9 @@ const (
 	// EventReused is that the trial had clusters of an earlier one and not fresh ones: Name is their fleet, Message whose.
 	EventReused = "clusters-reused"
 )
+
+// SenderWhole is the name of a time, in µs, in the Data of an EventSenderLost.
+const SenderWhole = "wholeMicros"
 
 // TrustRoot is the name of the root in the Data of an EventTrust.
 const TrustRoot = "root"

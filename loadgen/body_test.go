@@ -87,8 +87,8 @@ func TestWhatIsDrawnDependsOnTheSeedAndTheRequestAndTakesNoMemory(t *testing.T) 
 	}
 	m := mixOf(t, 1, "", kinds...)
 	var s scratch
-	buf := m.appendHTTP1(make([]byte, 0, 64<<10), 0, &s)
-	if per := testing.AllocsPerRun(1000, func() { buf = m.appendHTTP1(buf[:0], 7, &s) }); per > 0 {
+	buf := m.appendHTTP1(make([]byte, 0, 64<<10), 0, &s, "")
+	if per := testing.AllocsPerRun(1000, func() { buf = m.appendHTTP1(buf[:0], 7, &s, "") }); per > 0 {
 		t.Errorf("%v allocations a request", per)
 	}
 }
@@ -99,7 +99,7 @@ func TestARequestGoesOverTheWireWithItsHeadersAndItsBody(t *testing.T) {
 			Method: "POST", Path: "/orders", Headers: map[string]string{"x-channel": "web shop"}, Body: &scenarios.Body{Bytes: size, Type: "application/json"},
 		})
 		var s scratch
-		wire := append(m.appendHTTP1(nil, 3, &s), s.body...)
+		wire := append(m.appendHTTP1(nil, 3, &s, ""), s.body...)
 		in := bufio.NewReader(bytes.NewReader(wire))
 		r, err := http.ReadRequest(in)
 		if err != nil {

@@ -17,6 +17,7 @@ const src = "loadgen"
 type collector struct {
 	attack   Attack
 	schedule *Schedule
+	part     part
 	gauge    *gauge
 	self     *self
 	sink     evidence.Sink
@@ -33,9 +34,9 @@ type collector struct {
 	}
 }
 
-func newCollector(a Attack, s *Schedule, g *gauge, sink evidence.Sink) *collector {
+func newCollector(a Attack, s *Schedule, p part, g *gauge, sink evidence.Sink) *collector {
 	return &collector{
-		attack: a, schedule: s, gauge: g, sink: sink, self: newSelf(a, s.phases, g),
+		attack: a, schedule: s, part: p, gauge: g, sink: sink, self: newSelf(a, s.phases, g),
 		sum: evidence.NewHistogram(), recent: recent{latency: evidence.NewHistogram()},
 	}
 }
@@ -46,11 +47,11 @@ func (c *collector) record(shard int, r result) {
 		return
 	}
 	p := c.schedule.phaseOf(r.n)
-	c.shards[shard%shards].record(r, c.gauge.grid, p, len(c.schedule.phases), c.schedule.phases[p].End())
+	c.shards[shard%shards].record(r, c.gauge.grid, p, len(c.schedule.phases), c.schedule.phases[p].End(), c.part.deal)
 }
 
 // total is how many requests there are to send, and done how many are answered or have failed.
-func (c *collector) total() int64 { return c.attack.Share.before(c.schedule.Total()) }
+func (c *collector) total() int64 { return c.part.between(0, c.schedule.Total()) }
 
 func (c *collector) done() int64 {
 	n := int64(0)
@@ -77,7 +78,7 @@ func (c *collector) last() time.Duration {
 
 // offered is how many requests are meant for a stretch of time.
 func (c *collector) offered(from, to time.Duration) int64 {
-	return c.attack.Share.between(c.schedule.Before(from), c.schedule.Before(to))
+	return c.part.between(c.schedule.Before(from), c.schedule.Before(to))
 }
 
 // emit writes the slices and phases that are over and whole, in order.
@@ -108,7 +109,7 @@ func (c *collector) emitUntil(now time.Duration) error {
 		for i := range c.shards {
 			done += c.shards[i].doneOf(c.next)
 		}
-		if !c.over(p.End(), now) || done < c.attack.Share.between(p.First, p.Last) {
+		if !c.over(p.End(), now) || done < c.part.between(p.First, p.Last) {
 			break
 		}
 		if err := c.emitPhase(); err != nil {
@@ -207,7 +208,7 @@ func (c *collector) emitPhase() error {
 	for i := range c.shards {
 		c.shards[i].takePhase(c.next, &sum)
 	}
-	offered := c.attack.Share.between(p.First, p.Last)
+	offered := c.part.between(p.First, p.Last)
 	if c.schedule.Closed() {
 		offered = sum.meant
 	}
@@ -216,7 +217,10 @@ func (c *collector) emitPhase() error {
 		Traffic: c.attack.Traffic.Name, Phase: p.Name,
 		AtMicros: p.Start.Microseconds(), ForMicros: p.For.Microseconds(),
 		Offered: offered, Achieved: sum.achieved, Done: sum.done, Errors: sum.errors, Codes: sum.codes,
-		LagMicros: sum.lag.Microseconds(), Generators: []evidence.Generator{c.self.seen(c.next, sum.done)},
+		LagMicros: sum.lag.Microseconds(), Generators: []evidence.Generator{c.self.seen(c.next, sum.done)}, Protocol: string(c.attack.Protocol), Sessions: sum.sessions,
+	}
+	if c.part.deal != nil && rec.Sessions == nil {
+		rec.Sessions = make([]int64, c.part.deal.Sessions())
 	}
 	c.next++
 	if err := sum.encode(rec); err != nil {

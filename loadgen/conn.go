@@ -31,6 +31,7 @@ const (
 type conn struct {
 	sender  *sender
 	shard   int
+	session int // 0 where there are none
 	net     net.Conn
 	direct  bool // it has a send buffer of its own
 	in      *bufio.Reader
@@ -110,7 +111,7 @@ func (c *conn) write() {
 	if s.attack.Protocol == TCP {
 		c.out = s.mix.appendTCP(c.out[:0], uint64(c.req.n), &c.scratch)
 	} else {
-		c.out = s.mix.appendHTTP1(c.out[:0], uint64(c.req.n), &c.scratch)
+		c.out = s.mix.appendHTTP1(c.out[:0], uint64(c.req.n), &c.scratch, s.mix.cookies(c.session, uint64(c.req.n)))
 	}
 	c.writing.Lock()
 	if c.direct && len(c.out) <= maxInline && c.scratch.body == nil {
@@ -194,6 +195,11 @@ func (c *conn) answer() bool {
 		return false // the server closed the connection, or said something that nobody asked for
 	}
 	code, size, keep, err := c.read(s.mix.kind(uint64(req.n)).method)
+	if len(s.mix.jars) > 0 && err == nil {
+		for _, text := range c.head.Cookies() {
+			s.mix.keep(c.session, uint64(req.n), string(text))
+		}
+	}
 	out := result{n: req.n, intended: req.intended, sent: req.sent, code: code, bytes: size}
 	if err != nil {
 		c.mu.Lock()

@@ -8,21 +8,24 @@
 //
 // # Engines
 //
-// HTTP/1.1 is sent by this package's own engine (sender.go): a goroutine that
-// keeps time and writes requests itself, to the connection that became free
-// last, and one goroutine that reads for each connection. HTTP/2 is sent by a
-// vegeta attack on net/http's client, which multiplexes; it sends HTTP/1.1 too,
-// where an engine is asked for that shares nothing with the first but the
-// schedule, the mix and the record. docs/benchmarks.md has what each costs.
+// HTTP is sent by this package's own engines: a goroutine that keeps time and
+// writes requests itself, and one goroutine that reads for each connection. In
+// HTTP/1.1 (sender.go) a request goes to the connection that became free last;
+// in HTTP/2 (http2.go) to the oldest connection that has room for one more, and
+// what is due together goes out in one write. Frames are read and written by
+// golang.org/x/net's Framer, header blocks are written by this package
+// (http2_block.go). A vegeta attack on net/http's client sends both too, where
+// an engine is asked for that shares nothing with the first but the schedule,
+// the mix and the record. docs/benchmarks.md has what each costs.
 //
 // A load that a workload sends is the same Attack, run by whoever opens
 // connections in that workload's name: it crosses the wire as JSON, with its
 // start as wall time, and its ticks and phases come back as they are.
 //
-// gRPC calls of one message are sent by the same attack (grpc.go), and lines
-// over TCP by the first engine (tcp.go). Scenarios send HTTP/1.1 alone: that is
-// what the workload's services and the ingress speak on every driver. The other
-// protocols are for a load at an address of the user's own.
+// gRPC calls of one message are sent by that attack (grpc.go), and lines over
+// TCP by the engine of HTTP/1.1 (tcp.go). Scenarios send HTTP/1.1, and HTTP/2 where
+// a driver's way in takes it (clusters.Provider.CheckLoad); the other protocols
+// are for a load at an address of the user's own.
 //
 // A closed loop (loop.go) has users in place of a schedule. Its latencies count
 // from when a user was done thinking, which moves with the answers: they are
@@ -53,5 +56,8 @@
 // No redirect is followed, no environment proxy is used, and nothing is
 // retried: net/http would by itself repeat a GET whose kept connection was
 // closed before the first byte of the answer, and so hide an error; it is kept
-// from that. One intended request is at most one request on the wire.
+// from that. Nor is a request of HTTP/2 sent again that the server refused, or
+// says with GOAWAY that it has not begun, though it might be: it counts as
+// "reset", or as "goaway". One intended request is at most one request on the
+// wire.
 package loadgen

@@ -25,9 +25,9 @@ type Engine string
 
 // Engines.
 const (
-	// Own is this package's engine: connections of its own, paced by the kernel's timer. It sends HTTP/1.1 and TCP.
+	// Own is this package's engine: connections of its own, paced by the kernel's timer. It sends HTTP/1.1, HTTP/2 and TCP.
 	Own Engine = "own"
-	// Vegeta is vegeta's attack on net/http's client. It sends HTTP/2 and gRPC, and HTTP/1.1 for who wants a second opinion.
+	// Vegeta is vegeta's attack on net/http's client. It sends gRPC, and HTTP for who wants a second opinion.
 	Vegeta Engine = "vegeta"
 )
 
@@ -43,10 +43,12 @@ func engineFor(a Attack, s *Schedule, newAlarm func() alarm) (engine, error) {
 		return nil, fmt.Errorf("unknown engine %q; want %s or %s", a.Engine, Own, Vegeta)
 	case s.Closed() && (a.Engine == Vegeta || a.Protocol.multiplexed()):
 		return nil, fmt.Errorf("its profile is a closed loop, which is sent in %s and %s by engine %s alone", HTTP1, TCP, Own)
-	case a.Engine == Own && a.Protocol.multiplexed(), a.Engine == Vegeta && a.Protocol == TCP:
+	case a.Engine == Own && a.Protocol == GRPC, a.Engine == Vegeta && a.Protocol == TCP:
 		return nil, fmt.Errorf("engine %s does not send %s; leave the engine out", a.Engine, a.Protocol)
-	case a.Engine == Vegeta, a.Protocol.multiplexed():
+	case a.Engine == Vegeta, a.Protocol == GRPC:
 		return vegetaEngine, nil
+	case a.Protocol == HTTP2:
+		return newMultiplexer(newAlarm), nil
 	}
 	return newSender(newAlarm), nil
 }
@@ -78,6 +80,14 @@ type job struct {
 	now      func() time.Duration // after the start of the load
 	stop     context.Context      // done: nothing more is sent
 	abort    context.Context      // done: what is under way is given up
+}
+
+// classOf says why there was no answer.
+func (j job) classOf(err error) string {
+	if j.abort.Err() != nil {
+		return classAborted
+	}
+	return classOf(err)
 }
 
 // engine sends the requests of a job, each at its time, and returns when all are recorded. It retries nothing. Its requests are

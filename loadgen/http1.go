@@ -39,13 +39,17 @@ func http1Line(k kind, host string, each bool, body int) []byte {
 }
 
 // appendHTTP1 appends request n as it goes over the wire. The fields are scratch space, for the next request again. A body
-// that is too large to be written in passing is left in scratch.body, to be written after it.
-func (m *mix) appendHTTP1(b []byte, n uint64, scratch *scratch) []byte {
+// that is too large to be written in passing is left in scratch.body, to be written after it. cookies is the value of its Cookie
+// field; none where it is empty.
+func (m *mix) appendHTTP1(b []byte, n uint64, scratch *scratch, cookies string) []byte {
 	k := m.kind(n)
 	b = append(b, k.line...)
 	scratch.fields, scratch.text = m.fields(scratch.fields[:0], scratch.text[:0], n)
 	for _, f := range scratch.fields {
 		b = append(append(append(append(b, f.name...), ": "...), f.value...), "\r\n"...)
+	}
+	if cookies != "" {
+		b = append(append(append(b, "Cookie: "...), cookies...), "\r\n"...)
 	}
 	body := m.body(n, &k)
 	if k.body != nil {

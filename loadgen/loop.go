@@ -12,7 +12,7 @@ type over struct {
 	kept bool          // the connection can be used again
 }
 
-// loop sends a closed loop: each user has a connection, sends, waits for the answer, thinks, and sends again, until the
+// loop sends a closed loop, of several workers those users u for whom u ≡ k modulo N (Share): each user has a connection, sends, waits for the answer, thinks, and sends again, until the
 // phase ends. What is under way then is still answered, while the users of the next phase begin. A request's intended time
 // is when its user was done thinking: it moves with the answers, so that nothing is learnt of who would have asked meanwhile.
 func (s *sender) loop() {
@@ -30,8 +30,11 @@ func (s *sender) loop() {
 // checkLoop refuses a closed loop that has more users than may send at once.
 func checkLoop(a Attack, s *Schedule) error {
 	for _, p := range s.phases {
-		if p.Closed != nil && p.Closed.Users > a.Traffic.MaxInFlight {
-			return fmt.Errorf("phase %s has %d users, and maxInFlight is %d; want at least as many", p.Name, p.Closed.Users, a.Traffic.MaxInFlight)
+		if p.Closed == nil {
+			continue
+		}
+		if users := a.Share.before(int64(p.Closed.Users)); users > int64(a.Traffic.MaxInFlight) {
+			return fmt.Errorf("phase %s has %d users, and maxInFlight is %d; want at least as many", p.Name, users, a.Traffic.MaxInFlight)
 		}
 	}
 	return nil

@@ -39,6 +39,8 @@ type mix struct {
 	users  []int    // of each stage of a closed loop; nil of an open one
 	extra  []field  // of every request, beside those of its own
 	whole  []byte   // the body of every request whose kind has none
+	part   part     // of the requests that is sent here
+	jars   []jar    // of each session
 }
 
 // kind is one request kind, ready to be sent.
@@ -48,6 +50,7 @@ type kind struct {
 	url    *url.URL    // shared by all requests of the kind: net/http only reads it
 	upTo   uint64      // sum of the weights up to and with this kind
 	header http.Header // that the scenario gives it; not in HTTP/1.1, where it stands in line
+	site   *url.URL    // whose cookies it carries: the URL with the name that the server is asked by
 	body   *scenarios.Body
 }
 
@@ -74,6 +77,8 @@ func newMix(a Attack) (*mix, error) {
 		seed:   a.seed(),
 		each:   a.Traffic.Connections == scenarios.ConnectionsEach,
 		whole:  a.Body,
+		part:   part{Share: a.Share, deal: dealOf(a)},
+		jars:   make([]jar, a.Traffic.Sessions),
 	}
 	if p := a.Traffic.Profile; p.Closed() {
 		for _, st := range p.Stages {
@@ -104,7 +109,10 @@ func newMix(a Attack) (*mix, error) {
 			method = http.MethodGet
 		}
 		m.total += uint64(max(r.Weight, 1))
-		k := kind{method: method, url: u, upTo: m.total, body: r.Body}
+		k := kind{method: method, url: u, upTo: m.total, body: r.Body, site: u}
+		if a.Host != "" {
+			k.site = &url.URL{Scheme: u.Scheme, Host: a.Host, Path: u.Path}
+		}
 		if k.header, err = headerOf(r); err != nil {
 			return nil, fmt.Errorf("request %d: %w", i+1, err)
 		}
@@ -145,6 +153,25 @@ func (m *mix) kind(n uint64) kind {
 	return m.kinds[len(m.kinds)-1]
 }
 
+// cookies are those that a request of a session carries, and keep keeps one that its answer gave.
+func (m *mix) cookies(session int, n uint64) string {
+	if len(m.jars) == 0 {
+		return ""
+	}
+	return m.jars[session].header(m.kind(n).site)
+}
+
+func (m *mix) keep(session int, n uint64, text string) { m.jars[session].take(m.kind(n).site, text) }
+
+// token is the value of the Authorization field of request n. Where there are sessions, each has its own, as long as there
+// are tokens for all; which user asks has else nothing to do with what for: a draw of its own.
+func (m *mix) token(n uint64) []byte {
+	if m.part.deal != nil {
+		return m.tokens[m.part.deal.Of(int64(n))%len(m.tokens)]
+	}
+	return m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(m.asker(n)))%uint64(len(m.tokens))]
+}
+
 // asker tells who asks in request n from who asks in others: in a closed loop its user, who keeps one token as one
 // connection, else nobody who ever asked before.
 func (m *mix) asker(n uint64) uint64 {
@@ -165,8 +192,7 @@ type field struct {
 // again for the next request.
 func (m *mix) fields(f []field, buf []byte, n uint64) ([]field, []byte) {
 	if len(m.tokens) > 0 {
-		// A draw of its own: which user asks has nothing to do with what for.
-		f = append(f, field{"Authorization", m.tokens[scenarios.Splitmix64(m.seed^scenarios.Splitmix64(m.asker(n)))%uint64(len(m.tokens))]})
+		f = append(f, field{"Authorization", m.token(n)})
 	}
 	from := len(buf)
 	buf = m.appendID(buf, n)

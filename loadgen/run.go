@@ -40,6 +40,8 @@ type Attack struct {
 	Start time.Time `json:"start,omitzero"`
 	// Share is the part of the requests that is sent, where several workers send it together.
 	Share Share `json:"share,omitzero"`
+	// Workers is how many processes are to send it together, where it is sent elsewhere; 0 and 1: one. Run is one.
+	Workers int `json:"workers,omitempty"`
 
 	Protocol Protocol `json:"protocol,omitempty"` // none: HTTP1
 	Engine   Engine   `json:"engine,omitempty"`   // none: the one that is made for the protocol
@@ -50,7 +52,8 @@ type Attack struct {
 
 	// TLS is how https:// is spoken: roots, client certificate, ServerName (none: the host of Base). nil: as the system has it.
 	TLS *tls.Config `json:"-"`
-	// Tokens are those of users, one for each request, drawn by the seed. Without any, no request carries one.
+	// Tokens are those of users, one for each request, drawn by the seed, or one for each session. Without any, no request
+	// carries one.
 	Tokens []string `json:"-"`
 	// Dial opens the connections; nil: by the host's own network.
 	Dial func(ctx context.Context, address string) (net.Conn, error) `json:"-"`
@@ -93,7 +96,7 @@ func (a Attack) prepare(newAlarm func() alarm) (*Schedule, *mix, engine, error) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := checkLoop(a, s); err != nil {
+	if err := errors.Join(checkLoop(a, s), checkSessions(a, s)); err != nil {
 		return nil, nil, nil, err
 	}
 	m, err := newMix(a)
@@ -135,6 +138,8 @@ func (a Attack) check() error {
 		return fmt.Errorf("timeout %s; want more than nothing", a.Traffic.Timeout)
 	case a.Traffic.MaxInFlight < 1:
 		return fmt.Errorf("maxInFlight %d; want 1 or more", a.Traffic.MaxInFlight)
+	case a.Workers > 1:
+		return fmt.Errorf("%d workers are to send it, and who is asked is one", a.Workers)
 	case a.IDPrefix == "":
 		return errors.New("the requests' IDs have no prefix")
 	}
@@ -151,7 +156,7 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, send engine, sink e
 	now := func() time.Duration { return time.Since(a.Start) }
 	timeout := a.Traffic.Timeout.D()
 	g := &gauge{grid: grid{s.End()}, now: now}
-	c := newCollector(a, s, g, sink)
+	c := newCollector(a, s, m.part, g, sink)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- send(job{attack: a, schedule: s, mix: m, gauge: g, recorder: c, now: now, stop: stop, abort: abort})

@@ -438,7 +438,7 @@ func TestAnAttackThatCannotBeSentIsRefused(t *testing.T) {
 		"no address":           {func(a *Attack) { a.Base = "" }, "not of the form"},
 		"unknown engine":       {func(a *Attack) { a.Engine = "turbo" }, `unknown engine "turbo"`},
 		"unknown protocol":     {func(a *Attack) { a.Protocol = "spdy" }, `unknown protocol "spdy"`},
-		"not that engine's":    {func(a *Attack) { a.Engine, a.Protocol = Own, HTTP2 }, "engine own does not send http2"},
+		"not that engine's":    {func(a *Attack) { a.Engine, a.Protocol = Own, GRPC }, "engine own does not send grpc"},
 		"a host of two lines":  {func(a *Attack) { a.Host = "shop\r\nX: y" }, "can't be in a header"},
 		"a token of two lines": {func(a *Attack) { a.Tokens = []string{"secret\nx"} }, "a user's token has characters"},
 		"another scheme":       {func(a *Attack) { a.Base = "ftp://127.0.0.1" }, "not of the form"},

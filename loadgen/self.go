@@ -13,7 +13,7 @@ import (
 // self is what a generator sees of its own process while it sends, phase by phase. It looks whenever slices are emitted:
 // what belongs to a phase is what happened between the last look before the phase and the first one after it.
 type self struct {
-	worker  int
+	share   Share
 	limit   int64
 	ports   int64
 	gauge   *gauge
@@ -34,7 +34,7 @@ type usage struct {
 
 func newSelf(a Attack, phases []Phase, g *gauge) *self {
 	s := &self{
-		worker: a.Share.Worker, limit: int64(a.Traffic.MaxInFlight), ports: localPorts(), gauge: g, phases: phases,
+		share: a.Share, limit: int64(a.Traffic.MaxInFlight), ports: localPorts(), gauge: g, phases: phases,
 		watched: make([]evidence.Generator, len(phases)),
 	}
 	s.last, _ = s.look(g.now())
@@ -76,7 +76,8 @@ func (s *self) watch(now time.Duration) {
 // seen is what was seen of a phase.
 func (s *self) seen(phase int, done int64) evidence.Generator {
 	w := s.watched[phase]
-	w.Worker, w.Done, w.CPUs, w.MaxInFlight, w.Ports = s.worker, done, runtime.GOMAXPROCS(0), s.limit, s.ports
+	w.Worker, w.Of = s.share.Worker, s.share.of()
+	w.Done, w.CPUs, w.MaxInFlight, w.Ports = done, runtime.GOMAXPROCS(0), s.limit, s.ports
 	return w
 }
 

@@ -3,9 +3,7 @@ package loadgen
 import (
 	"context"
 	"runtime"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -17,51 +15,30 @@ import (
 // is seen at once, and not used. Whoever has read an answer looks whether a request is due already, and sends that
 // itself: where the load is more than one goroutine can write, all do.
 //
-// A connection is opened where none is free, up to Traffic.MaxInFlight. The request that it is opened for waits for it,
+// Where there are sessions, each has connections of its own: what is said here of connections that are free is said of those of
+// the request's session, and where there is no room for another one, one that is free is closed. A connection is opened
+// where none is free, up to Traffic.MaxInFlight. The request that it is opened for waits for it,
 // and the wait counts in its latency.
 type sender struct {
 	job
 	timeout time.Duration
 	dialer  dialer
-	alarm   alarm
-
-	stopped atomic.Bool   // nothing more is sent
-	freed   chan struct{} // a connection became free, or may be opened, and the keeper of time waits for that
-
-	mu      sync.Mutex
-	cursor  *Cursor
-	next    int64         // number of the request that is sent next
-	at      time.Duration // when it is meant to be sent
-	over    bool          // all is sent
-	waits   bool          // the keeper of time waits for freed
-	idle    []*conn       // those free, the one that became free last at the end
+	*agenda
+	idle    idles
 	conns   map[*conn]struct{}
 	opened  int // connections so far
 	running sync.WaitGroup
 }
 
-// classOf says why there was no answer.
-func (s *sender) classOf(err error) string {
-	if s.abort.Err() != nil {
-		return classAborted
-	}
-	return classOf(err)
-}
-
 // newSender makes the engine. The alarm wakes it for requests.
 func newSender(newAlarm func() alarm) engine {
 	return func(j job) error {
-		a := newAlarm()
-		defer a.close()
 		s := &sender{
-			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge), alarm: a,
-			freed: make(chan struct{}, 1), conns: map[*conn]struct{}{}, cursor: j.schedule.Cursor(int64(j.attack.Share.Worker), int64(j.attack.Share.of())),
+			job: j, timeout: j.attack.Traffic.Timeout.D(), dialer: newDialer(j.attack, j.mix.base, j.gauge),
+			agenda: newAgenda(j, newAlarm()), conns: map[*conn]struct{}{}, idle: newIdles(j.attack.Traffic.Sessions),
 		}
-		defer context.AfterFunc(j.stop, func() {
-			s.stopped.Store(true)
-			s.alarm.wake()
-			s.signal()
-		})()
+		defer s.alarm.close()
+		defer context.AfterFunc(j.stop, s.halt)()
 		defer context.AfterFunc(j.abort, s.closeAll)()
 		if j.schedule.Closed() {
 			s.loop()
@@ -87,20 +64,9 @@ func (s *sender) keepTime() {
 			wait := s.at - now
 			s.mu.Unlock()
 			s.alarm.wait(wait)
-		case len(s.idle) > 0:
-			c := s.idle[len(s.idle)-1]
-			s.idle = s.idle[:len(s.idle)-1]
-			alive := c.begin(s.next, s.at, now)
-			if alive {
-				s.advance()
-			}
-			s.mu.Unlock()
-			if alive {
-				s.gauge.enter()
-				c.write()
-			}
+		case s.idle.n > 0 && s.sendOn(s.idle.take(s.session), now): // unlocked by it
 		case len(s.conns) < s.attack.Traffic.MaxInFlight:
-			c := &conn{sender: s, shard: s.opened % runtime.GOMAXPROCS(0)}
+			c := &conn{sender: s, shard: s.opened % runtime.GOMAXPROCS(0), session: s.session}
 			s.opened++
 			s.conns[c] = struct{}{}
 			n, at := s.next, s.at
@@ -109,19 +75,32 @@ func (s *sender) keepTime() {
 			s.running.Go(func() { c.live(n, at) })
 		default:
 			s.waits = true
+			spare := s.idle.spare()
 			s.mu.Unlock()
+			if spare != nil {
+				spare.close()
+			}
 			<-s.freed
 		}
 	}
 }
 
-// ended reports whether nothing more is to be sent. The caller holds mu.
-func (s *sender) ended() bool { return s.over || s.stopped.Load() }
-
-// advance goes on to the request after the next one. The caller holds mu, or is alone.
-func (s *sender) advance() {
-	n, at, ok := s.cursor.Next()
-	s.next, s.at, s.over = n, at, !ok
+// sendOn sends the next request on a connection that was idle, and lets mu go. It is false, and mu still held, where there is
+// no such connection.
+func (s *sender) sendOn(c *conn, now time.Duration) bool {
+	if c == nil {
+		return false
+	}
+	alive := c.begin(s.next, s.at, now)
+	if alive {
+		s.advance()
+	}
+	s.mu.Unlock()
+	if alive {
+		s.gauge.enter()
+		c.write()
+	}
+	return true
 }
 
 // more begins the next request on a connection that is free, where one is due. Where none is, the connection is put aside
@@ -132,12 +111,12 @@ func (s *sender) more(c *conn, now time.Duration) (due, remains bool) {
 	switch {
 	case s.ended():
 		return false, false
-	case s.at <= now:
+	case s.at <= now && c.session == s.session:
 		c.begin(s.next, s.at, now)
 		s.advance()
 		return true, true
 	}
-	s.idle = append(s.idle, c)
+	s.idle.add(c)
 	s.resume()
 	return false, true
 }
@@ -147,32 +126,14 @@ func (s *sender) gone(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if i := slices.Index(s.idle, c); i >= 0 {
-		s.idle = slices.Delete(s.idle, i, i+1)
-	}
+	s.idle.remove(c)
 	s.resume()
-}
-
-// resume lets the keeper of time go on, where it waits. The caller holds mu.
-func (s *sender) resume() {
-	if s.waits {
-		s.waits = false
-		s.signal()
-	}
-}
-
-func (s *sender) signal() {
-	select {
-	case s.freed <- struct{}{}:
-	default:
-	}
 }
 
 // closeIdle closes the connections that are free, once nothing more is sent.
 func (s *sender) closeIdle() {
 	s.mu.Lock()
-	idle := s.idle
-	s.idle = nil
+	idle := s.idle.clear()
 	s.mu.Unlock()
 	for _, c := range idle {
 		c.close()

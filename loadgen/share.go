@@ -1,9 +1,14 @@
 package loadgen
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+
+	"github.com/meshproof/meshproof/scenarios"
+)
 
 // Share is the part of an attack that one of several workers sends: of N workers, worker k sends the requests n with
-// n ≡ k modulo N. The zero value is the whole of it. Together the shares of all workers are the attack, request by
+// n ≡ k modulo N, or in a closed loop those of the users u with u ≡ k modulo N. The zero value is the whole of it. Together the shares of all workers are the attack, request by
 // request.
 type Share struct {
 	Worker  int `json:"worker,omitempty"`  // k, from 0
@@ -34,3 +39,44 @@ func (s Share) between(first, last int64) int64 { return s.before(last) - s.befo
 
 // nth is the number of the share's i-th request, from 0.
 func (s Share) nth(i int64) int64 { return int64(s.Worker) + i*int64(s.of()) }
+
+// part is the Share of an attack's requests that is sent here. Where there are sessions it is those of whole sessions: of N
+// workers, worker k has the sessions s with s ≡ k modulo N, and all of their requests.
+type part struct {
+	Share
+	deal *scenarios.Deal // nil: there are no sessions
+}
+
+// has reports whether request n is one of the part's.
+func (p part) has(n int64) bool {
+	if p.deal == nil {
+		return n%int64(p.of()) == int64(p.Worker)
+	}
+	return p.mine(p.deal.Of(n))
+}
+
+func (p part) mine(session int) bool { return session%p.of() == p.Worker }
+
+// between is how many requests of the part have a number from first to less than last.
+func (p part) between(first, last int64) int64 {
+	if p.deal == nil {
+		return p.Share.between(first, last)
+	}
+	return p.deal.Count(first, last, p.mine)
+}
+
+// walk goes through the part's requests, in order.
+func (p part) walk(s *Schedule) func() (n int64, at time.Duration, ok bool) {
+	if p.deal == nil {
+		return s.Cursor(int64(p.Worker), int64(p.of())).Next
+	}
+	all := s.Cursor(0, 1)
+	return func() (int64, time.Duration, bool) {
+		for {
+			n, at, ok := all.Next()
+			if !ok || p.has(n) {
+				return n, at, ok
+			}
+		}
+	}
+}

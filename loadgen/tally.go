@@ -8,6 +8,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // shards is among how many tallies requests are counted, so that those who record seldom wait for each other. Each has
@@ -42,6 +43,7 @@ type phase struct {
 	outcomes                      map[string]*outcome
 	lags                          *hdrhistogram.Histogram // of what is done; nil until something is
 	lag                           time.Duration
+	sessions                      []int64 // of done, by session; nil where there are none
 }
 
 // outcome is the latency of what ended alike.
@@ -57,8 +59,8 @@ type recent struct {
 	latency      *hdrhistogram.Histogram // nil until the first answer
 }
 
-// record counts a result of phase p, of phases many; g places it in time.
-func (s *shard) record(r result, g grid, p, phases int, end time.Duration) {
+// record counts a result of phase p, of phases many; g places it in time, deal says of which session it is.
+func (s *shard) record(r result, g grid, p, phases int, end time.Duration, deal *scenarios.Deal) {
 	lag := max(r.sent-r.intended, 0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,6 +117,12 @@ func (s *shard) record(r result, g grid, p, phases int, end time.Duration) {
 	ph.done++
 	ph.errors += failed
 	ph.codes[code]++
+	if deal != nil {
+		if ph.sessions == nil {
+			ph.sessions = make([]int64, deal.Sessions())
+		}
+		ph.sessions[deal.Of(r.n)]++
+	}
 	o := ph.outcomes[evidence.OutcomeOf(code)]
 	if o == nil {
 		o = newOutcome()
@@ -207,6 +215,7 @@ func (s *shard) takePhase(p int, sum *phase) {
 	sum.errors += ph.errors
 	sum.lag = max(sum.lag, ph.lag)
 	addCodes(sum.codes, ph.codes)
+	sum.sessions = evidence.AddSessions(sum.sessions, ph.sessions)
 	if ph.lags != nil {
 		sum.lags.Merge(ph.lags)
 	}

@@ -23,7 +23,10 @@ const (
 	classRefused = "refused"
 	classTimeout = "timeout"
 	classTLS     = "tls"
-	classOther   = "other"
+	// In HTTP/2 alone: the server reset the stream, or takes no more on the connection and had not begun this request.
+	classReset  = "reset"
+	classGoAway = "goaway"
+	classOther  = "other"
 )
 
 // What became of a request that the generator itself gave up when it was stopped. Not an outcome of the load, and not

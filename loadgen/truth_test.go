@@ -53,17 +53,7 @@ func (s *truth) dial(context.Context, string) (net.Conn, error) {
 				return
 			}
 			_, _ = io.Copy(io.Discard, r.Body)
-			var n int64
-			if _, err := fmt.Sscanf(r.Header.Get(scenarios.HeaderID), "r1-buyers-%d", &n); err != nil {
-				panic(err)
-			}
-			at := time.Since(s.start)
-			s.mu.Lock()
-			if _, twice := s.arrived[n]; twice {
-				panic(fmt.Sprintf("request %d came twice", n))
-			}
-			s.arrived[n] = at
-			s.mu.Unlock()
+			n := s.arrive(r)
 			if !s.answer(n, far) {
 				return
 			}
@@ -73,6 +63,21 @@ func (s *truth) dial(context.Context, string) (net.Conn, error) {
 		}
 	})
 	return near, nil
+}
+
+// arrive records a request, which may come only once, and returns its number.
+func (s *truth) arrive(r *http.Request) (n int64) {
+	if _, err := fmt.Sscanf(r.Header.Get(scenarios.HeaderID), "r1-buyers-%d", &n); err != nil {
+		panic(err)
+	}
+	at := time.Since(s.start)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, twice := s.arrived[n]; twice {
+		panic(fmt.Sprintf("request %d came twice", n))
+	}
+	s.arrived[n] = at
+	return n
 }
 
 // attackTruth runs an attack on a server in virtual time.

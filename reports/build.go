@@ -288,7 +288,19 @@ func phases(res *verify.Result) []Phase {
 			Block: p.Trial.Block, Mesh: clean(p.Trial.Mesh), Traffic: clean(p.Traffic), Phase: clean(p.Phase),
 			StartMicros: p.StartMicros, ForMicros: p.ForMicros, Offered: p.Offered, Achieved: p.Achieved,
 			ErrorRate: share(p.ErrorRate), Codes: cleanKeys(p.Codes), Intended: cleanKeys(p.Intended), Service: cleanKeys(p.Service), Verdict: known(p.Verdict),
+			Sending: sendingOf(p.Sending), Sessions: (*Sessions)(p.Sessions),
 		})
+	}
+	return out
+}
+
+func sendingOf(s verify.Sending) Sending {
+	out := Sending{
+		Workers: s.Workers, Lag: cleanKeys(s.Lag), Collections: s.Collections, PauseMicros: s.PauseMicros, LongestMicros: s.LongestMicros,
+		Opened: s.Opened, Open: s.Open, Verdict: known(s.Verdict), Reason: clean(s.Reason), Message: clean(s.Message),
+	}
+	if cpu := share(s.CPU); cpu != nil {
+		out.CPU = *cpu
 	}
 	return out
 }

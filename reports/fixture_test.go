@@ -269,10 +269,18 @@ func resultPhases(res *verify.Result, tr evidence.Trial, mesh int) {
 			Intended: map[string]int64{"p50": base, "p90": base*2 + 900*slow, "p99": base*3 + slow*10000, "p999": base*4 + slow*14000, "max": base*5 + slow*15000},
 			Service:  map[string]int64{"p50": base, "p90": base*2 + 900*slow, "p99": base*3 + slow*8000, "p999": base*4 + slow*9000, "max": base*5 + slow*9100},
 			Verdict:  verify.Pass,
+			Sending: verify.Sending{
+				Workers: 1, Lag: map[string]int64{"p50": 60, "p99": 400 * slow, "max": 900 * slow}, CPU: 0.09 * float64(slow), Collections: 2 * slow, PauseMicros: 300 * slow,
+				LongestMicros: 120 * slow, Opened: 4 * slow, Open: 4 * slow, Verdict: verify.Pass, Reason: "Proved", Message: "nothing shows that the load generator made its latency itself",
+			},
+		}
+		if p.name != "spike" {
+			ph.Sessions = &verify.Sessions{Sessions: 40, OnePod: 40 - 11*i, Most: 1 + i, Pods: 3}
 		}
 		if mesh == 0 && p.name == "spike" {
 			ph.Achieved -= 90
 			ph.Verdict = verify.Invalid
+			ph.Sending.Verdict, ph.Sending.Reason, ph.Sending.Message = verify.Invalid, "LoadShortfall", "the load generator sent 1510 of 1600 requests of phase spike in time, 5.63% short of what was asked for (at most 2%): what it measured is not this load"
 		}
 		res.Phases = append(res.Phases, ph)
 	}

@@ -260,6 +260,25 @@ func TestTheVerdictComesFirstInWordsAndSaysThatItIsOfAModel(t *testing.T) {
 	}
 }
 
+func TestThePageShowsWhetherTheGeneratorMayHaveMadeTheFiguresAndHowSessionsWereBalanced(t *testing.T) {
+	shown := pageOf(t, "full")
+	for _, want := range []string{
+		"The load generator itself, traffic buyers: some of these figures may be its own", "sent 1510 of 1600 requests of phase spike in time",
+		"40 sessions on 3 pods: each by one pod", "40 sessions on 3 pods: 18 by one pod each, the others by up to 3",
+	} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	res := result(1)
+	for i := range res.Phases {
+		res.Phases[i].Sending.Verdict = verify.Pass
+	}
+	if shown = render(t, Build(nil, res)); !strings.Contains(shown, "nothing shows that it made these figures") || strings.Contains(shown, "may be its own") {
+		t.Error("a generator that is not to blame is not said to be so")
+	}
+}
+
 func TestAnEmptyPartOfThePageSaysWhy(t *testing.T) {
 	var seen []string
 	for _, n := range elements(t, pageOf(t, "empty")) {

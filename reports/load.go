@@ -102,6 +102,8 @@ type LoadPhase struct {
 	Outcomes map[string]LoadOutcome `json:"outcomes"`
 	// What the generator's processes saw of themselves.
 	Generators []evidence.Generator `json:"generators"`
+	// Of done: requests of each session; absent where there are none.
+	Sessions []int64 `json:"sessions,omitempty"`
 	// HDR histogram of latency from the intended send time, in the format of HdrHistogram (V2, compressed, base64), to be
 	// merged with others.
 	Histogram string `json:"histogram"`
@@ -176,7 +178,7 @@ func loadPhase(p *evidence.Phase, closed bool) LoadPhase {
 	out := LoadPhase{
 		Phase: clean(p.Phase), AtMicros: p.AtMicros, ForMicros: p.ForMicros, Offered: p.Offered, Achieved: p.Achieved, Done: p.Done, Errors: p.Errors,
 		Codes: map[string]int{}, Intended: intended(p.Intended), Service: verify.Quantiles(p.Service), Lag: verify.Quantiles(p.Lag),
-		Outcomes: map[string]LoadOutcome{}, Generators: p.Generators, Histogram: p.Intended,
+		Outcomes: map[string]LoadOutcome{}, Generators: p.Generators, Sessions: p.Sessions, Histogram: p.Intended,
 	}
 	for c, n := range p.Codes {
 		out.Codes[clean(c)] += n

@@ -240,6 +240,48 @@ type Phase struct {
 	Service map[string]int64 `json:"service"`
 	// INVALID where the load generator fell short.
 	Verdict verify.Verdict `json:"verdict"`
+	// What the load generator saw of itself.
+	Sending Sending `json:"sending"`
+	// How the requests of its sessions were balanced; absent where the traffic has none.
+	Sessions *Sessions `json:"sessions,omitempty"`
+}
+
+// Sessions is how the requests of sessions were balanced in one phase.
+type Sessions struct {
+	// Sessions whose requests were answered.
+	Sessions int `json:"sessions"`
+	// Of these: sessions of which the same pod answered every request.
+	OnePod int `json:"onePod"`
+	// Most pods that answered one session.
+	Most int `json:"most"`
+	// Pods that answered any of them. Where one pod answers all, nothing shows that somebody sticks to sessions.
+	Pods int `json:"pods"`
+}
+
+// Sending is what the load generator saw of itself in one phase, all of its processes together.
+type Sending struct {
+	// Processes that sent the phase together.
+	Workers int `json:"workers"`
+	// Quantiles of how much later requests were sent than intended, in microseconds.
+	Lag map[string]int64 `json:"lag"`
+	// Share of its processors that it used, 0 to 1; of the process that used most.
+	CPU float64 `json:"cpu"`
+	// Garbage collections.
+	Collections int64 `json:"collections"`
+	// Time that these stopped it for, in all, in microseconds.
+	PauseMicros int64 `json:"pauseMicros"`
+	// Longest of these pauses, in microseconds.
+	LongestMicros int64 `json:"longestMicros"`
+	// Connections that it opened.
+	Opened int64 `json:"opened"`
+	// Most connections that were open at once.
+	Open int64 `json:"open"`
+	// INVALID where the figures of the phase may be the generator's own doing.
+	Verdict verify.Verdict `json:"verdict"`
+	// Why, as a word.
+	Reason string `json:"reason"`
+	// Why, as a sentence.
+	Message string `json:"message"`
 }
 
 // Series is one traffic of one trial over time.

@@ -20,6 +20,9 @@ type latencyView struct {
 	SVG     template.HTML
 	Median  bool // the chart shows medians over blocks
 	Rows    []latencyRow
+	// What the generator saw of itself; Doubt says that some of the figures may be its own.
+	Sending []sendingRow
+	Doubt   bool
 }
 
 type latencyRow struct {
@@ -28,6 +31,7 @@ type latencyRow struct {
 	Errors                     string
 	P50, P90, P99, P999, Max   string
 	Service50, Service99, Wait string
+	Sessions                   string // how they were balanced; "" where there are none
 	Verdict                    verify.Verdict
 }
 
@@ -63,7 +67,9 @@ func (r *Report) latencyViews() []latencyView {
 		v.SVG = safeSVG(d.SVG())
 		for _, phase := range phases {
 			v.Rows = append(v.Rows, r.latencyRows(name, phase)...)
+			v.Sending = append(v.Sending, r.sendingRows(name, phase)...)
 		}
+		v.Doubt = slices.ContainsFunc(v.Sending, func(s sendingRow) bool { return s.Verdict != verify.Pass })
 		out = append(out, v)
 	}
 	return out
@@ -156,6 +162,12 @@ func (r *Report) latencyRows(traffic, phase string) []latencyRow {
 				P50: quantile(p.Intended, "p50"), P90: quantile(p.Intended, "p90"), P99: quantile(p.Intended, "p99"),
 				P999: quantile(p.Intended, "p999"), Max: quantile(p.Intended, "max"),
 				Service50: quantile(p.Service, "p50"), Service99: quantile(p.Service, "p99"), Wait: "–",
+			}
+			if s := p.Sessions; s != nil {
+				row.Sessions = fmt.Sprintf("%d sessions on %d pods: %d by one pod each, the others by up to %d", s.Sessions, s.Pods, s.OnePod, s.Most)
+				if s.OnePod == s.Sessions {
+					row.Sessions = fmt.Sprintf("%d sessions on %d pods: each by one pod", s.Sessions, s.Pods)
+				}
 			}
 			if p.ErrorRate != nil {
 				row.Errors = chart.Percent(*p.ErrorRate)

@@ -126,6 +126,7 @@ func (t *Topology) setDefaults() {
 func (t *Traffic) setDefaults() {
 	orElse(&t.Timeout, Duration(5e9))
 	orElse(&t.MaxInFlight, 10_000)
+	orElse(&t.Protocol, ProtocolHTTP1)
 	orElse(&t.Connections, ConnectionsReuse)
 	if len(t.Requests) == 0 {
 		t.Requests = []RequestKind{{}}

@@ -13,6 +13,8 @@ var laterFields = map[string]string{
 // laterValues are values of the language that this version does not have, by field=value.
 var laterValues = map[string]string{
 	"spec.meshes[].name=istio-ambient": "Istio's ambient mode",
+	"spec.traffic[].protocol=grpc":     "gRPC: the services of a scenario answer HTTP requests, and the ingress goes on to them in HTTP/1.1, which has no place for a call's status",
+	"spec.traffic[].protocol=tcp":      "lines over TCP: the services of a scenario answer HTTP requests, and the ingress goes by their Host",
 }
 
 // misplacedFields are fields that one may look for where they are not, and where to find them.

@@ -98,7 +98,7 @@ spec:
 		},
 		Policy: Policy{Default: DefaultAllow},
 		Traffic: []Traffic{{
-			Name: "t", From: IngressName, To: "a", Cluster: "west", Timeout: 5e9, MaxInFlight: 10000, Connections: ConnectionsReuse,
+			Name: "t", From: IngressName, To: "a", Cluster: "west", Timeout: 5e9, MaxInFlight: 10000, Protocol: ProtocolHTTP1, Connections: ConnectionsReuse,
 			Profile:  Profile{Stages: []Stage{{Name: "stage-1", Rate: 1, For: 2e9}, {Name: "x", Rate: 1, For: 1e9}}, Arrivals: ArrivalsEven},
 			Requests: []RequestKind{{Method: "GET", Path: "/", Weight: 1}},
 		}},

@@ -48,6 +48,8 @@ spec:
       to: shop
       cluster: west
       timeout: 2s
+      protocol: http1
+      sessions: 10
       maxInFlight: 100
       token: {claims: {role: customer}}
       requests: [{method: GET, path: /, weight: 2}]
@@ -183,6 +185,12 @@ func rules() []rule {
 		{"budget over a baseline that every rate keeps", []string{"{mesh: none, rate: 0.02}", "{mesh: none, rate: 1}"}, []string{"spec.expect.errors[1].overBaseline.rate: is 1"}},
 		{"error budget that is none", []string{", overBaseline: {mesh: none, rate: 0.02}", ""}, []string{"spec.expect.errors[1]: has no budget (add rate, or overBaseline)"}},
 		{"two budgets over a baseline for one phase", []string{"phase: ramp, rate: 0.1}", "overBaseline: {mesh: none, rate: 0.1}}"}, []string{"spec.expect.errors[1].overBaseline: is for the same as spec.expect.errors[0].overBaseline"}},
+		{"gRPC", []string{"protocol: http1", "protocol: grpc"}, []string{`spec.traffic[0].protocol: "grpc" is not in this version: gRPC`}},
+		{"lines", []string{"protocol: http1", "protocol: tcp"}, []string{`spec.traffic[0].protocol: "tcp" is not in this version: lines over TCP`}},
+		{"a protocol of another kind", []string{"protocol: http1", "protocol: http3"}, []string{`spec.traffic[0].protocol: "http3" is not known`}},
+		{"more sessions than connections", []string{"sessions: 10\n", "sessions: 101\n"}, []string{"spec.traffic[0].sessions: 101 sessions have more connections than maxInFlight (100)"}},
+		{"sessions in HTTP/2", []string{"protocol: http1", "protocol: http2"}, []string{"spec.traffic[0].sessions: sessions have connections of their own"}},
+		{"too many sessions", []string{"sessions: 10\n", "sessions: 10001\n"}, []string{"spec.traffic[0].sessions: "}},
 		{"ambient", []string{"name: istio", "name: istio-ambient"}, []string{`spec.meshes[1].name: "istio-ambient" is not in this version`}},
 		{"balancing of a direct gateway", []string{"gateway: meshed", "gateway: direct"}, []string{"spec.meshes[2].layered.balancing: a direct gateway has no proxy of Linkerd that could balance"}},
 		{"gateway of another mesh", []string{"name: layered,", "name: linkerd,"}, []string{"spec.meshes[2].layered: mesh linkerd has no gateway of another mesh"}},
@@ -448,9 +456,9 @@ func TestPositionsPointAtFieldsOrAtWhatIsAroundThem(t *testing.T) {
 		{"spec.meshes[1].objects[0].metadata.name", place{9, 62}},
 		{`spec.meshes[1].objects[0].metadata.labels["app.kubernetes.io/name"]`, place{9, 102}},
 		{"spec.topology.services[0].calls[0].path", place{24, 56}},
-		{"spec.faults[0].target.service", place{46, 54}},
-		{"spec.faults[0].target.nothing", place{46, 44}},
-		{"spec.traffic[0].requests[7].path", place{39, 17}},
+		{"spec.faults[0].target.service", place{48, 54}},
+		{"spec.faults[0].target.nothing", place{48, 44}},
+		{"spec.traffic[0].requests[7].path", place{41, 17}},
 		{"nothing", place{1, 1}},
 	} {
 		if line, column := pos.Position(c.path); (place{line, column}) != c.want {

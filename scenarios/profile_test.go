@@ -137,7 +137,7 @@ func TestAReplayedSeriesIsReadOnceAndThenStandsInTheScenario(t *testing.T) {
 	} {
 		write("monday.csv", text)
 		_, err := Load(filepath.Join(dir, "s.yaml"))
-		if err == nil || !strings.Contains(err.Error(), "s.yaml:50:42: spec.traffic[0].profile.stages[3].replay.file: "+want) {
+		if err == nil || !strings.Contains(err.Error(), "s.yaml:52:42: spec.traffic[0].profile.stages[3].replay.file: "+want) {
 			t.Errorf("want %s, got %v", want, err)
 		}
 	}

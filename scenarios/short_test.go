@@ -189,7 +189,7 @@ func FuzzParseProfile(f *testing.F) {
 		}
 		s.Spec.Expect.Latency, s.Spec.Expect.Errors = nil, nil
 		s.Spec.Traffic[0].Profile, s.Spec.Faults, s.Spec.Expect.Recovery = p, nil, nil
-		s.Spec.Traffic[0].MaxInFlight = 1_000_000
+		s.Spec.Traffic[0].MaxInFlight, s.Spec.Traffic[0].Sessions = 1_000_000, 0
 		y, err := Marshal(s)
 		if err != nil {
 			t.Fatal(err)

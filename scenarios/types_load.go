@@ -19,15 +19,35 @@ type Traffic struct {
 	Token *Token `json:"token,omitempty"`
 	// What is sent, drawn by weight from the seed. Default: GET /.
 	Requests []RequestKind `json:"requests,omitempty"`
+	// What it is sent in. http1: HTTP/1.1. http2: HTTP/2 without TLS, by prior knowledge, many requests at a time on each
+	// connection; from the ingress on, or from the sender's sidecar, requests go on as the mesh and the ingress do it. What a
+	// driver's way in cannot take is refused before the run. Default http1.
+	Protocol Protocol `json:"protocol,omitempty" jsonschema:"enum=http1,enum=http2"`
 	// reuse: a request takes a connection that is free, and opens one where none is. each: every request has a connection of its
 	// own, with all that opening it costs; at thousands a second a host's ports run out. Default reuse.
 	Connections Connections `json:"connections,omitempty" jsonschema:"enum=reuse,enum=each"`
+	// How many sessions the requests are dealt to, 1 to 10000: each is a user with a token of its own, with connections that no
+	// other session uses (one, and more only while several of its requests are under way; with connections each, one for each
+	// request), and with the cookies that it was given (RFC 6265), up to 50. Of each N requests in a row each of N sessions has
+	// one, in an order drawn from the seed: request n is of session (a·i + b) mod N, with i = n mod N, and a and b drawn for
+	// ⌊n/N⌋, a without a common divisor with N. So balancing that sticks to a session can be tested. In http1 alone; a closed
+	// loop has users instead. Default none: every request is from somebody else, and takes any connection that is free.
+	Sessions int `json:"sessions,omitempty" jsonschema:"minimum=1,maximum=10000"`
 	// Time after which a request has failed. Default 5s.
 	Timeout Duration `json:"timeout,omitempty"`
 	// Most requests under way at once, 1 to 1000000. What the profile asks for beyond it waits, and counts as slow from the moment
 	// when it should have been sent. Default 10000.
 	MaxInFlight int `json:"maxInFlight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
 }
+
+// Protocol is what a traffic is sent in.
+type Protocol string
+
+// The protocols.
+const (
+	ProtocolHTTP1 Protocol = "http1"
+	ProtocolHTTP2 Protocol = "http2"
+)
 
 // Arrivals is how the requests of a profile lie in time.
 type Arrivals string

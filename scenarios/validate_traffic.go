@@ -38,6 +38,8 @@ func (v *validator) loads() {
 			}
 		}
 		v.profile(path+".profile", &t.Profile)
+		v.protocol(path, t)
+		v.sessions(path, t)
 		for j, st := range t.Profile.Stages {
 			if st.Users > t.MaxInFlight && v.d.sound(path+".maxInFlight") {
 				v.problem(fmt.Sprintf("%s.profile.stages[%d].users", path, j), fmt.Sprintf("%d users have more requests under way than maxInFlight (%d)", st.Users, t.MaxInFlight), "raise maxInFlight, or take fewer users")
@@ -45,6 +47,26 @@ func (v *validator) loads() {
 		}
 	}
 	v.unique(trafficPath, ".name", names)
+}
+
+// sessions refuses sessions that could not each have a connection.
+func (v *validator) sessions(path string, t *Traffic) {
+	switch path += ".sessions"; {
+	case t.Sessions == 0 || !v.d.sound(path):
+	case t.Profile.Closed():
+		v.problem(path, "the users of a closed loop are sessions already", "remove it, or take a profile with a rate")
+	case t.Protocol == ProtocolHTTP2:
+		v.problem(path, "sessions have connections of their own, and are sent in http1 alone", "use http1, or remove it")
+	case t.Sessions > t.MaxInFlight:
+		v.problem(path, fmt.Sprintf("%d sessions have more connections than maxInFlight (%d)", t.Sessions, t.MaxInFlight), "raise maxInFlight, or take fewer sessions")
+	}
+}
+
+// protocol refuses what is not sent in HTTP/2.
+func (v *validator) protocol(path string, t *Traffic) {
+	if t.Protocol == ProtocolHTTP2 && t.Profile.Closed() {
+		v.problem(path+".protocol", "the users of a closed loop each have a connection to themselves, and HTTP/2 shares them", "use http1, or a profile with a rate")
+	}
 }
 
 // sender checks the service that sends a traffic, and reports whether it is one that can.

@@ -32,12 +32,17 @@ type Alone struct {
 	Whole *evidence.Phase `json:"-"`
 }
 
-// JudgeAlone judges the record of a load that was sent by itself: by the rules that hold for one in a run. What was lost
-// of it, such as a worker, is said by lost.
-func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phases []*evidence.Phase, lost []string, budgets []Budget) *Alone {
-	l := &loadState{ticks: ticks, phases: map[string]*evidence.Phase{}}
-	for _, why := range lost {
-		l.tally.invalid("SenderLost", nil, "%s", why)
+// Loss is what was lost of a load, such as a worker.
+type Loss struct {
+	Why   string        // a sentence
+	Whole time.Duration // until when, after the start, the load is whole
+}
+
+// JudgeAlone judges the record of a load that was sent by itself: by the rules that hold for one in a run.
+func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phases []*evidence.Phase, lost []Loss, budgets []Budget) *Alone {
+	l := newLoadState(ticks)
+	for _, loss := range lost {
+		l.lose(loss.Whole.Microseconds(), nil, "%s", loss.Why)
 	}
 	l.read(tr, phases)
 	out := &Alone{Phases: phases}
@@ -48,6 +53,10 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 	}
 	loads := &tally{} // what is wrong with the load of any phase
 	tolerates := slices.ContainsFunc(budgets, func(b Budget) bool { return b.Figure == "errors" })
+	bearable := mostlyErrors
+	if !tolerates && len(budgets) > 0 {
+		bearable = defaultErrorBudget // nobody else would say that requests failed
+	}
 	for _, st := range stagesOf(tr, seed) {
 		c, t := l.phase(tr, st)
 		c.ID, c.Used = c.Kind+"/"+c.Subject, nil
@@ -61,7 +70,7 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 		if p == nil || p.Done == 0 {
 			continue
 		}
-		add(Check{Kind: KindFigures, Subject: c.Subject}, figures(p, t, tolerates), "nothing shows that the load generator made its latency itself")
+		add(Check{Kind: KindFigures, Subject: c.Subject}, figures(p, t, tolerates), figuresHold)
 	}
 	var err error
 	if out.Whole, err = evidence.MergePhases(phases); err != nil {
@@ -76,7 +85,7 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 			c.Kind, c.Subject, c.Limit = KindErrors, tr.Name, percent(b.Share)
 		}
 		if out.Whole != nil {
-			c.Observed, ok = b.judge(t, out.Whole)
+			c.Observed, ok = b.judge(t, out.Whole, bearable)
 		}
 		add(c, t, ok)
 	}
@@ -88,7 +97,7 @@ func JudgeAlone(tr *scenarios.Traffic, seed int64, ticks []*evidence.Tick, phase
 func figures(p *evidence.Phase, load *tally, tolerated bool) *tally {
 	t := &tally{lack: slices.Clone(load.lack)}
 	if !tolerated {
-		mostly(t, p)
+		mostly(t, p, mostlyErrors)
 	}
 	for _, q := range []string{"p50", "p90", "p99"} {
 		if why := doubt(p, q); why != "" {
@@ -99,15 +108,20 @@ func figures(p *evidence.Phase, load *tally, tolerated bool) *tally {
 	return t
 }
 
-// mostly notes that so many requests failed that their latency is not that of answers.
-func mostly(t *tally, p *evidence.Phase) {
-	if errorRate(p.Errors, p.Done) > mostlyErrors {
-		t.invalid("MostlyErrors", nil, "%d of %d requests failed: how fast they did so says nothing about latency", p.Errors, p.Done)
+// mostly notes that so many requests failed, more than a bearable share, that their latency is not that of answers.
+func mostly(t *tally, p *evidence.Phase, bearable float64) {
+	if errorRate(p.Errors, p.Done) > bearable {
+		t.invalid("MostlyErrors", nil, "%d of %d requests failed: how fast they did so says nothing about latency; up to %s are left out of account, and up to %s where a budget says how many may fail",
+			p.Errors, p.Done, percent(bearable), percent(mostlyErrors))
 	}
 }
 
-// judge holds all of a load against a budget.
-func (b Budget) judge(t *tally, p *evidence.Phase) (observed, ok string) {
+// judge holds all of a load against a budget. Of latency it says nothing where more than a bearable share of requests failed.
+func (b Budget) judge(t *tally, p *evidence.Phase, bearable float64) (observed, ok string) {
+	if p.Done <= 0 {
+		t.invalid("NoLoad", nil, "nothing was sent that a budget could be held against")
+		return "", ""
+	}
 	if b.Figure == "errors" {
 		rate := errorRate(p.Errors, p.Done)
 		if len(t.lack) == 0 && rate >= evidence.Round(b.Share) {
@@ -116,12 +130,15 @@ func (b Budget) judge(t *tally, p *evidence.Phase) (observed, ok string) {
 		return percent(rate), fmt.Sprintf("%d of %d requests failed, fewer than %s were expected to", p.Errors, p.Done, percent(b.Share))
 	}
 	v, has := quantilesOf(p.Intended)[b.Figure]
-	if !has || p.Done == 0 {
+	if !has {
 		t.invalid("NoLoad", nil, "there is no latency to judge")
 		return "", ""
 	}
+	if offScale(t, p, b.Figure, v, b.Limit-time.Microsecond) {
+		return "", ""
+	}
 	got := micro(v)
-	mostly(t, p)
+	mostly(t, p, bearable)
 	if got >= b.Limit {
 		if why := blame(p, b.Figure, b.Limit.Microseconds()-1); why != "" {
 			t.invalid("GeneratorLag", nil, "%s of %d requests is %s, less than %s was expected, and the load generator may have done that itself: %s", b.Figure, p.Done, got, b.Limit, why)

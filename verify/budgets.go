@@ -88,7 +88,7 @@ func (x *trial) budgets(tr *scenarios.Traffic, st stagePhase, load *tally) []Che
 		t.add(load)
 		ok := ""
 		if p != nil {
-			if v, has := x.quantile(t, p, q); has {
+			if v, has := x.quantile(t, p, q, limit); has {
 				got := micro(v)
 				c.Observed = got.String()
 				ok = fmt.Sprintf("%s of %d requests is %s, at most %s was expected", q, p.Done, got, limit)
@@ -122,11 +122,11 @@ func (x *trial) budgets(tr *scenarios.Traffic, st stagePhase, load *tally) []Che
 	return out
 }
 
-// quantile is a quantile (µs) of a phase's latency from the intended send time. It notes in t where so many requests
-// failed that it is not that of answers.
-func (x *trial) quantile(t *tally, p *evidence.Phase, q string) (int64, bool) {
+// quantile is a quantile (µs) of a phase's latency from the intended send time, to be held against a limit; 0 where it is
+// to be subtracted from another. It notes in t where so many requests failed that it is not that of answers.
+func (x *trial) quantile(t *tally, p *evidence.Phase, q string, limit time.Duration) (int64, bool) {
 	v, has := quantilesOf(p.Intended)[q]
-	if !has {
+	if !has || offScale(t, p, q, v, limit) {
 		return 0, false
 	}
 	bearable := mostlyErrors
@@ -137,4 +137,15 @@ func (x *trial) quantile(t *tally, p *evidence.Phase, q string) (int64, bool) {
 		t.invalid("MostlyErrors", refsOf(p), "%d of %d requests failed: how fast they did so says nothing about latency; up to %s are left out of account here", p.Errors, p.Done, percent(bearable))
 	}
 	return v, true
+}
+
+// offScale notes that a quantile (µs) is the largest that a histogram holds, which stands for all that is larger. It does
+// not matter for a limit that is smaller; 0 is none.
+func offScale(t *tally, p *evidence.Phase, q string, v int64, limit time.Duration) bool {
+	const largest = evidence.HistogramMaxMicros
+	if !evidence.SameBucket(v, largest) || limit > 0 && limit < micro(largest) {
+		return false
+	}
+	t.invalid("OffScale", refsOf(p), "%s of %d requests is %s or more, which is all that is recorded of it", q, p.Done, micro(largest))
+	return true
 }

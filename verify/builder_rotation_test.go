@@ -105,6 +105,12 @@ func (b *builder) outage(zero time.Time, f *scenarios.Fault) {
 	for _, p := range b.of(f.Target.Service, f.Target.Cluster) {
 		away = append(away, p)
 		b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodEnded, At: p.PodRef, Message: string(f.Kind) + " " + f.Name})
+		if b.hasty { // the controller makes another at once, and takes it away when it learns that none shall be there
+			next := p.PodRef
+			next.Pod, next.UID = p.Pod+"-hasty", p.UID+"-hasty"
+			b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodCreated, At: next})
+			b.put(&evidence.Event{Header: b.head("fleet"), Kind: evidence.EventPodEnded, At: next, Message: string(f.Kind) + " " + f.Name})
+		}
 	}
 	b.pods = slices.DeleteFunc(b.pods, func(p *simPod) bool { return slices.Contains(away, p) })
 	b.faultStep(f, ms(2), evidence.FaultInjected, "", nil)
@@ -146,6 +152,24 @@ func TestAGoodRecordOfRotationsAndAnOutagePassesEveryCheck(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestAPodThatAControllerMadeDuringAnOutageIsNoneOfThoseThatWereGone(t *testing.T) {
+	s := rotationScenario(scenarios.MeshIstio)
+	hasty := func(b *builder) { b.hasty = true }
+	for id, v := range verdicts(Evaluate(goodRecord(t, s, hasty))) {
+		if v != "PASS" {
+			t.Errorf("%s: %s", id, v)
+		}
+	}
+	// It does not stand for one that was there: that one was killed for another reason.
+	rec := goodRecord(t, s, hasty)
+	for _, e := range rec.Events {
+		if e.Message == "workload-outage gone" && !strings.HasSuffix(e.At.Pod, "-hasty") {
+			e.Message = "pod-kill another"
+		}
+	}
+	expectCheck(t, Evaluate(rec), "fault/gone", Invalid, "NoEffect")
 }
 
 func TestWithoutAMeshARotationIsAGapThatIsShown(t *testing.T) {

@@ -28,6 +28,7 @@ type builder struct {
 	// upstream leaves out istio_requests_total, as upstream Envoy does.
 	upstream bool
 	onPod    func(*simPod)     // may change a pod before it stands
+	hasty    bool              // a controller makes a pod during an outage
 	relapse  string            // rotation after which pods serve their old certificates again
 	naming   func(*simPod)     // names one that comes again
 	again    func(Round) []Ask // what is asked once more in a round

@@ -114,8 +114,8 @@ func (x *trial) costs(modelled bool) []Cost {
 func (x *trial) requestsIn(from, to time.Duration) (n int64, why string) {
 	for i := range x.s.Spec.Traffic {
 		l := x.loadOf(&x.s.Spec.Traffic[i])
-		if len(l.tally.lack) > 0 {
-			return 0, l.tally.lack[0].message
+		if lack := l.lack(); len(lack) > 0 {
+			return 0, lack[0].message
 		}
 		for _, k := range l.ticks {
 			if at := micro(k.AtMicros); at >= from && at < to {

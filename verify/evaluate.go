@@ -44,7 +44,7 @@ func (x *trial) judge(rec *evidence.Record, res *Result) []Check {
 		for _, st := range stagesOf(tr, x.seed) {
 			c, t := x.load(tr, st)
 			checks = append(checks, c)
-			if p, ok := x.phaseResult(tr, st, c); ok {
+			if p, ok := x.phaseResult(tr, st, c, t); ok {
 				res.Phases = append(res.Phases, p)
 			}
 			checks = append(checks, x.budgets(tr, st, t)...)

@@ -113,8 +113,8 @@ func (x *trial) cleanSince(t *tally, st *faultState) (took time.Duration, ok boo
 	for i := range x.s.Spec.Traffic {
 		tr := &x.s.Spec.Traffic[i]
 		l := x.loadOf(tr)
-		t.lack = append(t.lack, l.tally.lack...)
-		if len(l.tally.lack) > 0 {
+		t.lack = append(t.lack, l.lack()...)
+		if len(l.lack()) > 0 {
 			return 0, false
 		}
 		if !slices.ContainsFunc(l.ticks, func(k *evidence.Tick) bool { return k.AtMicros+k.Micros > start && k.AtMicros < ends && k.Done > 0 }) {

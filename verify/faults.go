@@ -104,6 +104,10 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 				x.escaped(st, inject, revert)
 			}
 		}
+		inOrder(t, inject, injected, revert, reverted)
+		if !st.clear.IsZero() && st.clear.Before(st.from) {
+			t.invalid(reasonOrder, refsOf(inject), "the effect of the fault was seen to be over %s before the fault was: %s", st.from.Sub(st.clear).Round(time.Millisecond), wentBack)
+		}
 	}
 	c.Verdict, c.Reason, c.Message, c.Used = t.judge(st.Fault.Effect)
 	st.Fault.Verdict = c.Verdict
@@ -111,6 +115,25 @@ func (x *trial) fault(f *scenarios.Fault) (Check, *faultState) {
 		st.Fault.Effect = c.Message
 	}
 	return c, st
+}
+
+const (
+	reasonOrder = "OutOfOrder"
+	wentBack    = "a clock went back, or these are not records of one fault"
+)
+
+// inOrder wants the steps of a fault, of which some may be nil, to have come one after the other.
+func inOrder(t *tally, steps ...*evidence.Fault) {
+	var before *evidence.Fault
+	for _, s := range steps {
+		if s == nil {
+			continue
+		}
+		if before != nil && s.T.Before(before.T) {
+			t.invalid(reasonOrder, refsOf(before, s), "step %q of the fault was %s before step %q: %s", s.Action, before.T.Sub(s.T).Round(time.Millisecond), before.Action, wentBack)
+		}
+		before = s
+	}
 }
 
 // isReverted reports whether the harness itself ends what the fault does. A pod is brought back by its Deployment alone,

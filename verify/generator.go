@@ -28,6 +28,40 @@ const (
 // ranks are the quantiles that are judged, as shares.
 var ranks = map[string]float64{"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
+// Sending is what the generator of a phase saw of itself, all of its processes together, and whether that may have made
+// the phase's figures. Times are in microseconds.
+type Sending struct {
+	Workers       int              `json:"workers"`
+	Lag           map[string]int64 `json:"lag"` // quantiles of how much later requests were sent than intended
+	CPU           float64          `json:"cpu"` // of its processors, 0 to 1: of the process that used most
+	Collections   int64            `json:"collections"`
+	PauseMicros   int64            `json:"pauseMicros"`   // that garbage collections stopped it for, in all
+	LongestMicros int64            `json:"longestMicros"` // at once
+	Opened        int64            `json:"opened"`        // connections
+	Open          int64            `json:"open"`          // most at once
+	Verdict       Verdict          `json:"verdict"`       // INVALID: the figures may be its own
+	Reason        string           `json:"reason"`
+	Message       string           `json:"message"`
+}
+
+// sending judges the generator of a phase, whose load was judged before.
+func sending(p *evidence.Phase, load *tally) Sending {
+	out := Sending{Workers: len(p.Generators), Lag: quantilesOf(p.Lag), CPU: busiest(p)}
+	for _, g := range p.Generators {
+		out.Collections += g.Collections
+		out.PauseMicros += g.PauseMicros
+		out.LongestMicros = max(out.LongestMicros, g.LongestMicros)
+		out.Opened += g.Opened
+		out.Open += g.Open
+	}
+	const failuresCount = true // how many requests failed is another question
+	out.Verdict, out.Reason, out.Message, _ = figures(p, load, failuresCount).judge(figuresHold)
+	return out
+}
+
+// figuresHold is why the figures of a phase are believed.
+const figuresHold = "nothing shows that the load generator made its latency itself"
+
 // late says why a phase was sent too late; "" where it was not.
 func late(p *evidence.Phase) string {
 	lag := quantilesOf(p.Lag)["p99"]

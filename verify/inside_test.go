@@ -2,6 +2,7 @@ package verify
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -161,6 +162,67 @@ func TestWhatALostSenderDidNotFinishIsInvalidAndAllElseIsJudged(t *testing.T) {
 		}
 	}
 	expectCheck(t, Evaluate(late), "load/inner/calm", Invalid, "SenderLost")
+}
+
+func TestOfALoadThatLostASenderThePhasesStandOfWhichAllHadTold(t *testing.T) {
+	calm := int64(0) // its end
+	record := func(whole func(int64) string, change func(rec *evidence.Record)) *Result {
+		rec := goodRecord(t, innerScenario(scenarios.MeshIstio))
+		for _, p := range rec.Phases {
+			if p.Traffic == "inner" && p.Phase == "calm" {
+				calm = p.AtMicros + p.ForMicros
+			}
+		}
+		for _, e := range rec.Events {
+			if e.Kind == evidence.EventLoadEnd {
+				e.Kind, e.Name, e.Data = evidence.EventSenderLost, "inner", map[string]string{evidence.SenderWhole: whole(calm)}
+			}
+		}
+		if change != nil {
+			change(rec)
+		}
+		return Evaluate(rec)
+	}
+	at := func(d int64) func(int64) string {
+		return func(end int64) string { return strconv.FormatInt(end+d, 10) }
+	}
+	inner := func(rec *evidence.Record, phase string) *evidence.Phase {
+		i := slices.IndexFunc(rec.Phases, func(p *evidence.Phase) bool { return p.Traffic == "inner" && p.Phase == phase })
+		return rec.Phases[i]
+	}
+	for name, whole := range map[string]func(int64) string{"to its end": at(0), "to the midst of a slice of time": at(1000)} {
+		res := record(whole, nil)
+		if v := verdicts(res)["load/inner/calm"]; v != "PASS" {
+			t.Errorf("%s: calm is %s", name, v)
+		}
+		expectCheck(t, res, "load/inner/rough", Invalid, "SenderLost")
+		expectCheck(t, res, "recovery/cut", Invalid, "SenderLost")
+	}
+	for name, whole := range map[string]func(int64) string{
+		"not quite to its end": at(-1), "nothing that is said": func(int64) string { return "" }, "rubbish": func(int64) string { return "1e9" }, "less than nothing": func(int64) string { return "-5" },
+	} {
+		if res := record(whole, nil); strings.HasPrefix(verdicts(res)["load/inner/calm"], "PASS") {
+			t.Errorf("%s: calm passes", name)
+		}
+	}
+	expectCheck(t, record(at(0), func(rec *evidence.Record) { inner(rec, "calm").Errors++ }), "load/inner/calm", Invalid, "CountsDisagree")
+	expectCheck(t, record(at(1000), func(rec *evidence.Record) {
+		p := inner(rec, "calm")
+		p.Intended, p.Service = inner(rec, "rough").Intended, inner(rec, "rough").Service
+	}), "load/inner/calm", Invalid, "CountsDisagree")
+	expectCheck(t, record(at(0), func(rec *evidence.Record) { inner(rec, "calm").Generators[0].Of = 2 }), "load/inner/calm", Invalid, "CountsDisagree")
+	expectCheck(t, record(at(0), func(rec *evidence.Record) {
+		i := slices.IndexFunc(rec.Ticks, func(k *evidence.Tick) bool { return k.Traffic == "inner" && k.Index == 1 })
+		*rec = *without(rec, rec.Ticks[i].Ref())
+	}), "load/inner/calm", Invalid, "TicksMissing")
+	// What came after the loss is nobody's evidence.
+	res := record(at(0), func(rec *evidence.Record) {
+		i := slices.IndexFunc(rec.Ticks, func(k *evidence.Tick) bool { return k.Traffic == "inner" && k.AtMicros > calm })
+		rec.Ticks[i].Done--
+	})
+	if v := verdicts(res)["load/inner/calm"]; v != "PASS" {
+		t.Errorf("calm is %s", v)
+	}
 }
 
 func TestNoCheckOfAServicesLoadPassesWithoutAnyPieceOfItsEvidence(t *testing.T) {

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -10,15 +11,30 @@ import (
 	"github.com/meshproof/meshproof/scenarios"
 )
 
-// errorStatus is the status from which an answer counts as an error.
-const errorStatus = 400
-
 // loadState is what is known of one traffic: its slices of time and its phases, and whether they are whole and agree.
 type loadState struct {
-	tally  tally
+	tally  tally // what is wrong with all of it
 	ticks  []*evidence.Tick
 	phases map[string]*evidence.Phase
+
+	// Of a load of which a sender was lost, the phases that had ended by then may be whole: those until whole (µs after the
+	// start), of which every sender had told all. With what came later it is wrong that it was lost.
+	whole int64
+	lost  tally
 }
+
+func newLoadState(ticks []*evidence.Tick) *loadState {
+	return &loadState{ticks: ticks, phases: map[string]*evidence.Phase{}, whole: math.MaxInt64}
+}
+
+// lose notes a loss, until which the load is whole.
+func (l *loadState) lose(whole int64, used []evidence.Ref, format string, args ...any) {
+	l.whole = min(l.whole, max(whole, 0))
+	l.lost.invalid("SenderLost", used, format, args...)
+}
+
+// lack is what is wrong with the load from its start to its end.
+func (l *loadState) lack() []finding { return slices.Concat(l.lost.lack, l.tally.lack) }
 
 // loadOf checks once that a traffic's record is whole: slices of time without a gap that reach to the end of the load,
 // every phase, and as many requests in the one as in the other.
@@ -26,17 +42,24 @@ func (x *trial) loadOf(tr *scenarios.Traffic) *loadState {
 	if l := x.clean[tr.Name]; l != nil {
 		return l
 	}
-	l := &loadState{ticks: x.ticks[tr.Name], phases: map[string]*evidence.Phase{}}
+	l := newLoadState(x.ticks[tr.Name])
 	x.clean[tr.Name] = l
 	t := &l.tally
 	for _, e := range x.events[evidence.EventSenderLost] {
-		if e.Name == tr.Name {
-			t.invalid("SenderLost", refsOf(e), "the pod that sent traffic %s, %s, was lost before it had sent all: %s", tr.Name, podName(e.At), e.Message)
+		if e.Name != tr.Name {
+			continue
 		}
+		whole, _ := strconv.ParseInt(e.Data[evidence.SenderWhole], 10, 64) // 0 where it is not said
+		who := "a process that sent traffic " + tr.Name
+		if e.At.Pod != "" {
+			who = fmt.Sprintf("the pod that sent traffic %s, %s,", tr.Name, podName(e.At))
+		}
+		l.lose(whole, refsOf(e), "%s was lost before it had sent all: %s", who, e.Message)
 	}
 	x.whole(t, evidence.Ticks, evidence.Phases, evidence.Requests)
 	x.loadArrived(t, tr)
 	x.loadCalled(t)
+	x.loadPlaced(l)
 	l.read(tr, x.phases[tr.Name])
 	return l
 }
@@ -49,7 +72,7 @@ func outcomes(codes map[string]int) (n, errs int64, err error) {
 			return 0, 0, fmt.Errorf("%d outcomes of %q", c, k)
 		}
 		n += int64(c)
-		if code, err := strconv.Atoi(k); err != nil || code >= errorStatus {
+		if evidence.OutcomeOf(k) != evidence.OutcomeOK {
 			errs += int64(c)
 		}
 	}
@@ -61,7 +84,9 @@ type stagePhase struct {
 	name            string
 	start, duration time.Duration
 	hits            int64
-	users           int // of a closed loop, which asks for no number of requests
+	users           int     // of a closed loop, which asks for no number of requests
+	first           int64   // number of its first request
+	sessions        []int64 // of hits, each session's share; nil where there are no sessions
 }
 
 // silent reports whether nothing is sent in the stage.
@@ -76,18 +101,18 @@ func stagesOf(tr *scenarios.Traffic, seed int64) []stagePhase {
 	var at time.Duration
 	for i := range tr.Profile.Stages {
 		st := &tr.Profile.Stages[i]
-		p := stagePhase{name: st.Name, start: at, duration: st.For.D(), users: st.Users}
-		if p.name == "" {
-			p.name = fmt.Sprintf("stage-%d", i+1)
-		}
+		p := stagePhase{name: stageName(tr.Profile, i), start: at, duration: st.For.D(), users: st.Users}
 		if tr.Profile.Arrivals == scenarios.ArrivalsPoisson {
 			for _, k := range scenarios.PoissonBlocks(scenarios.Seed(seed, tr.Name), i, st) {
 				p.hits += k
 			}
 		} else {
 			sum += st.Requests()
-			total := int64(math.Floor(sum + 0.5))
-			p.hits, n = total-n, total
+			p.hits = int64(math.Floor(sum+0.5)) - n
+		}
+		p.first, n = n, n+p.hits
+		if tr.Sessions > 0 {
+			p.sessions = scenarios.NewDeal(scenarios.Seed(seed, tr.Name), tr.Sessions).Shares(p.first, n)
 		}
 		out = append(out, p)
 		at += p.duration
@@ -117,7 +142,7 @@ func shortfall(p *evidence.Phase) float64 {
 }
 
 // phaseResult is a phase's figures for the report, judged by its load check.
-func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (Phase, bool) {
+func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check, found *tally) (Phase, bool) {
 	p := x.loadOf(tr).phases[st.name]
 	if p == nil {
 		return Phase{}, false
@@ -126,7 +151,7 @@ func (x *trial) phaseResult(tr *scenarios.Traffic, st stagePhase, load Check) (P
 		Trial: x.id, Traffic: tr.Name, Phase: st.name, StartMicros: p.AtMicros, ForMicros: p.ForMicros,
 		Offered: p.Offered, Achieved: p.Achieved, ErrorRate: errorRate(p.Errors, p.Done), Codes: p.Codes, Verdict: load.Verdict,
 	}
-	out.Service = quantilesOf(p.Service)
+	out.Service, out.Sending, out.Sessions = quantilesOf(p.Service), sending(p, found), x.balancedSessions(tr, st)
 	if st.users == 0 { // a closed loop has no intended times
 		out.Intended = quantilesOf(p.Intended)
 	}

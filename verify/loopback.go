@@ -54,18 +54,25 @@ func (x *trial) own(t *tally, probes []*evidence.Probe) (others, own []*evidence
 
 // ownOf counts the answered requests of an edge that pods answered to themselves, and the others.
 func (x *trial) ownOf(e edge) (own, others int) {
+	for _, r := range x.rounds {
+		a, b := x.ownIn(r, e)
+		own, others = own+a, others+b
+	}
+	return own, others
+}
+
+// ownIn is ownOf for one round.
+func (x *trial) ownIn(r *round, e edge) (own, others int) {
 	if e.from.Name != e.to.Name {
 		return 0, 0
 	}
-	for _, r := range x.rounds {
-		for _, a := range r.Asks {
-			if a.From == e.from.Name && a.To == e.to.Name && a.Allowed {
-				for _, p := range x.asks[cellWindow{r.Name, a.Cell}] {
-					if x.ownPod(p) != nil {
-						own++
-					} else {
-						others++
-					}
+	for _, a := range r.Asks {
+		if a.From == e.from.Name && a.To == e.to.Name && a.Allowed {
+			for _, p := range x.asks[cellWindow{r.Name, a.Cell}] {
+				if x.ownPod(p) != nil {
+					own++
+				} else {
+					others++
 				}
 			}
 		}

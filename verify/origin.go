@@ -48,6 +48,20 @@ func (x *trial) issuedIn(t *tally, rec *evidence.Request) bool {
 	return false
 }
 
+// originOf is workload@cluster that a request's certificate belongs to; "" where that cannot be told.
+func (x *trial) originOf(t *tally, rec *evidence.Request) string {
+	if !x.d.traits().tellsLeaf {
+		return ""
+	}
+	if at := x.leaves[strings.ToLower(x.d.leaf(rec))]; at != "" {
+		return at
+	}
+	if x.issuedIn(t, rec) {
+		return rec.Caller
+	}
+	return ""
+}
+
 // origin wants a request to have been made with a certificate that is served where its caller says that it is. An
 // ingress serves nobody in the mesh, so its leaf is not known; and where no chains are read, nothing is claimed.
 func (x *trial) origin(t *tally, rec *evidence.Request, from scenarios.Workload) {

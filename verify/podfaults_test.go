@@ -128,19 +128,22 @@ func TestAFaultOfTheMeshIsProvedByTheShareOfACallersRequests(t *testing.T) {
 				s.Connection, s.OK, s.Error = "", true, ""
 				s.Value = map[string]int64{"before": 200, "during": c.during, "after": c.after}[s.Stage]
 			})
-			var last *evidence.FaultSample
+			var last, after *evidence.Fault
 			for _, r := range rec.Faults {
 				if r.Name == "cut" {
 					r.By = "istio"
 					if r.Probe != nil {
 						r.Probe.UID = podOf(t, rec, "shop").UID
-						if r.Probe.Stage == "during" {
-							last = r.Probe
+						switch r.Probe.Stage {
+						case "during":
+							last = r
+						case "after":
+							after = r
 						}
 					}
 				}
 			}
-			last.Stage, last.Value = "after", c.after // two are not enough
+			last.Probe.Stage, last.Probe.Value, last.T = "after", c.after, after.T // two are not enough
 			expectFault(t, Evaluate(rec), c.want, c.reason)
 		})
 	}

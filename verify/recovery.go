@@ -55,8 +55,8 @@ func (x *trial) recovered(t *tally, st *faultState, within time.Duration) (time.
 	for i := range x.s.Spec.Traffic {
 		tr := &x.s.Spec.Traffic[i]
 		l := x.loadOf(tr)
-		t.lack = append(t.lack, l.tally.lack...)
-		if len(l.tally.lack) > 0 {
+		t.lack = append(t.lack, l.lack()...)
+		if len(l.lack()) > 0 {
 			return 0, false
 		}
 		if n := len(l.ticks); n == 0 || l.ticks[n-1].AtMicros+l.ticks[n-1].Micros <= start {

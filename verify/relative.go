@@ -71,7 +71,7 @@ func latencyOver(tr *scenarios.Traffic, st stagePhase, baseline, quantile string
 		kind: KindLatency, subject: tr.Name + "/" + st.name + "/" + quantile + "/over-" + baseline,
 		traffic: tr, stage: st, baseline: baseline, limit: evidence.Round(float64(limit.Microseconds())), cost: true,
 		figure: func(x *trial, t *tally, p *evidence.Phase) (float64, bool) {
-			v, ok := x.quantile(t, p, quantile)
+			v, ok := x.quantile(t, p, quantile, 0)
 			if why := doubt(p, quantile); why != "" {
 				t.invalid("GeneratorLag", refsOf(p), "trial %s can't be compared, because its latency may be that of the load generator: %s", x.id, why)
 				return 0, false

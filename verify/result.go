@@ -126,6 +126,8 @@ type Phase struct {
 	Intended    map[string]int64 `json:"intended"` // "p50", "p90", "p99", "p999", "max"
 	Service     map[string]int64 `json:"service"`
 	Verdict     Verdict          `json:"verdict"` // INVALID where the generator fell short
+	Sending     Sending          `json:"sending"`
+	Sessions    *Sessions        `json:"sessions,omitempty"` // nil where the traffic has none
 }
 
 // Fault is what became of one fault in one trial. Times count from the start of the load.

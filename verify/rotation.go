@@ -280,7 +280,7 @@ func (x *trial) dropped(t *tally, e scenarios.ExpectRotation, st *faultState, la
 	}
 	for i := range x.s.Spec.Traffic {
 		l := x.loadOf(&x.s.Spec.Traffic[i])
-		t.lack = append(t.lack, l.tally.lack...)
+		t.lack = append(t.lack, l.lack()...)
 		for _, k := range l.ticks {
 			from := st.zero.Add(micro(k.AtMicros))
 			to := from.Add(micro(k.Micros))
@@ -335,11 +335,11 @@ func (x *trial) repeated() []*evidence.Request {
 	return out
 }
 
-// disturbed reports whether another fault was active between two moments, or within a second before.
+// disturbed reports whether another fault, be it a rotation too, was active between two moments, or within a second before.
 func (x *trial) disturbed(st *faultState, from, to time.Time) bool {
 	for i := range x.s.Spec.Faults {
 		f := &x.s.Spec.Faults[i]
-		if f.Name == st.scenario.Name || f.Rotates() {
+		if f.Name == st.scenario.Name {
 			continue
 		}
 		var began, ended time.Time

@@ -142,6 +142,9 @@ func (x *trial) identitySightings(r *round) []Sighting {
 			}
 		}
 		edge := fmt.Sprintf("%s %s->%s", r.Name, e.from.Name, e.to.Name)
+		if own, others := x.ownIn(r, e); own > 0 && others == 0 {
+			record.hidden, log.hidden = onLoopback, onLoopback
+		}
 		out = append(out, record.sighting(x.id, edge))
 		if x.d.traits().logs {
 			out = append(out, log.sighting(x.id, edge))
@@ -179,7 +182,7 @@ func (x *trial) sender(t *tally, rec *evidence.Request) string {
 	if x.d.traits().namesReceiver {
 		saw += " at " + named(self)
 	}
-	if at := x.leaves[strings.ToLower(x.d.leaf(rec))]; at != "" {
+	if at := x.originOf(t, rec); at != "" {
 		saw += ", with the certificate of " + at
 	}
 	return saw
@@ -207,6 +210,7 @@ type sight struct {
 	tally
 	subject string
 	saw     []string
+	hidden  string // why the mesh shows nothing
 }
 
 func (s *sight) see(what string) { s.saw = append(s.saw, what) }
@@ -220,6 +224,8 @@ func (s *sight) sighting(id evidence.Trial, of string) Sighting {
 	switch {
 	case len(s.lack) > 0:
 		out.Unproved = s.lack[0].message
+	case len(s.saw) == 0 && s.hidden != "":
+		out.Unproved, out.LeftOut = s.hidden, true
 	case len(s.saw) == 0:
 		out.Unproved = "nothing was seen"
 	}

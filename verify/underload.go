@@ -11,7 +11,8 @@ import (
 // Between the proof windows nobody asks for what is forbidden; what load brings is held against three who saw it.
 
 // loadArrived wants the workloads to have recorded at least as many answers to a service's traffic by one caller as the
-// load generators counted. A generator that is answered by somebody else, or by itself, measures nothing. Calls that the
+// load generators counted, whatever is no error to them: a redirection is one of somebody on the way. A generator that is
+// answered by somebody else, or by itself, measures nothing. Calls that the
 // caller makes on behalf of other requests, whose IDs have a dot, are none of the load's.
 func (x *trial) loadArrived(t *tally, of *scenarios.Traffic) {
 	var answered int64
@@ -24,7 +25,7 @@ func (x *trial) loadArrived(t *tally, of *scenarios.Traffic) {
 		for _, p := range x.phases[tr.Name] {
 			phases = append(phases, p.Ref())
 			for code, n := range p.Codes {
-				if len(code) == 3 && code[0] == '2' {
+				if evidence.OutcomeOf(code) == evidence.OutcomeOK {
 					answered += int64(n)
 				}
 			}
@@ -33,7 +34,7 @@ func (x *trial) loadArrived(t *tally, of *scenarios.Traffic) {
 	recorded := map[string]bool{}
 	caller := of.Caller() + "@" + of.Cluster
 	for _, r := range x.received[edgeWindow{window: windowLoad, service: of.To}] {
-		if r.Caller == caller && r.Status/100 == 2 && !strings.Contains(r.ID, ".") {
+		if r.Caller == caller && evidence.OutcomeOf(itoa(r.Status)) == evidence.OutcomeOK && !strings.Contains(r.ID, ".") {
 			recorded[r.ID] = true
 		}
 	}

@@ -177,7 +177,8 @@ func newAppServer(what string, h http.Handler) (*appServer, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &appServer{socket: sock, cancel: cancel}
 	a.server = &http.Server{
-		Handler:           h,
+		Handler:           a.waitedFor(h),
+		Protocols:         workload.Protocols(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // broken connections are in evidence, from both ends
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -194,6 +195,17 @@ func newAppServer(what string, h http.Handler) (*appServer, error) {
 		},
 	}
 	return a, nil
+}
+
+// waitedFor is a handler that kill waits for in HTTP/2, too, where a connection may end before its handlers do.
+func (a *appServer) waitedFor(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor > 1 {
+			a.serving.Add(1)
+			defer a.serving.Done()
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (a *appServer) serve() {

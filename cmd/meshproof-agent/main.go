@@ -29,6 +29,8 @@ func run(ctx context.Context, args []string) error {
 		return agent.Serve(ctx, os.Getenv, os.Stdout)
 	case len(args) == 1 && args[0] == agent.DelayCommand:
 		return agent.Delay(ctx, os.Stdin, os.Stdout)
+	case len(args) == 1 && args[0] == agent.WorkerCommand:
+		return agent.Work(ctx, os.Stdin, os.Stdout)
 	}
-	return fmt.Errorf("unknown arguments %q: the agent takes none, or %q", args, agent.DelayCommand)
+	return fmt.Errorf("unknown arguments %q: the agent takes none, %q or %q", args, agent.DelayCommand, agent.WorkerCommand)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/meshproof/meshproof/internal/alone"
 	"github.com/meshproof/meshproof/internal/telemetry"
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/reports"
 	"github.com/meshproof/meshproof/reports/chart"
@@ -39,8 +40,7 @@ type loadFlags struct {
 	expect   string
 	output   string
 	html     string
-	metrics  string
-	remote   string
+	watch    watchFlags
 
 	alone.Options
 }
@@ -91,12 +91,12 @@ broken; 3 the load was not as asked for, or its figures may be the generator's o
 	fl.StringVar(&f.TLS.ServerName, "server-name", "", "name that the server's certificate must have (default: the URL's)")
 	fl.StringVar(&f.Host, "host", "", "Host header (default: the URL's)")
 	fl.IntVar(&f.Workers, "workers", 1, "processes that send the load together; each sends its part of the same requests")
+	fl.IntVar(&f.Sessions, "sessions", 0, "deal the requests to so many sessions, each with connections and cookies of its own (default none; http1 alone)")
 	fl.Int64Var(&f.Seed, "seed", 1, "seed of what is left to chance")
 	fl.StringVar(&f.expect, "expect", "", "budgets over the whole load: p99<50ms,errors<1% (p50, p90, p99, p99.9, max, errors)")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else (schema: meshproof schema load)")
 	fl.StringVar(&f.html, "html", "", "also write one HTML page that needs nothing else")
-	fl.StringVar(&f.metrics, "metrics", "", "show Prometheus metrics at this address, on /metrics, while the load is sent: 127.0.0.1:9464")
-	fl.StringVar(&f.remote, "remote-write", "", "write them to this URL too, by Prometheus' remote write 2.0: http://localhost:9090/api/v1/write")
+	f.watch.add(cmd)
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
@@ -111,7 +111,7 @@ func newLoadWorker() *cobra.Command {
 		Hidden: true,
 		Args:   takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := alone.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()); err != nil {
+			if err := workers.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), nil); err != nil {
 				return withCode(exitError, err)
 			}
 			return nil
@@ -119,20 +119,31 @@ func newLoadWorker() *cobra.Command {
 	}
 }
 
+// worker makes processes of this program that are workers.
+func worker(stderr io.Writer) (func() *exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, withCode(exitError, fmt.Errorf("finding this program for its workers: %w", err))
+	}
+	return func() *exec.Cmd {
+		w := exec.Command(self, workerCommand)
+		w.Stderr = stderr
+		return w
+	}, nil
+}
+
 // complete turns flags into options.
 func (f *loadFlags) complete(cmd *cobra.Command) error {
 	f.Version = version
+	if cmd.Flags().Changed("sessions") && f.Sessions < 1 {
+		return fmt.Errorf("--sessions %d: want 1 or more", f.Sessions)
+	}
 	if f.Workers < 1 {
 		return fmt.Errorf("--workers %d: want 1 or more", f.Workers)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return withCode(exitError, fmt.Errorf("finding this program for its workers: %w", err))
-	}
-	f.Worker = func() *exec.Cmd {
-		w := exec.Command(self, workerCommand)
-		w.Stderr = cmd.ErrOrStderr()
-		return w
+	var err error
+	if f.Worker, err = worker(cmd.ErrOrStderr()); err != nil {
+		return err
 	}
 	if f.output != "text" && f.output != "json" {
 		return fmt.Errorf("--output %q is not known: text or json", f.output)
@@ -219,43 +230,18 @@ func (f *loadFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// watched shows the load as metrics while it runs, where that is asked for. What goes wrong with it is said, and no more:
-// the load is what counts.
+// watched shows the load as metrics while it runs, where that is asked for.
 func (f *loadFlags) watched(ctx context.Context, stderr io.Writer, progress func(loadgen.Progress)) (told func(loadgen.Progress), ended func(), err error) {
-	if f.metrics == "" && f.remote == "" {
+	if !f.watch.asked() {
 		return progress, func() {}, nil
 	}
 	m := telemetry.New()
 	f.Taps = append(f.Taps, m)
-	var stops []func() error
-	ended = func() {
-		m.End()
-		for _, stop := range stops {
-			if err := stop(); err != nil {
-				fmt.Fprintln(stderr, "meshproof:", err)
-			}
-		}
-	}
-	if f.remote != "" {
-		stop, err := m.Write(f.remote)
-		if err != nil {
-			return nil, nil, err
-		}
-		stops = append(stops, stop)
-	}
-	if f.metrics != "" {
-		at, stop, err := m.Serve(ctx, f.metrics)
-		if err != nil {
-			ended()
-			return nil, nil, withCode(exitError, err)
-		}
-		stops = append(stops, stop)
-		fmt.Fprintf(stderr, "metrics: http://%s/metrics\n", at)
-	}
+	ended, err = f.watch.show(ctx, m, stderr)
 	return func(p loadgen.Progress) {
 		m.Progress(p)
 		progress(p)
-	}, ended, nil
+	}, ended, err
 }
 
 func writeHTML(name string, l *reports.Load) error {

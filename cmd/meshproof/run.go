@@ -16,6 +16,7 @@ import (
 	"github.com/meshproof/meshproof/clusters/kind"
 	"github.com/meshproof/meshproof/internal/journal"
 	"github.com/meshproof/meshproof/internal/runner"
+	"github.com/meshproof/meshproof/internal/telemetry"
 	"github.com/meshproof/meshproof/reports"
 	"github.com/meshproof/meshproof/scenarios"
 	"github.com/meshproof/meshproof/verify"
@@ -34,6 +35,8 @@ type runFlags struct {
 	keep    bool
 	reuse   bool
 	pull    bool
+	workers int
+	watch   watchFlags
 
 	versions versionFlags
 }
@@ -60,6 +63,9 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 				if cmd.Flags().Changed("blocks") && f.blocks < 1 {
 					return fmt.Errorf("--blocks %d: must be between 1 and 1000", f.blocks)
 				}
+				if f.workers < 1 {
+					return fmt.Errorf("--workers %d: want 1 or more", f.workers)
+				}
 				for _, name := range onlyKind {
 					if f.driver == "embedded" && cmd.Flags().Changed(name) {
 						return fmt.Errorf("--%s is about real clusters, and those of driver embedded end with the run: use it with --driver kind", name)
@@ -82,6 +88,8 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 	fl.BoolVar(&f.reuse, "reuse", false, "take kept clusters that fit, after a check that nothing of them has drifted; with --keep from trial to trial (driver kind)")
 	bundleFlag(fl, "bundle", &f.bundle)
 	fl.BoolVar(&f.pull, "pull", false, "first pull what the bundle lacks for these meshes, from image registries and chart repositories (driver kind)")
+	fl.IntVar(&f.workers, "workers", 1, "processes that send each traffic together, each its part of the same requests: of this host, or, of traffic from a pod, in that pod (driver kind)")
+	f.watch.add(cmd)
 	f.versions.add(fl)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if asksJSON(os.Args[1:]) { // whoever asked for a document gets one, also about a flag beside it
@@ -178,13 +186,31 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, args []string, f runF
 	if f.verbose {
 		o.Log = stderr
 	}
+	if o.Workers = f.workers; o.Workers > 1 {
+		if o.Worker, err = worker(stderr); err != nil {
+			return err
+		}
+	}
+	watch := runWatch{metrics: telemetry.ForRuns()}
+	if f.watch.asked() {
+		ended, err := f.watch.show(ctx, watch.metrics, stderr)
+		if err != nil {
+			return err
+		}
+		defer ended()
+		o.Watch = watch.begin
+	}
 	code := exitPass
 	for i, s := range list {
 		o.Scenario, o.More = s, i < len(list)-1
 		view := newView(progress, s.Metadata.Name)
-		o.Observe = view.update
+		o.Observe = func(u runner.Update) {
+			view.update(u)
+			watch.update(u)
+		}
 		out, err := runner.Run(ctx, o)
 		view.close()
+		watch.end()
 		if err != nil {
 			if errors.Is(err, runner.ErrUsage) {
 				return err

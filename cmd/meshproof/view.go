@@ -101,7 +101,7 @@ func stepOf(u runner.Update) string {
 
 // describe writes the load, one line a traffic, and the active faults.
 func describe(u runner.Update) []string {
-	if u.Step != "load and faults" {
+	if u.Step != runner.StepLoad {
 		return nil
 	}
 	var lines []string

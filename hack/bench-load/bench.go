@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -29,6 +30,9 @@ type bench struct {
 	truth    string
 	peers    []peer
 	runs     int
+	missed   []string     // what could not be measured, and why
+	asked    atomic.Int64 // how often nginx was asked, which it counts too
+	before   int64        // requests that it had when it was asked last
 }
 
 var errBudget = errors.New("the budget is used up")
@@ -59,15 +63,25 @@ func (b *bench) run(ctx context.Context, only string, offline bool) error {
 	parts := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"speed", b.speed}, {"freeze", b.freeze}, {"accuracy", b.accuracy}, {"rate", b.rate}, {"memory", b.memory}}
+	}{{"speed", b.speed}, {"accuracy", b.accuracy}, {"rate", b.rate}, {"freeze", b.freeze}, {"memory", b.memory}}
 	for _, p := range parts {
 		if only != "" && only != p.name {
 			continue
 		}
-		if err := p.run(ctx); errors.Is(err, errBudget) {
-			fmt.Printf("\n%s: not whole, %v\n", p.name, err)
-		} else if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+		err := p.run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if len(b.missed) > 0 {
+			fmt.Println("\nNot measured:")
+			fmt.Println()
+		}
+		for _, m := range b.missed {
+			fmt.Println("* " + m)
+		}
+		b.missed = nil
+		if err != nil {
+			fmt.Printf("\n%s is not whole: %v\n", p.name, err)
 		}
 	}
 	fmt.Printf("\nload average after: %s\n", loadAverage())
@@ -88,11 +102,15 @@ type measured struct {
 	wall     float64 // seconds
 	cpu      float64 // seconds, user and system
 	peak     float64 // MB
+	truth    truth   // what the server saw
 	latencies
 }
 
+// counter tells what a server saw since it was asked last.
+type counter func(context.Context) (truth, error)
+
 // one runs a generator once, and counts at the server what it did.
-func (b *bench) one(ctx context.Context, p peer, j job, count func(context.Context) (int64, error)) (m measured, err error) {
+func (b *bench) one(ctx context.Context, p peer, j job, count counter) (m measured, err error) {
 	if time.Now().Add(time.Duration((j.Seconds + j.Late) * 1e9)).After(b.deadline) {
 		return m, errBudget
 	}
@@ -101,26 +119,26 @@ func (b *bench) one(ctx context.Context, p peer, j job, count func(context.Conte
 	if strings.HasPrefix(j.URL, "https:") {
 		j.CA, j.Cert, j.Key = filepath.Join(b.folder, "ca.pem"), filepath.Join(b.folder, "client.pem"), filepath.Join(b.folder, "client.key")
 	}
-	before, err := count(ctx)
-	if err != nil {
+	if _, err := count(ctx); err != nil {
 		return m, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration((j.Seconds+j.Late)*1e9)+time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration((j.Seconds+j.Late)*1e9)+20*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.binary, p.args(j)...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
-	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+j.CA) // for those who have no option for it
+	if j.CA != "" {
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+j.CA) // for those who have no option for it
+	}
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
 		return m, fmt.Errorf("%s: %w: %.300s", p.name, err, said.String())
 	}
 	m.wall = time.Since(start).Seconds()
-	after, err := count(ctx)
-	if err != nil {
+	if m.truth, err = count(ctx); err != nil {
 		return m, err
 	}
-	m.requests = float64(after - before)
+	m.requests = float64(m.truth.Count)
 	m.cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		m.peak = float64(ru.Maxrss) / 1024
@@ -146,7 +164,7 @@ func (b *bench) one(ctx context.Context, p peer, j job, count func(context.Conte
 }
 
 // every runs all generators that fit in turn, round by round, so that what else the machine does meets all of them.
-func (b *bench) every(ctx context.Context, fits func(peer) bool, j job, count func(context.Context) (int64, error)) (map[string][]measured, error) {
+func (b *bench) every(ctx context.Context, fits func(peer) bool, j job, count counter) (map[string][]measured, error) {
 	all := map[string][]measured{}
 	broken := map[string]bool{}
 	for range b.rounds {
@@ -159,7 +177,7 @@ func (b *bench) every(ctx context.Context, fits func(peer) bool, j job, count fu
 			case errors.Is(err, errBudget), ctx.Err() != nil:
 				return all, errors.Join(err, ctx.Err())
 			case err != nil:
-				fmt.Printf("* not measured: %v\n", err)
+				b.miss(err)
 				broken[p.name] = true
 				delete(all, p.name)
 				continue
@@ -168,6 +186,12 @@ func (b *bench) every(ctx context.Context, fits func(peer) bool, j job, count fu
 		}
 	}
 	return all, nil
+}
+
+// miss notes what could not be measured. It is said at the end of the part.
+func (b *bench) miss(err error) {
+	b.missed = append(b.missed, strings.Join(strings.Fields(err.Error()), " "))
+	fmt.Fprintln(os.Stderr, "bench-load: not measured:", err)
 }
 
 // median of one figure of several runs, with the smallest and the largest.

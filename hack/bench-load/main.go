@@ -45,7 +45,7 @@ func command(ctx context.Context, args []string) error {
 	b := &bench{}
 	f := flag.NewFlagSet("bench-load", flag.ContinueOnError)
 	f.IntVar(&b.rounds, "rounds", 3, "how often each is measured; medians are printed")
-	f.DurationVar(&b.each, "each", 4*time.Second, "how long one measurement lasts")
+	f.DurationVar(&b.each, "each", 3*time.Second, "how long one measurement lasts")
 	f.IntVar(&b.conns, "conns", 32, "connections, where a generator goes as fast as it can")
 	budget := f.Duration("budget", time.Hour, "how long all of it may take; what is left then is not measured, and said")
 	f.BoolVar(&b.long, "long", false, "also 1 and 10 million requests, for memory")

@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 )
 
 // speed is how many requests a second of the processor's time is good for, as fast as it goes.
@@ -30,76 +29,6 @@ func (b *bench) speed(ctx context.Context) error {
 	return nil
 }
 
-// truths are what the server saw in each run, beside the generators' own counts.
-func (b *bench) truths(got *[]truth) func(context.Context) (int64, error) {
-	var sum int64
-	return func(ctx context.Context) (int64, error) {
-		t, err := b.ask(ctx)
-		*got = append(*got, t)
-		sum += t.Count
-		return sum, err
-	}
-}
-
-// accuracy is how far the reported p99 and p99.9 are from what the server saw.
-func (b *bench) accuracy(ctx context.Context) error {
-	for _, rate := range []float64{200, 1000, 4000} {
-		fmt.Printf("\n### Error of p99 and p99.9 at %.0f requests/s (2 ms, 1.5 %% of them 20 ms, 0.5 %% of them 50 ms)\n\n", rate)
-		fmt.Println("| generator | achieved | error of p99 | largest | error of p99.9 | largest |\n|---|---|---|---|---|---|")
-		j := job{URL: b.truth + "/delay", Proto: http1, Conns: 64, Seconds: max(b.each.Seconds(), 2000/rate), Rate: rate}
-		rows := map[string]*off{}
-		var names []string
-		note := func(name string, share float64, p99, p999 time.Duration) {
-			if rows[name] == nil {
-				rows[name] = &off{}
-				names = append(names, name)
-			}
-			r := rows[name]
-			r.share, r.p99, r.p999 = append(r.share, share), append(r.p99, p99), append(r.p999, p999)
-		}
-		for range b.rounds {
-			for _, p := range b.peers {
-				if !p.paced || p.read == nil || !slices.Contains(p.protos, http1) {
-					continue
-				}
-				var seen []truth
-				m, err := b.one(ctx, p, j, b.truths(&seen))
-				if err != nil {
-					return err
-				}
-				t, share := seen[1], m.requests/(rate*j.Seconds)
-				note(p.name, share, m.P99-t.P99, m.P999-t.P999)
-				if m.Sent99 > 0 {
-					note(p.name+sentTime, share, m.Sent99-t.P99, m.Sent999-t.P999)
-				}
-			}
-		}
-		for _, name := range names {
-			r := rows[name]
-			slices.Sort(r.share)
-			fmt.Printf("| %s | %.1f %% | %s | %s |\n", name, 100*r.share[len(r.share)/2], spread(r.p99), spread(r.p999))
-		}
-	}
-	return nil
-}
-
-// sentTime marks latencies of a generator that tells both.
-const sentTime = ", from the sent time"
-
-// off is how far off the figures were in a generator's rounds.
-type off struct {
-	share     []float64 // achieved of the offered rate
-	p99, p999 []time.Duration
-}
-
-// spread is the median and the largest of errors, by what they are off, whichever way.
-func spread(e []time.Duration) string {
-	slices.SortFunc(e, func(a, b time.Duration) int { return int(a.Abs() - b.Abs()) })
-	return ms(e[len(e)/2]) + " | " + ms(e[len(e)-1])
-}
-
-func ms(d time.Duration) string { return fmt.Sprintf("%+.2f ms", float64(d)/1e6) }
-
 // freeze is what is made of a server that stands still for 1 s every 10 s.
 func (b *bench) freeze(ctx context.Context) error {
 	fmt.Println("\n### A server that freezes for 1 s every 10 s, 200 requests/s on 16 connections, 20 s")
@@ -107,49 +36,23 @@ func (b *bench) freeze(ctx context.Context) error {
 	fmt.Println("\n| generator | p99 | p99.9 |\n|---|---|---|")
 	j := job{URL: b.truth + "/freeze", Proto: http1, Conns: 16, Seconds: 2 * freezeEvery.Seconds(), Rate: 200}
 	for _, p := range b.peers {
-		if !p.paced || p.read == nil || !slices.Contains(p.protos, http1) {
+		if !p.tells(http1) {
 			continue
 		}
-		var seen []truth
-		m, err := b.one(ctx, p, j, b.truths(&seen))
-		if err != nil {
+		m, err := b.one(ctx, p, j, b.ask)
+		if errors.Is(err, errBudget) || ctx.Err() != nil {
 			return err
-		}
-		fmt.Printf("| %s | %.0f ms | %.0f ms |\n", p.name, float64(m.P99)/1e6, float64(m.P999)/1e6)
-		if m.Sent99 > 0 {
-			fmt.Printf("| %s | %.0f ms | %.0f ms |\n", p.name+sentTime, float64(m.Sent99)/1e6, float64(m.Sent999)/1e6)
-		}
-	}
-	return nil
-}
-
-// rate is the highest rate, in steps of an eighth, at which 99 % of what was offered was sent.
-func (b *bench) rate(ctx context.Context) error {
-	fmt.Printf("\n### Highest rate sustained within 1 %% of what was offered: HTTP/1.1, %d connections, nginx\n\n", b.conns)
-	fmt.Println("| generator | requests/s | requests per CPU second there |\n|---|---|---|")
-	for _, p := range b.peers {
-		if !p.paced || !slices.Contains(p.protos, http1) {
+		} else if err != nil {
+			b.miss(err)
 			continue
 		}
-		best, perCPU := 0.0, 0.0
-		for rate := 4000.0; ; rate *= 1.25 {
-			j := job{URL: b.nginx[http1], Proto: http1, Conns: b.conns, Seconds: b.each.Seconds(), Rate: float64(int(rate))}
-			kept := false
-			for range 2 { // a single miss may be somebody else's
-				m, err := b.one(ctx, p, j, b.count)
-				if err != nil {
-					return err
-				}
-				if m.requests >= 0.99*j.Rate*j.Seconds && m.wall < 1.05*j.Seconds+0.5 {
-					kept, best, perCPU = true, j.Rate, m.requests/m.cpu
-					break
-				}
-			}
-			if !kept {
-				break
-			}
+		row := func(name string, q quantiles) {
+			fmt.Printf("| %s | %.0f ms | %.0f ms |\n", name, float64(q[2])/1e6, float64(q[3])/1e6)
 		}
-		fmt.Printf("| %s | %.0f | %.0f |\n", p.name, best, perCPU)
+		row(p.name, m.Q)
+		if m.Sent != (quantiles{}) {
+			row(p.name+sentTime, m.Sent)
+		}
 	}
 	return nil
 }
@@ -168,7 +71,7 @@ func (b *bench) memory(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %.1f MB |\n", strings.TrimSuffix(fmt.Sprintf("%.0f", m.requests), ".0"), m.peak)
+		fmt.Printf("| %.0f | %.1f MB |\n", m.requests, m.peak)
 	}
 	return nil
 }

@@ -16,6 +16,17 @@ import (
 	"github.com/meshproof/meshproof/scenarios"
 )
 
+// What the IDs of requests begin with.
+const (
+	idPrefix    = "bench"
+	trafficName = "load"
+)
+
+// profile is a constant rate (1/s) for some seconds.
+func profile(rate, seconds float64) scenarios.Profile {
+	return scenarios.Profile{Stages: []scenarios.Stage{{Rate: rate, For: scenarios.Duration(seconds * 1e9)}}}
+}
+
 // flatOut is the rate (per second) of a schedule that is never caught up with.
 const flatOut = 1e6
 
@@ -33,10 +44,10 @@ func send(ctx context.Context, j job, engine []string) error {
 		defer cancel()
 	}
 	a := loadgen.Attack{
-		Base: u.Scheme + "://" + u.Host, Host: u.Host, Seed: 1, IDPrefix: "bench",
+		Base: u.Scheme + "://" + u.Host, Host: u.Host, Seed: 1, IDPrefix: idPrefix, Start: time.Now(),
 		Traffic: scenarios.Traffic{
-			Name: "load", Timeout: scenarios.Duration(20 * time.Second), MaxInFlight: j.Conns, Requests: []scenarios.RequestKind{{Path: u.Path}},
-			Profile: scenarios.Profile{Stages: []scenarios.Stage{{Rate: rate, For: scenarios.Duration(j.Seconds * 1e9)}}},
+			Name: trafficName, Timeout: scenarios.Duration(20 * time.Second), MaxInFlight: j.Conns, Requests: []scenarios.RequestKind{{Path: u.Path}},
+			Profile: profile(rate, j.Seconds),
 		},
 	}
 	if len(engine) > 0 {
@@ -51,6 +62,7 @@ func send(ctx context.Context, j job, engine []string) error {
 		}
 	}
 	var r report
+	r.Start = a.Start
 	if err := loadgen.Run(ctx, a, &r, nil); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -91,7 +103,7 @@ func (r *report) Append(item evidence.Item) error {
 	if err != nil {
 		return err
 	}
-	r.latencies = latencies{quantile(h, 99), quantile(h, 99.9), quantile(sent, 99), quantile(sent, 99.9)}
+	r.Q, r.Sent = quantilesIn(h), quantilesIn(sent)
 	if p.Errors > 0 {
 		fmt.Fprintf(os.Stderr, "%d of %d failed: %v\n", p.Errors, p.Done, p.Codes)
 	}

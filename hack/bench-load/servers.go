@@ -21,6 +21,7 @@ import (
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/trust"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 // delays of the server that knows the truth: of a thousand requests 980 take the first, 15 the second and 5 the third.
@@ -34,8 +35,11 @@ const (
 
 // truth is what the server itself saw.
 type truth struct {
-	Count     int64
-	P99, P999 time.Duration
+	Count int64
+	Q     quantiles // of the time from a request to its answer
+	// Ended is when the server was done with each request of Meshproof's, by its number: ns of wall time.
+	Ended map[int64]int64
+	Twice int64 // requests whose number had come before
 }
 
 // serve is the server that knows the truth, in a process of its own. It prints its address. /delay takes a known time,
@@ -44,14 +48,24 @@ func serve(ctx context.Context) error {
 	var n atomic.Int64
 	var mu sync.Mutex
 	seen := evidence.NewHistogram()
-	begin := time.Now()
-	took := func(d time.Duration) {
+	now := truth{Ended: map[int64]int64{}}
+	var begin time.Time // of the first freeze, half its period before the first request: all generators meet it at the same times
+	took := func(r *http.Request, from time.Time) {
+		end := time.Now()
 		mu.Lock()
 		defer mu.Unlock()
-		evidence.RecordMicros(seen, d.Microseconds())
+		evidence.RecordMicros(seen, end.Sub(from).Microseconds())
+		number, err := strconv.ParseInt(strings.TrimPrefix(r.Header.Get(scenarios.HeaderID), idPrefix+"-"+trafficName+"-"), 10, 64)
+		if err != nil {
+			return // of another generator
+		}
+		if _, twice := now.Ended[number]; twice {
+			now.Twice++
+		}
+		now.Ended[number] = end.UnixNano()
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/delay", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/delay", func(w http.ResponseWriter, r *http.Request) {
 		from := time.Now()
 		d := delays[0]
 		switch k := n.Add(1) * 7919 % 1000; { // the slow ones stand far from each other
@@ -62,21 +76,30 @@ func serve(ctx context.Context) error {
 		}
 		time.Sleep(d)
 		_, _ = w.Write([]byte("ok"))
-		took(time.Since(from))
+		took(r, from)
 	})
-	mux.HandleFunc("/freeze", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/freeze", func(w http.ResponseWriter, r *http.Request) {
 		from := time.Now()
-		if into := from.Sub(begin) % freezeEvery; into < freezeFor {
+		mu.Lock()
+		if begin.IsZero() {
+			begin = from.Add(-freezeEvery / 2)
+		}
+		into := from.Sub(begin) % freezeEvery
+		mu.Unlock()
+		if into < freezeFor {
 			time.Sleep(freezeFor - into)
 		}
 		_, _ = w.Write([]byte("ok"))
-		took(time.Since(from))
+		took(r, from)
 	})
 	mux.HandleFunc("/truth", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		_ = json.NewEncoder(w).Encode(truth{seen.TotalCount(), quantile(seen, 99), quantile(seen, 99.9)})
+		now.Count, now.Q = seen.TotalCount(), quantilesIn(seen)
+		_ = json.NewEncoder(w).Encode(now)
 		seen.Reset()
+		now = truth{Ended: map[int64]int64{}}
+		begin = time.Time{}
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,8 +114,12 @@ func serve(ctx context.Context) error {
 	return nil
 }
 
-func quantile(h *hdrhistogram.Histogram, q float64) time.Duration {
-	return time.Duration(h.ValueAtQuantile(q)) * time.Microsecond
+// quantilesIn are those of a histogram of µs.
+func quantilesIn(h *hdrhistogram.Histogram) (q quantiles) {
+	for k, rank := range ranks {
+		q[k] = time.Duration(h.ValueAtQuantile(100*rank)) * time.Microsecond
+	}
+	return q
 }
 
 // ask asks the server what it saw.
@@ -201,8 +228,16 @@ func (b *bench) startNginx(ctx context.Context) (func(), error) {
 	return nil, fmt.Errorf("nginx did not come up")
 }
 
-// count is how many requests nginx has had.
-func (b *bench) count(ctx context.Context) (int64, error) {
+// count is how many requests nginx has had since it was asked last.
+func (b *bench) count(ctx context.Context) (truth, error) {
+	n, err := b.total(ctx)
+	t := truth{Count: n - b.before}
+	b.before = n
+	return t, err
+}
+
+// total is how many requests nginx has had, without those that asked it so.
+func (b *bench) total(ctx context.Context) (int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.nginx[http1]+"count", nil)
 	if err != nil {
 		return 0, err
@@ -215,7 +250,7 @@ func (b *bench) count(ctx context.Context) (int64, error) {
 	// Active connections: 1 \nserver accepts handled requests\n 1 1 1 \n
 	var active, accepted, handled, requests int64
 	_, err = fmt.Fscanf(resp.Body, "Active connections: %d \nserver accepts handled requests\n %d %d %d", &active, &accepted, &handled, &requests)
-	return requests, err
+	return requests - b.asked.Add(1), err
 }
 
 // certificates makes those of the server and of a client, under one root.

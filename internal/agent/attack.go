@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/loadgen"
 )
 
@@ -96,18 +97,18 @@ func (c *control) attack(w http.ResponseWriter, r *http.Request) {
 	out := &lines{w: json.NewEncoder(w), rc: http.NewResponseController(w)}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
+	var lost *workers.Loss
 	err := c.mayAttack(cmd)
 	if err == nil {
 		var leave func()
 		if leave, err = c.attacks.begin(cmd.Attack.Traffic.Name, cancel); err == nil {
 			defer c.attacks.running.Done()
-			cmd.Attack.Dial = dial
-			_ = out.rc.Flush()                                                                                            // the driver learns that it is obeyed before the load starts
-			err = loadgen.Run(ctx, cmd.Attack, out, func(p loadgen.Progress) { _ = out.write(AttackLine{Progress: &p}) }) // Append says so
+			_ = out.rc.Flush() // the driver learns that it is obeyed before the load starts
+			lost, err = c.load(ctx, cmd.Attack, out)
 			leave()
 		}
 	}
-	end := AttackEnd{Records: out.records}
+	end := AttackEnd{Records: out.records, Lost: lost}
 	if err != nil {
 		why := context.Cause(ctx)
 		end.Stopped, end.Ending = why == errStopped, why == errEnding || errors.Is(err, errEnding)
@@ -116,6 +117,38 @@ func (c *control) attack(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_ = out.write(AttackLine{End: &end}) // a driver that is gone needs no answer
+}
+
+// WorkerCommand is the argument with which the agent is a worker: it sends a part of its pod's load, as told by its
+// standard input.
+const WorkerCommand = "load-worker"
+
+// Work is a worker in a pod.
+func Work(ctx context.Context, in io.Reader, out io.Writer) error {
+	return workers.Work(ctx, in, out, dial)
+}
+
+// load sends a load, by this process or by several of its kind.
+func (c *control) load(ctx context.Context, a loadgen.Attack, out *lines) (*workers.Loss, error) {
+	progress := func(p loadgen.Progress) { _ = out.write(AttackLine{Progress: &p}) } // Append says so
+	n := a.Workers
+	a.Workers = 0
+	if n <= 1 {
+		a.Dial = dial
+		return nil, loadgen.Run(ctx, a, out, progress)
+	}
+	if err := a.Check(); err != nil {
+		return nil, err
+	}
+	team, err := workers.Ready(n, c.worker, a, workers.TLS{})
+	if err != nil {
+		return nil, err
+	}
+	defer team.Close()
+	if a.Start.IsZero() {
+		a.Start = time.Now().Add(workers.Lead)
+	}
+	return team.Send(ctx, a.Start, out, progress)
 }
 
 // mayAttack says what is wrong with a command that cannot be meant for this pod now.
@@ -132,8 +165,9 @@ func (c *control) mayAttack(cmd AttackCommand) error {
 	return nil
 }
 
-// lines is an answer of many lines. The load's own goroutine writes it.
+// lines is an answer of many lines.
 type lines struct {
+	mu      sync.Mutex // of several workers, each has a goroutine that writes
 	w       *json.Encoder
 	rc      *http.ResponseController
 	records int
@@ -151,15 +185,24 @@ func (l *lines) Append(item evidence.Item) error {
 	default:
 		return fmt.Errorf("a load has no records of stream %s", item.StreamName())
 	}
-	if err := l.write(line); err != nil {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.put(line); err != nil {
 		return err
 	}
 	l.records++
 	return nil
 }
 
-// write writes a line at once. After one that failed nothing can follow: it may have been written in part.
+// write writes a line at once.
 func (l *lines) write(line AttackLine) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.put(line)
+}
+
+// put is write. After a line that failed nothing can follow: it may have been written in part. The caller holds mu.
+func (l *lines) put(line AttackLine) error {
 	if l.err != nil {
 		return l.err
 	}

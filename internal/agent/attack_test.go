@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/scenarios"
 )
@@ -139,6 +141,53 @@ func TestALoadIsSentByThePodAndToldAsItHappens(t *testing.T) {
 	}
 	if _, ok := to.callers.Load("shop@east"); !ok || to.n.Load() != 80 {
 		t.Errorf("%d requests arrived, want 80 of shop@east", to.n.Load())
+	}
+}
+
+// TestMain lets this binary be a worker, as the agent is one.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == WorkerCommand {
+		if err := Work(context.Background(), os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestALoadIsSentBySeveralProcessesOfThePod(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	r, to := startAgent(t), newTarget()
+	defer to.Close()
+	defer r.close()
+	cmd := to.attack("inner", time.Second)
+	cmd.Attack.Workers = 2
+	m := newMemory()
+	if err := r.follow(cmd, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.phases) != 2 || to.n.Load() != 80 {
+		t.Fatalf("%d phases, %d requests", len(m.phases), to.n.Load())
+	}
+	for _, p := range m.phases {
+		if len(p.Generators) != 2 || p.Generators[0].Of != 2 || p.Generators[0].Done != 20 || p.Done != 40 || p.Trial != cmd.Attack.Trial {
+			t.Errorf("%+v", p)
+		}
+	}
+	cmd.Attack.Traffic.MaxInFlight = 1
+	if err := r.follow(cmd, newMemory(), nil); err == nil || errors.Is(err, clusters.ErrSenderLost) || !strings.Contains(err.Error(), "2 workers share 1") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAWorkerOfThePodThatIsLostIsSaidWithWhatAllHadTold(t *testing.T) {
+	end := AttackEnd{Records: 3, Lost: &workers.Loss{Why: []string{"worker 2 of 2 was lost"}, Whole: 4 * time.Second}}
+	var lost *clusters.LostSender
+	if err := end.outcome(3); !errors.As(err, &lost) || !errors.Is(err, clusters.ErrSenderLost) || lost.Whole != 4*time.Second || !strings.Contains(err.Error(), "worker 2 of 2") {
+		t.Errorf("%v", err)
+	}
+	if err := end.outcome(2); !errors.Is(err, clusters.ErrSenderLost) || errors.As(err, &lost) {
+		t.Errorf("with a record less: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ type control struct {
 	probes map[string]*linkProbe
 
 	attacks attacks
+	worker  func() *exec.Cmd // a process that calls Work with its standard input and output
 }
 
 // linkProbe is a probe that one command at a time may use.

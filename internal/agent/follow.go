@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
@@ -58,6 +59,8 @@ func (e *AttackEnd) outcome(arrived int) error {
 	switch {
 	case e.Records != arrived:
 		return fmt.Errorf("%w: it made %d records, and %d arrived", clusters.ErrSenderLost, e.Records, arrived)
+	case e.Lost != nil:
+		return &clusters.LostSender{Whole: e.Lost.Whole, Err: errors.New(strings.Join(e.Lost.Why, "; "))}
 	case e.Ending:
 		return fmt.Errorf("%w: %s", clusters.ErrSenderLost, e.Error)
 	case e.Error != "" && !e.Stopped:

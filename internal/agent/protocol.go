@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/loadgen"
 )
 
@@ -118,6 +119,8 @@ type AttackEnd struct {
 	Stopped bool   `json:"stopped,omitempty"` // by a StopCommand
 	Error   string `json:"error,omitempty"`   // why it did not go all its way, or did not begin
 	Ending  bool   `json:"ending,omitempty"`  // it did not, because the pod was told to end
+	// Lost is what was lost of it with one of the processes that sent it.
+	Lost *workers.Loss `json:"lost,omitempty"`
 }
 
 // StopCommand stops the attack of a traffic. What it has to say still comes by the attack's own connection.

@@ -8,6 +8,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,8 +78,15 @@ func newServer(getenv func(string) string, stdout io.Writer) (*server, error) {
 	if s.handler, err = workload.NewHandler(cfg, at, s.records.record, s.client); err != nil {
 		return nil, err
 	}
-	s.control = &control{token: own.Token, uid: at.UID, client: s.client, records: s.records, probes: map[string]*linkProbe{}}
+	s.control = &control{token: own.Token, uid: at.UID, client: s.client, records: s.records, probes: map[string]*linkProbe{}, worker: worker}
 	return s, nil
+}
+
+// worker is a process of this program that is a worker.
+func worker() *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", WorkerCommand) // in a pod its path need not be known
+	cmd.Stderr = os.Stderr
+	return cmd
 }
 
 // dial opens a workload's connections by the pod's own network. The names of Services are whole: with the dot that says
@@ -150,7 +159,7 @@ func (s *server) serve(port int, h http.Handler) (*listener, error) {
 		return nil, fmt.Errorf("opening port %d: %w", port, err)
 	}
 	l := &listener{
-		server: &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)},
+		server: &http.Server{Handler: h, Protocols: workload.Protocols(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)},
 		ended:  make(chan struct{}),
 	}
 	go func() {

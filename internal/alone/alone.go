@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/reports"
 	"github.com/meshproof/meshproof/scenarios"
@@ -45,12 +46,13 @@ type Options struct {
 	Timeout     time.Duration    // of a request
 	Connections int              // requests under way at most
 	Protocol    loadgen.Protocol // none: HTTP/1.1, or what the URL says
-	TLS         TLS
+	TLS         workers.TLS
+	Sessions    int // see scenarios.Traffic; 0: none
 	Seed        int64
 	Expect      []verify.Budget
 	Version     string
 	Workers     int              // processes that send it together; 0 and 1: this one
-	Worker      func() *exec.Cmd // a process that calls Work with its standard input and output
+	Worker      func() *exec.Cmd // a process that calls workers.Work with its standard input and output
 	// Taps see what is recorded, as it is.
 	Taps []evidence.Sink
 }
@@ -69,10 +71,10 @@ func Run(ctx context.Context, o Options, progress func(loadgen.Progress)) (*repo
 		return nil, usageError{err}
 	}
 	rec := &record{taps: o.Taps, workers: o.Workers}
-	a.Start = time.Now().Add(lead)
 	if o.Workers > 1 {
-		rec.lost, err = share(ctx, o, a, rec, progress)
+		a.Start, err = o.share(ctx, a, rec, progress)
 	} else {
+		a.Start = time.Now().Add(lead)
 		err = loadgen.Run(ctx, a, rec, progress)
 	}
 	interrupted := err != nil && ctx.Err() != nil
@@ -82,11 +84,28 @@ func Run(ctx context.Context, o Options, progress func(loadgen.Progress)) (*repo
 	return o.report(a, rec, interrupted), nil
 }
 
+// share sends a load by several processes, and says when it began.
+func (o Options) share(ctx context.Context, a loadgen.Attack, rec *record, progress func(loadgen.Progress)) (time.Time, error) {
+	team, err := workers.Ready(o.Workers, o.Worker, a, o.TLS)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer team.Close()
+	start := time.Now().Add(workers.Lead)
+	loss, err := team.Send(ctx, start, rec, progress)
+	if loss != nil {
+		for _, why := range loss.Why {
+			rec.lost = append(rec.lost, verify.Loss{Why: why, Whole: loss.Whole})
+		}
+	}
+	return start, err
+}
+
 // report judges what was recorded.
 func (o Options) report(a loadgen.Attack, rec *record, interrupted bool) *reports.Load {
-	var lost []string
+	var lost []verify.Loss
 	if interrupted {
-		lost = append(lost, "the load was stopped before it was over")
+		lost = append(lost, verify.Loss{Why: "the load was stopped before it was over"})
 	}
 	alone := verify.JudgeAlone(&a.Traffic, o.Seed, rec.ticks, rec.phases, append(lost, rec.lost...), o.Expect)
 	return reports.BuildLoad(reports.LoadRun{
@@ -130,15 +149,7 @@ func (o Options) attack() (loadgen.Attack, error) {
 	if o.Profile.Closed() && slices.ContainsFunc(o.Expect, func(b verify.Budget) bool { return b.Figure != "errors" }) {
 		return loadgen.Attack{}, errors.New("a closed loop hides how long others would have waited, so its latency proves no budget: take a profile with a rate, or expect errors alone")
 	}
-	switch {
-	case o.Workers < 0 || o.Workers > maxWorkers:
-		return loadgen.Attack{}, fmt.Errorf("%d workers; want 1 to %d", o.Workers, maxWorkers)
-	case o.Workers > 1 && o.Profile.Closed():
-		return loadgen.Attack{}, errors.New("the users of a closed loop are not shared among workers: leave --workers out")
-	case o.Workers > o.Connections:
-		return loadgen.Attack{}, fmt.Errorf("%d workers share %d connections; want one for each at least", o.Workers, o.Connections)
-	}
-	conf, err := o.TLS.config()
+	conf, err := o.TLS.Config()
 	if err != nil {
 		return loadgen.Attack{}, err
 	}
@@ -146,13 +157,14 @@ func (o Options) attack() (loadgen.Attack, error) {
 		Trial: evidence.Trial{Block: 1, Mesh: "none"}, Base: u.Scheme + "://" + u.Host, Host: o.Host, Seed: o.Seed,
 		Header: o.Header, Body: o.Body, TLS: conf,
 		Traffic: scenarios.Traffic{
-			Name: Traffic, Profile: o.Profile, Timeout: scenarios.Duration(o.Timeout), MaxInFlight: o.Connections,
+			Name: Traffic, Profile: o.Profile, Timeout: scenarios.Duration(o.Timeout), MaxInFlight: o.Connections, Sessions: o.Sessions,
 			Requests: []scenarios.RequestKind{{Method: o.Method, Path: u.RequestURI()}},
 		},
 	}
 	if a.Protocol = o.Protocol; u.Scheme == "tcp" && a.Protocol == "" {
 		a.Protocol = loadgen.TCP
 	}
+	a.Traffic.Protocol = scenarios.Protocol(a.Protocol)
 	r := &a.Traffic.Requests[0]
 	switch {
 	case a.Protocol == loadgen.TCP && u.Path == "" && u.RawQuery == "":
@@ -170,7 +182,10 @@ func (o Options) attack() (loadgen.Attack, error) {
 	if a.IDPrefix, err = prefix(); err != nil {
 		return loadgen.Attack{}, err
 	}
-	return a, nil
+	if o.Workers != 0 {
+		err = workers.Check(o.Workers, a)
+	}
+	return a, err
 }
 
 // highest is the highest rate of a profile, per second.
@@ -201,7 +216,7 @@ type record struct {
 	mu     sync.Mutex
 	ticks  []*evidence.Tick
 	phases []*evidence.Phase
-	lost   []string
+	lost   []verify.Loss
 }
 
 // Append implements evidence.Sink.

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/reports"
 	"github.com/meshproof/meshproof/scenarios"
@@ -27,7 +28,7 @@ const envWorker = "MESHPROOF_TEST_WORKER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envWorker) != "" {
-		if err := Work(context.Background(), os.Stdin, os.Stdout); err != nil {
+		if err := workers.Work(context.Background(), os.Stdin, os.Stdout, nil); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -170,9 +171,9 @@ func TestHTTPSIsCheckedByTheRootsThatWereGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		tls TLS
+		tls workers.TLS
 		ok  bool
-	}{"the system's": {TLS{}, false}, "its own": {TLS{CA: roots}, true}, "none": {TLS{Insecure: true}, true}} {
+	}{"the system's": {workers.TLS{}, false}, "its own": {workers.TLS{CA: roots}, true}, "none": {workers.TLS{Insecure: true}, true}} {
 		o := options(t, s.URL, "constant:50,200ms")
 		o.TLS = c.tls
 		if l := send(context.Background(), t, o); (l.Whole.Codes["200"] == 10) != c.ok {

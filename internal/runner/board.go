@@ -9,6 +9,9 @@ import (
 	"github.com/meshproof/meshproof/loadgen"
 )
 
+// StepLoad is the step in which load is sent.
+const StepLoad = "load and faults"
+
 // Update is the state of a run for people who watch it.
 type Update struct {
 	Trial  evidence.Trial

@@ -14,6 +14,7 @@ import (
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/faults"
 	"github.com/meshproof/meshproof/internal/probe"
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/loadgen"
 	"github.com/meshproof/meshproof/meshes"
 	"github.com/meshproof/meshproof/scenarios"
@@ -24,11 +25,15 @@ import (
 // what is late from the start counts as slow.
 const senderLead = time.Second
 
+// workerLead is how much longer before it, for each worker that the pod has to start.
+const workerLead = 250 * time.Millisecond
+
 // attack is one traffic, and who sends it.
 type attack struct {
 	loadgen.Attack
-	ingress bool // sent by this process
+	ingress bool // sent by this process, or by its workers
 	from    clusters.Pod
+	team    *workers.Team // those workers; nil where there are none
 }
 
 // load runs all traffic, all faults and the periodic scrapes side by side against one zero of time.
@@ -42,14 +47,27 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 		lead = faults.Lead // the effect probes' baseline of a fault at 0 s
 	}
 	attacks := make([]attack, 0, len(r.Scenario.Spec.Traffic))
+	defer func() {
+		for _, a := range attacks {
+			if a.team != nil {
+				a.team.Close()
+			}
+		}
+	}()
 	for _, tr := range r.Scenario.Spec.Traffic {
 		a, err := r.attack(ctx, t, fleet, tr, users)
+		if err == nil {
+			err = r.staff(&a)
+		}
 		if err != nil {
 			return fmt.Errorf("traffic %s: %w", tr.Name, err)
 		}
 		attacks = append(attacks, a)
-		if !a.ingress {
-			lead = max(lead, senderLead)
+		switch {
+		case a.team != nil:
+			lead = max(lead, workers.Lead)
+		case !a.ingress:
+			lead = max(lead, senderLead+time.Duration(a.Workers)*workerLead)
 		}
 	}
 	start := time.Now().Add(lead)
@@ -96,7 +114,7 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 func (r *run) attack(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, tr scenarios.Traffic, users *users) (attack, error) {
 	to, _ := r.Scenario.Workload(tr.To)
 	a := attack{ingress: !tr.Inside(), Attack: loadgen.Attack{
-		Traffic: tr, Host: to.Host(), Trial: t, Seed: r.Seed,
+		Traffic: tr, Host: to.Host(), Trial: t, Seed: r.Seed, Protocol: loadgen.Protocol(tr.Protocol),
 		IDPrefix: fmt.Sprintf("load-%d-%s", t.Block, t.Mesh),
 	}}
 	c := fleet.Cluster(tr.Cluster)
@@ -125,28 +143,6 @@ func sender(ctx context.Context, c clusters.Cluster, service string) (clusters.P
 		return clusters.Pod{}, fmt.Errorf("no pod of %s in cluster %s is ready to send", service, c.Name())
 	}
 	return slices.MinFunc(pods, func(a, b clusters.Pod) int { return cmp.Compare(a.Pod, b.Pod) }), nil
-}
-
-// send sends a traffic. A sender that is lost is evidence: of what it sent nothing can be proved, of all else it can.
-func (r *run) send(ctx context.Context, fleet clusters.Fleet, a attack) error {
-	progress := func(p loadgen.Progress) { r.board.load(a.Traffic.Name, p) }
-	var err error
-	if a.ingress {
-		err = loadgen.Run(ctx, a.Attack, r.writer, progress)
-	} else {
-		err = fleet.Cluster(a.Traffic.Cluster).Attack(ctx, a.from, a.Attack, progress)
-	}
-	switch {
-	case errors.Is(err, clusters.ErrSenderLost):
-		r.log.Error("sender lost", "trial", a.Trial, "traffic", a.Traffic.Name, "error", err)
-		return r.writer.Append(&evidence.Event{
-			Header: evidence.Header{Trial: a.Trial, Src: "runner"}, Kind: evidence.EventSenderLost,
-			Name: a.Traffic.Name, At: a.from.PodRef, Message: err.Error(),
-		})
-	case err != nil:
-		return fmt.Errorf("traffic %s: %w", a.Traffic.Name, err)
-	}
-	return nil
 }
 
 // scrape observes every pod now and then until ctx ends.

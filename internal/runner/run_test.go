@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,11 +22,20 @@ import (
 	"github.com/meshproof/meshproof/clusters/embedded/proxy"
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/internal/runner"
+	"github.com/meshproof/meshproof/internal/workers"
 	"github.com/meshproof/meshproof/scenarios"
 	"github.com/meshproof/meshproof/verify"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(envWorker) != "" {
+		if err := workers.Work(context.Background(), os.Stdin, os.Stdout, nil); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // tiny is the least that has a choice for the seed in each place: replicas to kill, kinds of request.
 const tiny = `

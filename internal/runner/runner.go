@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -40,6 +41,13 @@ type Options struct {
 	// Named says that the scenario's meshes were asked for by name: one that cannot run here is refused. Otherwise its
 	// trials are skipped, unless all would be.
 	Named bool
+	// Workers is how many processes send each traffic together; 0 and 1: one. Worker makes a process of this host that calls
+	// workers.Work with its standard input and output.
+	Workers int
+	Worker  func() *exec.Cmd
+	// Watch, unless nil, is told of a run before its first trial, and gives who sees the ticks and phases of its loads as they
+	// are recorded. It must not hold them up.
+	Watch func(*evidence.Manifest) evidence.Sink
 	// Reuse takes kept clusters where some fit; with Keep, every trial leaves its clusters for the next one.
 	Reuse bool
 }
@@ -68,6 +76,16 @@ func Check(s *scenarios.Scenario, e scenarios.MeshEntry, p clusters.Provider) er
 		}
 		if err != nil {
 			return err // the other clusters would say the same
+		}
+	}
+	return checkLoads(s, e, p, 1)
+}
+
+// checkLoads finds out whether the scenario's traffic can be sent in a mesh by so many processes.
+func checkLoads(s *scenarios.Scenario, e scenarios.MeshEntry, p clusters.Provider, workers int) error {
+	for i, tr := range s.Spec.Traffic {
+		if err := p.CheckLoad(string(e.Name), tr, workers); err != nil {
+			return fmt.Errorf("spec.traffic[%d]: %w", i, err)
 		}
 	}
 	return nil
@@ -146,6 +164,7 @@ type run struct {
 	id      string
 	log     *slog.Logger
 	writer  *evidence.Writer
+	watch   evidence.Sink // of loads; may be nil
 	journal *journal.Journal
 	board   *board
 	kept    *clusters.Kept // of the last trial
@@ -173,6 +192,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 			continue
 		}
 		if err := able[e.Name]; err != nil {
+			return nil, fmt.Errorf("%w: mesh %s: %w", ErrUsage, e.Name, err)
+		}
+		if err := checkWorkers(o, e); err != nil {
 			return nil, fmt.Errorf("%w: mesh %s: %w", ErrUsage, e.Name, err)
 		}
 	}
@@ -226,6 +248,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 		Flavors: flavors, Components: components, Proxies: proxies, MaySkip: !o.Named,
 	}
 	r := &run{Options: o, skip: skip, builds: builds, dir: dir, id: id, board: &board{observe: o.Observe}}
+	if o.Watch != nil {
+		r.watch = o.Watch(&manifest)
+	}
 	if err := r.execute(ctx, manifest); err != nil {
 		if r.writer == nil { // nothing was recorded: an empty folder would only puzzle
 			return nil, errors.Join(environment(err, ""), os.RemoveAll(dir))

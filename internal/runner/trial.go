@@ -75,7 +75,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error
 	s := r.Scenario
 	entry := r.entry(t)
 	spec := topology(s)
-	spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log, spec.Keep = t, t.Mesh, r.Seed, r.writer, r.log, r.Keep
+	spec.Trial, spec.Mesh, spec.Seed, spec.Sink, spec.Log, spec.Keep = t, t.Mesh, r.Seed, r.sink(), r.log, r.Keep
 	spec.LeafLifetime = s.Spec.Identity.LeafLifetime.D()
 	spec.Install = map[string]clusters.Installation{}
 	for _, c := range spec.Clusters {
@@ -131,7 +131,7 @@ func (r *run) steps(ctx context.Context, t evidence.Trial, last bool) (err error
 		return err
 	}
 	if len(s.Spec.Traffic) > 0 {
-		r.step(t, "load and faults")
+		r.step(t, StepLoad)
 		if err := r.load(ctx, t, fleet, env, users); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -11,7 +12,7 @@ import (
 )
 
 const (
-	// usersPerTraffic is how many users a traffic is from.
+	// usersPerTraffic is how many users a traffic without sessions is from.
 	usersPerTraffic = 8
 	// proofToken is for how long the token of a proof request is valid.
 	proofToken = 5 * time.Minute
@@ -65,7 +66,7 @@ func (u *users) tokensOf(tr scenarios.Traffic) ([]string, error) {
 		return nil, nil
 	}
 	valid := spareToken + tr.Profile.Length().D()
-	tokens := make([]string, usersPerTraffic)
+	tokens := make([]string, cmp.Or(tr.Sessions, usersPerTraffic))
 	for i := range tokens {
 		var err error
 		if tokens[i], err = u.issuer.Mint(fmt.Sprintf("%s-%d", tr.Name, i+1), tr.Token.Claims, valid, oidc.Good); err != nil {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,12 +24,12 @@ const schema = 3
 type histogram struct {
 	desc  *prometheus.Desc
 	value *dto.Histogram
-	label *dto.LabelPair
+	label []*dto.LabelPair
 }
 
 // newHistogram turns a histogram of µs into one of seconds. A latency is counted at the upper end of its HDR bucket, which
 // is at most 0.1 % above it.
-func newHistogram(desc *prometheus.Desc, traffic string, h *hdrhistogram.Histogram) *histogram {
+func newHistogram(desc *prometheus.Desc, labels, values []string, h *hdrhistogram.Histogram) *histogram {
 	out := &dto.Histogram{Schema: proto.Int32(schema), ZeroThreshold: proto.Float64(0), ZeroCount: proto.Uint64(0)}
 	classic := make([]uint64, len(edges))
 	native := map[int]int64{}
@@ -69,7 +70,12 @@ func newHistogram(desc *prometheus.Desc, traffic string, h *hdrhistogram.Histogr
 	if len(out.PositiveSpan) == 0 { // or else it would not be known as a native one
 		out.PositiveSpan = []*dto.BucketSpan{{Offset: proto.Int32(0), Length: proto.Uint32(0)}}
 	}
-	return &histogram{desc: desc, value: out, label: &dto.LabelPair{Name: proto.String("traffic"), Value: proto.String(traffic)}}
+	pairs := make([]*dto.LabelPair, len(labels))
+	for i, name := range labels {
+		pairs[i] = &dto.LabelPair{Name: proto.String(name), Value: proto.String(values[i])}
+	}
+	slices.SortFunc(pairs, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return &histogram{desc: desc, value: out, label: pairs}
 }
 
 // Desc implements prometheus.Metric.
@@ -77,6 +83,6 @@ func (h *histogram) Desc() *prometheus.Desc { return h.desc }
 
 // Write implements prometheus.Metric.
 func (h *histogram) Write(out *dto.Metric) error {
-	out.Histogram, out.Label = h.value, []*dto.LabelPair{h.label}
+	out.Histogram, out.Label = h.value, h.label
 	return nil
 }

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/snappy"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
@@ -96,7 +98,7 @@ func TestNativeBucketsHoldEveryRequestWithinTheirEdges(t *testing.T) {
 		}
 	}
 	var out dto.Metric
-	if err := newHistogram(latency, "a", h).Write(&out); err != nil {
+	if err := newHistogram(New().desc.latency, []string{"traffic"}, []string{"a"}, h).Write(&out); err != nil {
 		t.Fatal(err)
 	}
 	n := out.GetHistogram()
@@ -183,5 +185,64 @@ func TestRemoteWriteSendsTheLastStateAndSaysWhatFailed(t *testing.T) {
 		if _, err := m.Write(bad); err == nil {
 			t.Errorf("%q is a receiver", bad)
 		}
+	}
+}
+
+func TestTheLoadsOfRunsAreToldApartAndForgottenInTime(t *testing.T) {
+	m := ForRuns()
+	now := time.Unix(1000, 0)
+	m.now = func() time.Time { return now }
+	page := func() string {
+		reg, err := m.Registry()
+		if err != nil {
+			t.Fatal(err)
+		}
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		for _, f := range families {
+			if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return b.String()
+	}
+	shows := func(text string, want bool, lines ...string) {
+		t.Helper()
+		for _, l := range lines {
+			if strings.Contains(text, l) != want {
+				t.Errorf("%s is there: %v, want %v, in\n%s", l, !want, want, text)
+			}
+		}
+	}
+	r := m.Run(&evidence.Manifest{RunID: "spike-1", Driver: "kind", Version: "1.2", Flavors: map[string]string{"istio": "upstream Envoy"}})
+	none, istio := evidence.Trial{Block: 1, Mesh: "none"}, evidence.Trial{Block: 1, Mesh: "istio"}
+	send := func(trial evidence.Trial, n int64) {
+		k := &evidence.Tick{Header: evidence.Header{Trial: trial}, Traffic: "shop", Offered: n, Sent: n, Codes: map[string]int{"200": int(n)}}
+		if err := r.Append(k); err != nil {
+			t.Fatal(err)
+		}
+		r.Progress(trial, loadgen.Progress{Traffic: "shop", AchievedRate: 50})
+	}
+	send(none, 3)
+	send(none, 4)
+	first := []string{`meshproof_load_requests_total{block="1",mesh="none",outcome="ok",run="spike-1",traffic="shop"} 7`}
+	shows(page(), true, append(first, `meshproof_run_info{driver="kind",modelled="false",run="spike-1",version="1.2"} 1`,
+		`meshproof_load_achieved_rate{block="1",mesh="none",run="spike-1",traffic="shop"} 50`, `meshproof_load_request_duration_seconds_count{block="1",mesh="none",run="spike-1",traffic="shop"} 0`)...)
+	now = now.Add(time.Hour) // a long trial is not over for that
+	send(istio, 5)
+	second := []string{`meshproof_load_requests_total{block="1",mesh="istio (upstream Envoy)",outcome="ok",run="spike-1",traffic="shop"} 5`}
+	shows(page(), true, append(append(first, second...), `meshproof_load_achieved_rate{block="1",mesh="none",run="spike-1",traffic="shop"} 0`)...)
+	now = now.Add(keepFor + time.Second)
+	shows(page(), true, second...)
+	shows(page(), false, first...)
+	r.Close()
+	shows(page(), true, second...)
+	now = now.Add(keepFor + time.Second)
+	shows(page(), false, append(second, "meshproof_run_info{")...)
+	if len(m.load) != 0 || len(m.runs) != 0 {
+		t.Errorf("%d loads and %d runs are kept", len(m.load), len(m.runs))
 	}
 }

@@ -84,7 +84,7 @@ func (h *Handler) observe(r *http.Request) *evidence.Request {
 	if err != nil {
 		attempt = 0
 	}
-	return &evidence.Request{
+	rec := &evidence.Request{
 		Header:      evidence.Header{Src: Source(h.at), T: time.Now().UTC()},
 		ID:          r.Header.Get(scenarios.HeaderID),
 		Attempt:     attempt,
@@ -97,6 +97,10 @@ func (h *Handler) observe(r *http.Request) *evidence.Request {
 		L5dClientID: r.Header.Get(headerL5d),
 		Remote:      r.RemoteAddr,
 	}
+	if r.ProtoMajor > 1 {
+		rec.Proto = r.Proto
+	}
+	return rec
 }
 
 // Source is the producer's name of the workload in a pod, in evidence.

@@ -340,6 +340,12 @@ func killing(r *run) *run {
 	return r
 }
 
+// rotating makes the first fault of a run one that replaces certificates.
+func rotating(r *run) *run {
+	r.scenario.Spec.Faults[0].Kind = scenarios.LeafRotation
+	return r
+}
+
 func ofModel(r *run) *run {
 	r.record.Manifest.Modelled = true
 	return r
@@ -357,6 +363,7 @@ func TestTheOrderOfRecoveriesIsCompared(t *testing.T) {
 		{"two the other way about", recovering(1000, 2000, 3000), recovering(2000, 1000, 3000), 5, []string{"order of fault0 and fault1: fault0 first, fault1 first"}, nil},
 		{"too close to have an order", recovering(1000, 1200), recovering(2000, 1000), 2, nil, nil},
 		{"not seen to recover on one side", recovering(1000, 2000), recovering(1000, -1), 1, nil, []string{"fault1: recovered, block 1: not seen to recover ()"}},
+		{"certificates that are replaced, from which there is no recovery", recovering(-1, 2000), rotating(recovering(-1, 1000)), 1, nil, nil},
 		{"a network's fault and a pod's, with a model", ofModel(recovering(1000, 2000)), killing(recovering(2000, 1000)), 2, nil, nil},
 		{"a network's fault and a pod's, both real", recovering(1000, 2000), killing(recovering(2000, 1000)), 2, []string{"order of fault0 and fault1: fault0 first, fault1 first"}, nil},
 		{"two of a network, with a model", ofModel(recovering(1000, 2000)), recovering(2000, 1000), 2, []string{"order of fault0 and fault1: fault0 first, fault1 first"}, nil},

@@ -16,8 +16,11 @@ const slice = 250 * time.Millisecond
 func (m *Mesh) recoveries(mesh string, a, b *run) {
 	var names []string
 	for i := range a.scenario.Spec.Faults {
-		name := a.scenario.Spec.Faults[i].Name
-		ok := true
+		f := &a.scenario.Spec.Faults[i]
+		if f.Rotates() {
+			continue // nothing is to be recovered from
+		}
+		name, ok := f.Name, true
 		for _, r := range []*run{a, b} {
 			for _, f := range r.faults(mesh, name) {
 				ok = ok && f.Verdict != verify.Skipped // its check says so

@@ -1,4 +1,4 @@
-package alone
+package workers
 
 import (
 	"crypto/tls"
@@ -17,8 +17,8 @@ type TLS struct {
 	ServerName string `json:"serverName,omitempty"`
 }
 
-// config reads the files. It is nil where nothing but the system's own is asked for.
-func (t TLS) config() (*tls.Config, error) {
+// Config reads the files. It is nil where nothing but the system's own is asked for.
+func (t TLS) Config() (*tls.Config, error) {
 	if t == (TLS{}) {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package alone
+package workers
 
 import (
 	"bufio"
@@ -15,15 +15,54 @@ import (
 	"github.com/meshproof/meshproof/loadgen"
 )
 
-// maxWorkers bounds the processes of one load.
-const maxWorkers = 64
+// Max bounds the processes of one load.
+const Max = 64
 
 const (
-	// workerLead is how long after all workers are ready their load begins: by then they all know when.
-	workerLead = 300 * time.Millisecond
+	// Lead is how long after all workers are ready their load may begin: by then they all know when.
+	Lead = 300 * time.Millisecond
 	// workerEnds is how long a worker that was told to stop may take to say what it sent.
 	workerEnds = 2*loadgen.Patience + time.Second
 )
+
+// Loss is what was lost of a load.
+type Loss struct {
+	Why []string `json:"why"` // a sentence for each worker
+	// Whole is the end of the last phase, after the start of the load, of which every worker had told all before the first
+	// of them was lost; 0 where there is none. Of what was meant for later nothing can be proved.
+	Whole time.Duration `json:"whole"`
+}
+
+// Check says why so many workers cannot send an attack together.
+func Check(n int, a loadgen.Attack) error {
+	switch {
+	case n < 1 || n > Max:
+		return fmt.Errorf("%d workers; want 1 to %d", n, Max)
+	case n > a.Traffic.MaxInFlight:
+		return fmt.Errorf("%d workers share %d connections; want one for each at least", n, a.Traffic.MaxInFlight)
+	}
+	return nil
+}
+
+// Team is the workers of one load.
+type Team struct {
+	workers []*worker
+	start   time.Time
+	sink    evidence.Sink
+
+	progress func(loadgen.Progress)
+
+	mu     sync.Mutex
+	ticks  [][]*evidence.Tick  // by worker, those not merged yet
+	phases [][]*evidence.Phase // the same
+	over   []bool              // by worker: nothing more comes
+	latest []*loadgen.Progress // by worker
+	lost   []string
+	halted bool    // what comes from now on may be cut short
+	told   int64   // µs after the start, until when every slice of time was told by all
+	ends   []int64 // µs after the start: of the phases that were told by all
+	err    error   // of merging, or of the sink
+}
 
 // worker is one process that sends a part of a load.
 type worker struct {
@@ -35,49 +74,43 @@ type worker struct {
 	stop sync.Once
 }
 
-// team is the workers of one load, and what they said so far.
-type team struct {
-	sink     evidence.Sink
-	progress func(loadgen.Progress)
-	workers  []*worker
-
-	mu     sync.Mutex
-	ticks  [][]*evidence.Tick  // by worker, those not merged yet
-	phases [][]*evidence.Phase // the same
-	over   []bool              // by worker: nothing more comes
-	latest []*loadgen.Progress // by worker
-	lost   []string
-	err    error // of merging, or of the sink
-}
-
-// share sends a load by processes, each of which sends its part, and merges what they record. What was lost of them is
-// returned; nothing may be proved by what is left. The error is that of starting them, of merging, or that of ctx.
-func share(ctx context.Context, o Options, a loadgen.Attack, sink evidence.Sink, progress func(loadgen.Progress)) (lost []string, err error) {
-	t := &team{
-		sink: sink, progress: progress, ticks: make([][]*evidence.Tick, o.Workers), phases: make([][]*evidence.Phase, o.Workers),
-		over: make([]bool, o.Workers), latest: make([]*loadgen.Progress, o.Workers),
+// Ready starts n processes, each of which calls Work with its standard input and output, and waits until they could begin.
+// Whoever gets a Team closes it.
+func Ready(n int, command func() *exec.Cmd, a loadgen.Attack, tls TLS) (*Team, error) {
+	if err := Check(n, a); err != nil {
+		return nil, err
 	}
-	defer t.end()
-	for k := range o.Workers {
+	t := &Team{
+		ticks: make([][]*evidence.Tick, n), phases: make([][]*evidence.Phase, n), over: make([]bool, n), latest: make([]*loadgen.Progress, n),
+	}
+	for k := range n {
 		part := a
-		part.Share = loadgen.Share{Worker: k, Workers: o.Workers}
-		part.Traffic.MaxInFlight = (a.Traffic.MaxInFlight + o.Workers - 1 - k) / o.Workers
-		w, err := begins(k, o.Worker(), order{Version: protocolVersion, Attack: part, TLS: o.TLS})
+		part.Share = loadgen.Share{Worker: k, Workers: n}
+		part.Traffic.MaxInFlight = (a.Traffic.MaxInFlight + n - 1 - k) / n
+		w, err := begins(k, command(), order{Version: protocolVersion, Attack: part, TLS: tls, Tokens: a.Tokens})
 		if w != nil {
 			t.workers = append(t.workers, w)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("starting worker %d of %d: %w", k+1, o.Workers, err)
+			t.Close()
+			return nil, fmt.Errorf("starting worker %d of %d: %w", k+1, n, err)
 		}
 	}
 	for _, w := range t.workers {
 		if err := w.ready(); err != nil {
-			return nil, fmt.Errorf("worker %d of %d: %w", w.k+1, o.Workers, err)
+			t.Close()
+			return nil, fmt.Errorf("worker %d of %d: %w", w.k+1, n, err)
 		}
 	}
-	start := time.Now().Add(workerLead).Round(0) // wall time, as all of them get it
+	return t, nil
+}
+
+// Send sends the load, whose zero is start, and merges what the workers record. Where some of it was lost, all stop. The error is that of merging, of sink, or that
+// of ctx. Progress may be nil.
+func (t *Team) Send(ctx context.Context, start time.Time, sink evidence.Sink, progress func(loadgen.Progress)) (*Loss, error) {
+	t.start, t.sink, t.progress = start, sink, progress
 	for _, w := range t.workers {
-		if err := json.NewEncoder(w.in).Encode(begin{Start: start}); err != nil {
+		if err := json.NewEncoder(w.in).Encode(begin{Start: start.Round(0)}); err != nil { // wall time, as all of them get it
 			t.lose(w, err)
 		}
 	}
@@ -88,7 +121,7 @@ func share(ctx context.Context, o Options, a loadgen.Attack, sink evidence.Sink,
 		following.Go(func() {
 			if err := t.follow(w); err != nil {
 				t.lose(w, err)
-				t.stop() // nothing can be proved any more
+				t.stop() // of what comes nothing can be proved any more
 			}
 		})
 	}
@@ -96,10 +129,14 @@ func share(ctx context.Context, o Options, a loadgen.Attack, sink evidence.Sink,
 	if t.err == nil {
 		t.err = t.merge(true)
 	}
-	if t.err != nil {
-		return t.lost, t.err
+	var loss *Loss
+	if len(t.lost) > 0 {
+		loss = &Loss{Why: t.lost, Whole: t.whole()}
 	}
-	return t.lost, ctx.Err()
+	if t.err != nil {
+		return loss, t.err
+	}
+	return loss, ctx.Err()
 }
 
 // begins starts a worker and tells it what to send.
@@ -152,7 +189,7 @@ func (w *worker) ready() error {
 }
 
 // follow takes what a worker says until its end.
-func (t *team) follow(w *worker) error {
+func (t *Team) follow(w *worker) error {
 	records := 0
 	for {
 		l, err := w.next()
@@ -182,7 +219,7 @@ func (t *team) follow(w *worker) error {
 }
 
 // take adds what a worker said, and writes what is whole by it.
-func (t *team) take(add func()) error {
+func (t *Team) take(add func()) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	add()
@@ -193,7 +230,7 @@ func (t *team) take(add func()) error {
 }
 
 // merge writes what every worker has said its part of; at last, all that is left. The caller holds mu, or is alone.
-func (t *team) merge(all bool) error {
+func (t *Team) merge(all bool) error {
 	for {
 		parts, ok := heads(t.ticks, t.over, all)
 		if !ok {
@@ -205,6 +242,9 @@ func (t *team) merge(all bool) error {
 		}
 		if err := t.sink.Append(k); err != nil {
 			return err
+		}
+		if len(parts) == len(t.workers) && !t.halted {
+			t.told = k.AtMicros + k.Micros
 		}
 	}
 	for {
@@ -218,6 +258,9 @@ func (t *team) merge(all bool) error {
 		}
 		if err := t.sink.Append(p); err != nil {
 			return err
+		}
+		if len(parts) == len(t.workers) && !t.halted {
+			t.ends = append(t.ends, p.AtMicros+p.ForMicros)
 		}
 	}
 }
@@ -239,7 +282,7 @@ func heads[T any](lists [][]T, over []bool, all bool) (parts []T, ok bool) {
 }
 
 // tell shows the progress of all when the first of them has news. Their p99 has no common one: the largest is shown.
-func (t *team) tell(k int, p *loadgen.Progress) {
+func (t *Team) tell(k int, p *loadgen.Progress) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.latest[k] = p
@@ -263,23 +306,38 @@ func (t *team) tell(k int, p *loadgen.Progress) {
 	t.progress(sum)
 }
 
+// whole is the end of the last phase that all told of, with all slices of time until then.
+func (t *Team) whole() time.Duration {
+	out := int64(0)
+	for _, end := range t.ends {
+		if end <= t.told {
+			out = max(out, end)
+		}
+	}
+	return time.Duration(out) * time.Microsecond
+}
+
 // lose notes that a worker was lost.
-func (t *team) lose(w *worker, err error) {
+func (t *Team) lose(w *worker, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.over[w.k] = true
-	t.lost = append(t.lost, fmt.Sprintf("worker %d of %d was lost, with all that it had sent and not said: %v", w.k+1, len(t.over), err))
+	t.over[w.k], t.halted = true, true
+	at := max(time.Since(t.start), 0).Round(time.Millisecond)
+	t.lost = append(t.lost, fmt.Sprintf("worker %d of %d was lost %s after the start of the load, with all that it had sent and not said: %v", w.k+1, len(t.over), at, err))
 }
 
 // stop tells all workers to stop.
-func (t *team) stop() {
+func (t *Team) stop() {
+	t.mu.Lock()
+	t.halted = true
+	t.mu.Unlock()
 	for _, w := range t.workers {
 		w.stop.Do(func() { _ = w.in.Close() }) // one that is gone has stopped
 	}
 }
 
-// end waits for the workers' processes, and ends those that do not end.
-func (t *team) end() {
+// Close ends the workers: it waits for their processes, and ends those that do not end.
+func (t *Team) Close() {
 	t.stop()
 	var waiting sync.WaitGroup
 	for _, w := range t.workers {

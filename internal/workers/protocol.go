@@ -1,4 +1,4 @@
-package alone
+package workers
 
 import (
 	"time"
@@ -21,7 +21,7 @@ import (
 // without an end was cut off. Workers on other machines need clocks that agree: a start as wall time is as exact as they do.
 
 // protocolVersion is the version of these lines; an order of another is refused.
-const protocolVersion = 1
+const protocolVersion = 2
 
 // maxLine bounds a line, in bytes: a phase has histograms of at most 512 KiB for each outcome.
 const maxLine = 16 << 20
@@ -31,6 +31,7 @@ type order struct {
 	Version int            `json:"version"`
 	Attack  loadgen.Attack `json:"attack"`
 	TLS     TLS            `json:"tls"`
+	Tokens  []string       `json:"tokens,omitempty"` // of the attack's users: they go by this way alone, and are written nowhere
 }
 
 // begin says when.

@@ -1,4 +1,4 @@
-package alone
+package workers
 
 import (
 	"bufio"
@@ -6,14 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 
 	"github.com/meshproof/meshproof/evidence"
 	"github.com/meshproof/meshproof/loadgen"
 )
 
+// Dial opens a connection to host:port.
+type Dial = func(ctx context.Context, address string) (net.Conn, error)
+
 // Work is a worker: it sends the part of a load that it is told to by in, and says by out what became of it. It stops when
-// in or ctx ends. The error is about what it was told and whom it told; that of the load itself is said.
-func Work(ctx context.Context, in io.Reader, out io.Writer) error {
+// in or ctx ends. Connections are opened by dial; nil: by the host's own network. The error is about what it was told and
+// whom it told; that of the load itself is said.
+func Work(ctx context.Context, in io.Reader, out io.Writer, dial Dial) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	dec := json.NewDecoder(bufio.NewReader(in))
@@ -33,7 +38,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := dec.Decode(&b); err != nil {
 		return fmt.Errorf("reading when to begin: %w", err)
 	}
-	o.Attack.Start = b.Start
+	o.Attack.Start, o.Attack.Dial = b.Start, dial
 	go func() { // ends with in, at the latest with the process: a read cannot be given up
 		var nothing json.RawMessage
 		_ = dec.Decode(&nothing)
@@ -52,11 +57,11 @@ func (o *order) ready() error {
 	if o.Version != protocolVersion {
 		return fmt.Errorf("the order has version %d of the workers' protocol, and this worker speaks %d: use the same build of meshproof for all", o.Version, protocolVersion)
 	}
-	conf, err := o.TLS.config()
+	conf, err := o.TLS.Config()
 	if err != nil {
 		return err
 	}
-	o.Attack.TLS = conf
+	o.Attack.TLS, o.Attack.Tokens = conf, o.Tokens
 	return o.Attack.Check()
 }
 

@@ -1,6 +1,6 @@
 //go:build unix
 
-package alone
+package workers
 
 import (
 	"os/exec"
