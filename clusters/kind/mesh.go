@@ -289,7 +289,8 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 	if err := c.f.mesh.before(ctx, c); err != nil {
 		return fmt.Errorf("preparing cluster %s for mesh %s: %w", c.name, c.f.spec.Mesh, err)
 	}
-	namespaces := map[string]bool{}
+	again := c.f.made.Mesh == c.f.spec.Mesh && c.f.reused
+	namespaces := map[string]bool{} // those with releases, and whether their pods know the trust of this trial
 	for _, r := range c.f.spec.Install[c.name].Releases {
 		part, ok := mat.charts[r.Chart]
 		if !ok {
@@ -302,17 +303,26 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 		if err := answered(ctx, func() error { return c.installChart(ctx, r, opener(mat.bundle.Path(part))) }); err != nil {
 			return err
 		}
-		namespaces[r.Namespace] = true
+		namespaces[r.Namespace] = !again
 	}
 	c.mapper.Reset() // charts bring definitions
-	if c.f.made.Mesh == c.f.spec.Mesh && c.f.reused {
-		for _, ns := range slices.Sorted(maps.Keys(namespaces)) { // it knows the trust of an earlier trial
-			if err := c.restart(ctx, ns); err != nil {
-				return err
-			}
+	return c.installed(ctx, namespaces)
+}
+
+// installed waits until the control planes in some namespaces are ready, after it had those made anew that know the trust of
+// an earlier trial: what is new beside them would never trust them, nor become ready.
+func (c *cluster) installed(ctx context.Context, namespaces map[string]bool) error {
+	sorted := slices.Sorted(maps.Keys(namespaces))
+	for _, ns := range sorted {
+		if namespaces[ns] {
+			continue
 		}
+		if err := c.restart(ctx, ns); err != nil {
+			return err
+		}
+		namespaces[ns] = true
 	}
-	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
+	for _, ns := range sorted {
 		if err := c.controlPlaneReady(ctx, ns); err != nil {
 			return err
 		}
@@ -323,17 +333,15 @@ func (c *cluster) installMesh(ctx context.Context, mat *material) error {
 // mayInstall waits until a release can be installed beside those in some namespaces: it may need what is there, as a gateway
 // needs its injector, and an extension the webhooks of its control plane.
 func (c *cluster) mayInstall(ctx context.Context, r clusters.Release, namespaces map[string]bool) error {
-	if namespaces[r.Namespace] {
+	if _, ok := namespaces[r.Namespace]; ok {
 		return c.controlPlaneReady(ctx, r.Namespace)
 	}
 	a, ok := c.f.mesh.(answerer)
 	if !ok || len(namespaces) == 0 {
 		return nil
 	}
-	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
-		if err := c.controlPlaneReady(ctx, ns); err != nil {
-			return err
-		}
+	if err := c.installed(ctx, namespaces); err != nil {
+		return err
 	}
 	return a.answers(ctx, c)
 }
