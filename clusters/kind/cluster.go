@@ -54,6 +54,7 @@ type cluster struct {
 	services map[string]*corev1.Service  // applied, by namespace/name
 	settings map[string]setting          // of the mesh, applied, by group/kind/namespace/name
 	enforced map[string]string           // the versions of those settings that every proxy of Linkerd's was seen to have
+	unjoined map[absent]time.Time        // members that federated Services lack, by when that was seen or told again
 	gateways map[string]map[string]int32 // of Services, by namespace/name: the nodes' port for each of its ports
 	ambient  []string                    // what showed Istio's ambient mode, by kind/namespace/name
 	ingress  string                      // URL; "" where none was applied

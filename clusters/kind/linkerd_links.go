@@ -6,10 +6,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/meshproof/meshproof/clusters"
 	"github.com/meshproof/meshproof/clusters/bundle"
@@ -24,6 +27,10 @@ const (
 	// credentialsType is of Secrets with the kubeconfig of another cluster.
 	credentialsType = "mirror.linkerd.io/remote-kubeconfig"
 	credentialsKey  = "kubeconfig"
+	// toldAgain is the annotation that changes on Services which service mirrors have missed.
+	toldAgain = "meshproof.io/told-again"
+	// toldAgainAfter is how long a member may be absent before that: mirrors need a second or two.
+	toldAgainAfter = 5 * time.Second
 )
 
 func (linkerd) optional() []string { return []string{linkerdapi.LinksChart} }
@@ -108,7 +115,8 @@ func passOver(s *discoveryv1.EndpointSlice) {
 	}
 }
 
-// lackingFederated says which federated Services of a cluster do not have all clusters for members yet.
+// lackingFederated says which federated Services of a cluster do not have all clusters for members yet, and has those that
+// are late told again.
 func (c *cluster) lackingFederated(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -135,12 +143,73 @@ func (c *cluster) lackingFederated(ctx context.Context) ([]string, error) {
 		have[nameOf(svc)] = membersOf(svc)
 	}
 	var lacking []string
+	var out []absent
 	for _, key := range slices.Sorted(maps.Keys(want)) {
-		if slices.Sort(want[key]); !slices.Equal(want[key], have[key]) {
-			lacking = append(lacking, fmt.Sprintf("the federated Service %s in cluster %s has members %q, want %q", key, c.name, have[key], want[key]))
+		slices.Sort(want[key])
+		if slices.Equal(want[key], have[key]) {
+			continue
+		}
+		lacking = append(lacking, fmt.Sprintf("the federated Service %s in cluster %s has members %q, want %q", key, c.name, have[key], want[key]))
+		for _, member := range want[key] {
+			if !slices.Contains(have[key], member) {
+				out = append(out, absent{key, member})
+			}
+		}
+	}
+	for _, a := range c.late(out, time.Now()) {
+		if err := c.tellAgain(ctx, a); err != nil {
+			return nil, err
 		}
 	}
 	return lacking, nil
+}
+
+// absent is a member that a federated Service lacks.
+type absent struct {
+	federated string // namespace/name
+	member    string // as membersOf has it
+}
+
+// late returns the members that have been absent for toldAgainAfter, since they were seen to be or since they were last
+// returned here.
+func (c *cluster) late(out []absent, now time.Time) []absent {
+	c.f.mu.Lock()
+	defer c.f.mu.Unlock()
+	since := map[absent]time.Time{}
+	var list []absent
+	for _, a := range out {
+		at, known := c.unjoined[a]
+		switch {
+		case !known:
+			at = now
+		case now.Sub(at) >= toldAgainAfter:
+			at, list = now, append(list, a)
+		}
+		since[a] = at
+	}
+	c.unjoined = since
+	return list
+}
+
+// tellAgain changes an annotation of a Service that did not become a member of a federated Service, for service mirrors to
+// look at it once more. Where two of them make the federated Service at the same time, to the second it is there already,
+// which it takes for an earlier attempt of its own: it does not join, and says that it did (linkerd2,
+// multicluster/service-mirror/cluster_watcher.go, handleCreateFederatedService), until the Service that it mirrors changes.
+func (c *cluster) tellAgain(ctx context.Context, a absent) error {
+	name, where, other := strings.Cut(a.member, "@")
+	in := c
+	if other {
+		in = c.f.cluster(where)
+	}
+	ns, _, _ := strings.Cut(a.federated, "/")
+	c.f.log.Warn("a service mirror of Linkerd has not joined a federated Service; the Service that it mirrors is changed for it to look again",
+		"cluster", c.name, "federated", a.federated, "member", a.member)
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, toldAgain, time.Now().UTC().Format(time.RFC3339Nano))
+	_, err := in.client.CoreV1().Services(ns).Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("having Service %s/%s of cluster %s mirrored again: %w", ns, name, in.name, err)
+	}
+	return nil
 }
 
 // membersOf lists the members of a federated Service, sorted: "service" of its own cluster, "service@cluster" of others.

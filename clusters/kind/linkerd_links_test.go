@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -179,6 +180,29 @@ func TestLinkerdsExtensionMakesServiceMirrorsWithoutAGatewayAndAccountsThatReadN
 		}
 		if err := schemas[l.APIVersion+"/"+l.Kind].Validate(u.Object); err != nil {
 			t.Errorf("Link %s: %v", l.Name, err)
+		}
+	}
+}
+
+func TestOnlyMembersThatAreLateAreToldAgain(t *testing.T) {
+	c := &cluster{f: &fleet{}}
+	begin := time.Now()
+	api, web := absent{"app/api-federated", "api@east"}, absent{"app/web-federated", "web"}
+	for _, tt := range []struct {
+		after   time.Duration
+		out     []absent
+		want    []absent
+		message string
+	}{
+		{0, []absent{api, web}, nil, "both are new"},
+		{toldAgainAfter - 1, []absent{api}, nil, "one joined, one is nearly late"},
+		{toldAgainAfter, []absent{api, web}, []absent{api}, "one is late, one is absent anew"},
+		{toldAgainAfter + 1, []absent{api, web}, nil, "the late one was told just now"},
+		{2 * toldAgainAfter, []absent{api, web}, []absent{api, web}, "both are late"},
+		{3 * toldAgainAfter, nil, nil, "all are there"},
+	} {
+		if got := c.late(tt.out, begin.Add(tt.after)); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: told again are %v, want %v", tt.message, got, tt.want)
 		}
 	}
 }

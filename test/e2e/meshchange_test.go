@@ -38,7 +38,7 @@ func TestAKeptClusterGetsAnotherMeshAndLosesItAgain(t *testing.T) {
 		} else if k.ID != id {
 			t.Errorf("kept fleet %s, want %s again", k.ID, id)
 		}
-		return objectsOf(ctx, t, k.Kubeconfigs[0])
+		return objectsOf(ctx, t, k.Kubeconfigs[0]) // the others are like it
 	}
 	test(t, features.New("run --keep with one mesh, then --reuse with another").
 		Assess("a cluster without a mesh is kept", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
