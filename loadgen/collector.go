@@ -268,7 +268,7 @@ func (c *collector) progress(now time.Duration) Progress {
 	inFlight, sent := c.gauge.read()
 	p := Progress{
 		Traffic: c.attack.Traffic.Name, Phase: c.schedule.phases[c.schedule.phaseAt(now)].Name, Elapsed: now, InFlight: inFlight,
-		P99: time.Duration(r.latency.ValueAtQuantile(99)) * time.Microsecond,
+		P99: time.Duration(evidence.Quantile(r.latency, 0.99)) * time.Microsecond,
 	}
 	if d := (now - c.told.at).Seconds(); d > 0 {
 		p.OfferedRate = float64(c.offered(c.told.at, now)) / d
