@@ -15,8 +15,8 @@ import (
 // That fewer requests were sent in time than evidence.MaxShortfall allows, or too late for the load to have had the shape
 // that was asked for, makes a phase another load, about which nothing is proved either way.
 const (
-	// maxLateMicros is the send lag that one request in a hundred, and one request alone, may have: the width of the slices of time in which a load
-	// is recorded. Beyond it the load had another shape.
+	// maxLateMicros is the send lag that one request in a hundred, or one request alone, may have without the load having
+	// another shape: the width of the slices of time in which a load is recorded.
 	maxLateMicros = 250_000
 	// lagShare of a quantile of latency, or lagFloorMicros where that is more, may be the generator's own delay.
 	lagShare       = 0.1
