@@ -78,3 +78,41 @@ func FuzzDecodeHistogramNeverPanics(f *testing.F) {
 		}
 	})
 }
+
+func TestAQuantileIsNotExceededByItsShare(t *testing.T) {
+	for _, tt := range []struct {
+		fast, slow int64
+		share      float64
+		want       int64
+	}{
+		{158, 2, 0.99, 5000},   // 98.75 % were fast
+		{159, 1, 0.99, 1},      // 99.375 %
+		{99, 1, 0.99, 1},       // just so many
+		{1598, 2, 0.999, 5000}, // 99.875 %
+		{1999, 1, 0.999, 1},
+		{1, 1, 0.5, 1},
+		{1, 2, 0.5, 5000},
+		{0, 1, 0, 5000},
+		{1, 0, 1, 1},
+		{9_999_999, 1, 1, 5000},
+		{29, 71, 0.29, 1}, // 0.29 has no exact form in binary
+		{57, 43, 0.57, 1},
+	} {
+		h := NewHistogram()
+		must := func(v, n int64) {
+			if n > 0 {
+				if err := h.RecordValues(v, n); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		must(1, tt.fast)
+		must(5000, tt.slow)
+		if got := Quantile(h, tt.share); !SameBucket(got, tt.want) {
+			t.Errorf("%g of %d at 1 µs and %d at 5 ms: %d, want %d", tt.share, tt.fast, tt.slow, got, tt.want)
+		}
+	}
+	if got := Quantile(NewHistogram(), 0.99); got != 0 {
+		t.Errorf("of nothing: %d", got)
+	}
+}

@@ -39,6 +39,9 @@ type Trial struct {
 // String writes a trial as "block/mesh".
 func (t Trial) String() string { return fmt.Sprintf("%d/%s", t.Block, t.Mesh) }
 
+// LoadID is what the IDs of the trial's load begin with: request n of a traffic is <LoadID>-<traffic>-<n>.
+func (t Trial) LoadID() string { return fmt.Sprintf("load-%d-%s", t.Block, t.Mesh) }
+
 // Ref is the place of one record: its stream and its line, counted from 1 over all segments.
 type Ref struct {
 	Stream Stream `json:"stream"`

@@ -19,6 +19,7 @@ type collector struct {
 	schedule *Schedule
 	part     part
 	gauge    *gauge
+	turns    turns // of a closed loop
 	self     *self
 	sink     evidence.Sink
 	shards   [shards]shard
@@ -34,9 +35,9 @@ type collector struct {
 	}
 }
 
-func newCollector(a Attack, s *Schedule, p part, g *gauge, sink evidence.Sink) *collector {
+func newCollector(a Attack, s *Schedule, p part, g *gauge, users turns, sink evidence.Sink) *collector {
 	return &collector{
-		attack: a, schedule: s, part: p, gauge: g, sink: sink, self: newSelf(a, s.phases, g),
+		attack: a, schedule: s, part: p, gauge: g, turns: users, sink: sink, self: newSelf(a, s.phases, g),
 		sum: evidence.NewHistogram(), recent: recent{latency: evidence.NewHistogram()},
 	}
 }
@@ -119,13 +120,10 @@ func (c *collector) emitUntil(now time.Duration) error {
 	return nil
 }
 
-// over reports whether nothing is sent any more, at a time, that was meant to be sent before to. What a closed loop sends is
-// known only once all of it must have been answered.
+// over reports whether nothing is sent any more, at a time, that was meant to be sent before to. Of a closed loop, of which
+// nobody knows how much that is, all of it is recorded then.
 func (c *collector) over(to, now time.Duration) bool {
-	if c.schedule.Closed() {
-		to += c.attack.Traffic.Timeout.D() + Grace
-	}
-	return to <= now
+	return to <= now && (!c.schedule.Closed() || c.turns.earliest() >= to)
 }
 
 // emitRest writes all that is left after a load that went all its way, with slices after the end of the schedule as
@@ -270,7 +268,7 @@ func (c *collector) progress(now time.Duration) Progress {
 	inFlight, sent := c.gauge.read()
 	p := Progress{
 		Traffic: c.attack.Traffic.Name, Phase: c.schedule.phases[c.schedule.phaseAt(now)].Name, Elapsed: now, InFlight: inFlight,
-		P99: time.Duration(r.latency.ValueAtQuantile(99)) * time.Microsecond,
+		P99: time.Duration(evidence.Quantile(r.latency, 0.99)) * time.Microsecond,
 	}
 	if d := (now - c.told.at).Seconds(); d > 0 {
 		p.OfferedRate = float64(c.offered(c.told.at, now)) / d

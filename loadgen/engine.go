@@ -76,6 +76,7 @@ type job struct {
 	schedule *Schedule
 	mix      *mix
 	gauge    *gauge
+	turns    turns // of a closed loop
 	recorder recorder
 	now      func() time.Duration // after the start of the load
 	stop     context.Context      // done: nothing more is sent

@@ -2,7 +2,10 @@ package loadgen
 
 import (
 	"fmt"
+	"math"
 	"runtime"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,17 +15,52 @@ type over struct {
 	kept bool          // the connection can be used again
 }
 
-// loop sends a closed loop, of several workers those users u for whom u ≡ k modulo N (Share): each user has a connection, sends, waits for the answer, thinks, and sends again, until the
-// phase ends. What is under way then is still answered, while the users of the next phase begin. A request's intended time
+// turns is where the users of a closed loop are, phase after phase: of each, the intended time of its request that is not
+// recorded yet, or that it will send next; done, where there will be none. Requests that were meant for before the earliest
+// of them are all recorded, whatever holds a user up, on its way to the server or in this process.
+type turns []atomic.Int64
+
+// done is of a user who sends nothing more.
+const done = math.MaxInt64
+
+// newTurns begins with all users who send here at the start of their phases. It is nil for an open loop.
+func newTurns(s *Schedule, share Share) turns {
+	if !s.Closed() {
+		return nil
+	}
+	var starts []time.Duration
+	for _, p := range s.phases {
+		starts = append(starts, slices.Repeat([]time.Duration{p.Start}, int(share.before(int64(p.Closed.Users))))...)
+	}
+	t := make(turns, len(starts))
+	for i, at := range starts {
+		t[i].Store(int64(at))
+	}
+	return t
+}
+
+// earliest is the intended time before which all is recorded.
+func (t turns) earliest() time.Duration {
+	first := int64(done)
+	for i := range t {
+		first = min(first, t[i].Load())
+	}
+	return time.Duration(first)
+}
+
+// loop sends a closed loop, of several workers those users u for whom u ≡ k modulo N (Share): each user has a connection,
+// sends, waits for the answer, thinks, and sends again, until the phase ends. What is under way then is still answered, while the users of the next phase begin. A request's intended time
 // is when its user was done thinking: it moves with the answers, so that nothing is learnt of who would have asked meanwhile.
 func (s *sender) loop() {
-	of := s.attack.Share.of()
+	of, next := s.attack.Share.of(), 0
 	for _, p := range s.schedule.Phases() {
 		if !s.sleep(p.Start) {
 			return
 		}
 		for user := s.attack.Share.Worker; user < p.Closed.Users; user += of {
-			s.running.Go(func() { s.user(p, user) })
+			turn := &s.turns[next]
+			next++
+			s.running.Go(func() { s.user(p, user, turn) })
 		}
 	}
 }
@@ -40,8 +78,9 @@ func checkLoop(a Attack, s *Schedule) error {
 	return nil
 }
 
-// user is one user of a phase.
-func (s *sender) user(p Phase, user int) {
+// user is one user of a phase, who says in its turn where it is.
+func (s *sender) user(p Phase, user int, turn *atomic.Int64) {
+	defer turn.Store(done)
 	heard := make(chan over, 1)
 	var mine *conn
 	defer func() {
@@ -50,8 +89,8 @@ func (s *sender) user(p Phase, user int) {
 		}
 	}()
 	at := p.Start
-	for turn := int64(0); at < p.End() && s.sleep(at); turn++ {
-		n := p.Closed.Number(user, turn)
+	for i := int64(0); at < p.End() && s.sleep(at); i++ {
+		n := p.Closed.Number(user, i)
 		if mine == nil || !mine.begin(n, at, s.now()) {
 			s.mu.Lock()
 			c := &conn{sender: s, shard: user % runtime.GOMAXPROCS(0), heard: heard}
@@ -68,6 +107,7 @@ func (s *sender) user(p Phase, user int) {
 			mine = nil
 		}
 		at = o.done + p.Closed.Think(n)
+		turn.Store(int64(at))
 	}
 }
 

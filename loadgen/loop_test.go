@@ -3,7 +3,9 @@ package loadgen
 import (
 	"context"
 	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +91,37 @@ func TestAClosedLoopGoesOnAfterConnectionsThatEnd(t *testing.T) {
 		c := out.phases[0].Codes
 		if c["closed"] != 500 || c["timeout"] != 167 || c["200"] != 500+166 {
 			t.Errorf("codes %v; want 500 closed, 167 time-outs, and 666 answers", c)
+		}
+	})
+}
+
+func TestAClosedLoopCountsWhatIsRecordedLongAfterItsPhase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Something in this process keeps each request from being given up when its time is over, for 3 s.
+		a := attack("http://truth", users(2, 10*time.Millisecond, time.Second), users(1, time.Second, 10*time.Second))
+		a.Traffic.Timeout = scenarios.Duration(40 * time.Millisecond)
+		var dialled int64
+		var mu sync.Mutex
+		a.Dial = func(context.Context, string) (net.Conn, error) {
+			mu.Lock()
+			dialled++
+			mu.Unlock()
+			time.Sleep(3 * time.Second)
+			return nil, context.DeadlineExceeded
+		}
+		a.Start = time.Now()
+		out := &memory{}
+		if err := runBy(t.Context(), a, newTimerAlarm, out, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, sent, done, _ := sums(t, out.ticks)
+		if sent != dialled || done != dialled {
+			t.Errorf("%d sent and %d done in all ticks, want %d", sent, done, dialled)
+		}
+		for i, want := range []int64{2, dialled - 2} {
+			if p := out.phases[i]; p.Offered != want || p.Done != want || p.Errors != want {
+				t.Errorf("phase %d: %d offered, %d done, %d errors; want %d", i, p.Offered, p.Done, p.Errors, want)
+			}
 		}
 	})
 }

@@ -156,10 +156,11 @@ func run(ctx context.Context, a Attack, s *Schedule, m *mix, send engine, sink e
 	now := func() time.Duration { return time.Since(a.Start) }
 	timeout := a.Traffic.Timeout.D()
 	g := &gauge{grid: grid{s.End()}, now: now}
-	c := newCollector(a, s, m.part, g, sink)
+	users := newTurns(s, a.Share)
+	c := newCollector(a, s, m.part, g, users, sink)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- send(job{attack: a, schedule: s, mix: m, gauge: g, recorder: c, now: now, stop: stop, abort: abort})
+		ended <- send(job{attack: a, schedule: s, mix: m, gauge: g, turns: users, recorder: c, now: now, stop: stop, abort: abort})
 	}()
 	ticker := time.NewTicker(TickWidth)
 	defer ticker.Stop()

@@ -205,7 +205,7 @@ func curve(p *evidence.Phase) []LoadQuantile {
 		if float64(p.Done)*(1-share) < 1 {
 			break
 		}
-		out = append(out, LoadQuantile{Share: math.Round(share*1e8) / 1e8, Intended: a.ValueAtQuantile(100 * share), Service: b.ValueAtQuantile(100 * share)})
+		out = append(out, LoadQuantile{Share: math.Round(share*1e8) / 1e8, Intended: evidence.Quantile(a, share), Service: evidence.Quantile(b, share)})
 	}
 	return out
 }

@@ -100,6 +100,9 @@ func figures(p *evidence.Phase, load *tally, tolerated bool) *tally {
 		mostly(t, p, mostlyErrors)
 	}
 	for _, q := range []string{"p50", "p90", "p99"} {
+		if offScale(t, p, q, quantilesOf(p.Intended)[q], 0) {
+			break
+		}
 		if why := doubt(p, q); why != "" {
 			t.invalid("GeneratorLag", nil, "%s", why)
 			break

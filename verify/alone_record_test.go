@@ -73,3 +73,11 @@ func TestRequestsInAPhaseThatAsksForNoneAreAnotherLoad(t *testing.T) {
 		t.Errorf("%s %s: %s", a.Verdict, a.Reason, a.Message)
 	}
 }
+
+func TestLatencyBeyondTheScaleIsNotBelievedWithoutABudgetEither(t *testing.T) {
+	p := &evidence.Phase{Done: 100, Intended: encoded(t, 100, evidence.HistogramMaxMicros), Service: encoded(t, 100, evidence.HistogramMaxMicros), Lag: encoded(t, 100, 10)}
+	got := figures(p, &tally{}, false)
+	if len(got.lack) != 1 || got.lack[0].reason != "OffScale" {
+		t.Errorf("%+v", got.lack)
+	}
+}

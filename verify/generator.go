@@ -33,7 +33,7 @@ var ranks = map[string]float64{"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.99
 type Sending struct {
 	Workers       int              `json:"workers"`
 	Lag           map[string]int64 `json:"lag"` // quantiles of how much later requests were sent than intended
-	CPU           float64          `json:"cpu"` // of its processors, 0 to 1: of the process that used most
+	CPU           float64          `json:"cpu"` // of its processors, 0 to 1
 	Collections   int64            `json:"collections"`
 	PauseMicros   int64            `json:"pauseMicros"`   // that garbage collections stopped it for, in all
 	LongestMicros int64            `json:"longestMicros"` // at once
@@ -123,15 +123,18 @@ func because(p *evidence.Phase) string {
 	return " (" + strings.Join(why, ", ") + ")"
 }
 
-// busiest is the largest share of its processors that a generator used.
+// busiest is the share of the processors that the phase's generators used: all of its workers together, who are on one host
+// or in one pod.
 func busiest(p *evidence.Phase) float64 {
-	out := 0.0
+	used, had := int64(0), 0.0
 	for _, g := range p.Generators {
-		if g.Micros > 0 && g.CPUs > 0 {
-			out = max(out, evidence.Round(float64(g.CPUMicros)/(float64(g.Micros)*float64(g.CPUs))))
-		}
+		used += g.CPUMicros
+		had = max(had, float64(g.Micros)*float64(g.CPUs))
 	}
-	return out
+	if had <= 0 {
+		return 0
+	}
+	return evidence.Round(float64(used) / had)
 }
 
 // collected is the longest pause (µs) for a garbage collection, where pauses took more of the time than there are

@@ -161,3 +161,20 @@ func TestDoubtAboutAFigureNamesWhatMayHaveMadeIt(t *testing.T) {
 		}
 	}
 }
+
+func TestWorkersShareTheProcessorsThatTheyAreOn(t *testing.T) {
+	p := &evidence.Phase{
+		Done: 100, Intended: encoded(t, 100, 50_000), Service: encoded(t, 100, 49_900), Lag: encoded(t, 100, 100),
+		Generators: []evidence.Generator{
+			{Worker: 0, Of: 2, Micros: 1e6, CPUs: 2, CPUMicros: 990_000},
+			{Worker: 1, Of: 2, Micros: 1e6, CPUs: 2, CPUMicros: 990_000},
+		},
+	}
+	if got := doubt(p, "p99"); !strings.Contains(got, "99% of its processors") {
+		t.Errorf("two workers on two processors that used one each: %q", got)
+	}
+	p.Generators[1].CPUMicros = 10_000
+	if got := doubt(p, "p99"); got != "" {
+		t.Errorf("two workers on two processors that used one: %q", got)
+	}
+}

@@ -167,10 +167,11 @@ func quantilesOf(text string) map[string]int64 {
 	if err != nil {
 		return nil
 	}
-	return map[string]int64{
-		"p50": h.ValueAtQuantile(50), "p90": h.ValueAtQuantile(90), "p99": h.ValueAtQuantile(99),
-		"p999": h.ValueAtQuantile(99.9), "max": h.Max(),
+	out := map[string]int64{"max": h.Max()}
+	for name, share := range ranks {
+		out[name] = evidence.Quantile(h, share)
 	}
+	return out
 }
 
 func errorRate(errors, done int64) float64 {

@@ -183,8 +183,10 @@ func (l *loadState) phase(tr *scenarios.Traffic, st stagePhase) (Check, *tally) 
 		used := refsOf(p)
 		if d := p.Offered - st.hits; st.users > 0 && p.Offered < int64(st.users) {
 			t.invalid("WrongLoad", used, "in phase %s of traffic %s %d requests were sent, fewer than it has users (%d)", st.name, tr.Name, p.Offered, st.users)
-		} else if st.users > 0 {
-			// A closed loop has no plan that it could be held against.
+		} else if st.users > 0 { // a closed loop has no plan that it could be held against
+			if why := absentUsers(p); why != "" {
+				t.invalid("WrongLoad", used, "phase %s of traffic %s: %s", st.name, tr.Name, why)
+			}
 		} else if d < -onBoundary || d > onBoundary || p.Offered <= 0 {
 			t.invalid("WrongLoad", used, "phase %s of traffic %s planned %d requests, and its profile asks for %d", st.name, tr.Name, p.Offered, st.hits)
 		}
@@ -225,6 +227,18 @@ func (l *loadState) phase(tr *scenarios.Traffic, st stagePhase) (Check, *tally) 
 	}
 	c.Verdict, c.Reason, c.Message, c.Used = t.judge(ok)
 	return c, t
+}
+
+// absentUsers says which worker of a closed loop was not there for all of its phase, so that its users were not: in an open
+// load what it did not send in time would be missing.
+func absentUsers(p *evidence.Phase) string {
+	bearable := max(int64(evidence.MaxShortfall*float64(p.ForMicros)), maxLateMicros)
+	for i, g := range p.Generators {
+		if away := p.ForMicros - g.Micros; away > bearable {
+			return fmt.Sprintf("worker %d was not there for %s of %s (at most %s), nor were its users", i, micros(away), micros(p.ForMicros), micros(bearable))
+		}
+	}
+	return ""
 }
 
 // agrees says where the histograms of a phase, or what its generators saw of themselves, contradict its counts or each

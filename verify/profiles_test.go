@@ -56,3 +56,12 @@ func TestAClosedLoopWhoseUsersDidNotAllAskIsNotThisLoad(t *testing.T) {
 	rec.Manifest.Scenario = doc
 	expectCheck(t, Evaluate(rec), "load/visitors/calm", Invalid, "WrongLoad")
 }
+
+func TestAClosedLoopWhoseWorkerCameLateIsNotThisLoad(t *testing.T) {
+	rec := goodRecord(t, closedScenario())
+	g := &rec.Phases[0].Generators[0]
+	g.Micros = rec.Phases[0].ForMicros - maxLateMicros - 1
+	expectCheck(t, Evaluate(rec), "load/visitors/calm", Invalid, "WrongLoad")
+	g.Micros++
+	expectPass(t, Evaluate(rec), "load/visitors/calm")
+}

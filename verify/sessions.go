@@ -49,10 +49,10 @@ func (x *trial) balancedSessions(tr *scenarios.Traffic, st stagePhase) *Sessions
 		return nil
 	}
 	deal := scenarios.NewDeal(scenarios.Seed(x.seed, tr.Name), tr.Sessions)
-	pods := map[int]map[string]bool{}
+	pods, sent := map[int]map[string]bool{}, x.id.LoadID()+"-"+tr.Name
 	for _, r := range x.received[edgeWindow{window: windowLoad, service: tr.To}] {
 		i := strings.LastIndex(r.ID, "-")
-		if i < 0 || !strings.HasSuffix(r.ID[:i], "-"+tr.Name) || r.Caller != tr.Caller()+"@"+tr.Cluster || evidence.OutcomeOf(itoa(r.Status)) != evidence.OutcomeOK {
+		if i < 0 || r.ID[:i] != sent || r.Caller != tr.Caller()+"@"+tr.Cluster || evidence.OutcomeOf(itoa(r.Status)) != evidence.OutcomeOK {
 			continue
 		}
 		n, err := strconv.ParseInt(r.ID[i+1:], 10, 64)

@@ -1,11 +1,13 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/meshproof/meshproof/evidence"
+	"github.com/meshproof/meshproof/scenarios"
 )
 
 func TestSessionsThatDidNotHaveTheirSharesAreAnotherLoad(t *testing.T) {
@@ -49,5 +51,25 @@ func TestMergedPhasesAddUpTheirSessions(t *testing.T) {
 	other.Protocol = "http2"
 	if _, err := evidence.MergePhases([]*evidence.Phase{part(1), other}); err == nil {
 		t.Error("parts in two protocols are one phase")
+	}
+}
+
+func TestSessionsOfAnotherTrafficAreItsOwn(t *testing.T) {
+	s := testScenario(scenarios.MeshIstio)
+	tr := &s.Spec.Traffic[0]
+	tr.Sessions = 2
+	x := &trial{id: evidence.Trial{Block: 1, Mesh: "istio"}, s: s, received: map[edgeWindow][]evidenceRequest{}}
+	ask := func(traffic string, n int, uid string) {
+		at := edgeWindow{window: windowLoad, service: tr.To}
+		x.received[at] = append(x.received[at], evidenceRequest{Request: &evidence.Request{
+			ID: fmt.Sprintf("%s-%s-%d", x.id.LoadID(), traffic, n), Caller: tr.Caller() + "@" + tr.Cluster, Status: 200, At: evidence.PodRef{UID: uid},
+		}})
+	}
+	for n := range 10 {
+		ask(tr.Name, n, "a")
+		ask("more-"+tr.Name, n, "b")
+	}
+	if got := x.balancedSessions(tr, stagePhase{hits: 10}); got.Pods != 1 || got.Sessions != 2 {
+		t.Errorf("%+v", got)
 	}
 }

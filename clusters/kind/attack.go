@@ -33,7 +33,7 @@ func (c *cluster) Attack(ctx context.Context, from clusters.Pod, a loadgen.Attac
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(agent.AttackCommand{UID: p.ref.UID, Attack: a})
+	body, err := json.Marshal(agent.AttackCommand{UID: p.ref.UID, Ordered: time.Now().UTC(), Attack: a})
 	if err != nil {
 		return failed(err)
 	}

@@ -117,7 +117,7 @@ func serve(ctx context.Context) error {
 // quantilesIn are those of a histogram of µs.
 func quantilesIn(h *hdrhistogram.Histogram) (q quantiles) {
 	for k, rank := range ranks {
-		q[k] = time.Duration(h.ValueAtQuantile(100*rank)) * time.Microsecond
+		q[k] = time.Duration(evidence.Quantile(h, rank)) * time.Microsecond
 	}
 	return q
 }

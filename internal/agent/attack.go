@@ -18,8 +18,9 @@ import (
 const (
 	// maxAttacks bounds how many attacks a pod sends at once.
 	maxAttacks = 16
-	// maxAhead bounds how far from now an attack may start: further away, the clocks of the two ends cannot be one.
-	maxAhead = time.Minute
+	// maxApart bounds how long after it was sent an order may come, by the clocks of both ends: further apart, what the load
+	// met would lie elsewhere in time than the faults that made it.
+	maxApart = 2 * time.Second
 	// writeWithin bounds how long a line may take to be taken: a driver that does not read must not hold up the load.
 	writeWithin = 10 * time.Second
 )
@@ -159,8 +160,8 @@ func (c *control) mayAttack(cmd AttackCommand) error {
 	if cmd.Attack.Start.IsZero() {
 		return nil
 	}
-	if ahead := time.Until(cmd.Attack.Start); ahead.Abs() > maxAhead {
-		return fmt.Errorf("the load is to start in %s by the clock of this pod's node: it does not agree with the clock of the host that asks", ahead.Round(time.Second))
+	if apart := time.Since(cmd.Ordered); apart.Abs() > maxApart {
+		return fmt.Errorf("the load was ordered %s ago by the clock of this pod's node: it does not agree with the clock of the host that asks (or the order was under way for that long); at most %s are borne", apart.Round(time.Millisecond), maxApart)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func newTarget() *target {
 }
 
 func (s *target) attack(name string, d time.Duration) AttackCommand {
-	return AttackCommand{UID: "uid-1", Attack: loadgen.Attack{
+	return AttackCommand{UID: "uid-1", Ordered: time.Now(), Attack: loadgen.Attack{
 		Trial: evidence.Trial{Block: 1, Mesh: "none"}, Base: s.URL, Host: "cart.app.svc.cluster.local", Caller: "shop@east", IDPrefix: "load-1-none",
 		Traffic: scenarios.Traffic{
 			Name: name, From: "shop", To: "cart", Timeout: scenarios.Duration(5 * time.Second), MaxInFlight: 100,
@@ -272,10 +272,12 @@ func TestALoadForSomebodyElseOrAnotherTimeIsRefused(t *testing.T) {
 		change func(*AttackCommand)
 		want   string
 	}{
-		"another pod":   {func(c *AttackCommand) { c.UID = "uid-2" }, "uid-1, not uid-2"},
-		"another clock": {func(c *AttackCommand) { c.Attack.Start = time.Now().Add(-time.Hour) }, "does not agree with the clock"},
-		"no profile":    {func(c *AttackCommand) { c.Attack.Traffic.Profile.Stages = nil }, "no stages"},
-		"no address":    {func(c *AttackCommand) { c.Attack.Base = "" }, "not of the form"},
+		"another pod":            {func(c *AttackCommand) { c.UID = "uid-2" }, "uid-1, not uid-2"},
+		"a clock behind":         {func(c *AttackCommand) { c.Attack.Start, c.Ordered = time.Now(), time.Now().Add(5*time.Second) }, "does not agree with the clock"},
+		"a clock ahead":          {func(c *AttackCommand) { c.Attack.Start, c.Ordered = time.Now(), time.Now().Add(-5*time.Second) }, "does not agree with the clock"},
+		"no word of when it was": {func(c *AttackCommand) { c.Attack.Start, c.Ordered = time.Now(), time.Time{} }, "does not agree with the clock"},
+		"no profile":             {func(c *AttackCommand) { c.Attack.Traffic.Profile.Stages = nil }, "no stages"},
+		"no address":             {func(c *AttackCommand) { c.Attack.Base = "" }, "not of the form"},
 	} {
 		cmd := to.attack("inner", time.Second)
 		c.change(&cmd)

@@ -101,8 +101,9 @@ type ProbeResult struct {
 
 // AttackCommand lets the pod send a load, until it is over or the command's connection ends.
 type AttackCommand struct {
-	UID    string         `json:"uid"` // of the pod that is meant
-	Attack loadgen.Attack `json:"attack"`
+	UID     string         `json:"uid"`     // of the pod that is meant
+	Ordered time.Time      `json:"ordered"` // when it was sent, by the clock that Attack.Start is of
+	Attack  loadgen.Attack `json:"attack"`
 }
 
 // AttackLine is one line of the answer to an AttackCommand: one of these.

@@ -115,7 +115,7 @@ func (r *run) attack(ctx context.Context, t evidence.Trial, fleet clusters.Fleet
 	to, _ := r.Scenario.Workload(tr.To)
 	a := attack{ingress: !tr.Inside(), Attack: loadgen.Attack{
 		Traffic: tr, Host: to.Host(), Trial: t, Seed: r.Seed, Protocol: loadgen.Protocol(tr.Protocol),
-		IDPrefix: fmt.Sprintf("load-%d-%s", t.Block, t.Mesh),
+		IDPrefix: t.LoadID(),
 	}}
 	c := fleet.Cluster(tr.Cluster)
 	var err error
