@@ -15,6 +15,7 @@
 //	faults-0001.jsonl       injections, reverts and effect probes
 //	ticks-0001.jsonl        offered and achieved load, one record a slice of time
 //	phases-0001.jsonl       latency histograms, one record a phase of traffic
+//	usage-0001.jsonl        what containers used, as kubelets say
 //	events-0001.jsonl       windows, trust material, starts and ends
 //	seal.json               sha256 of every file above
 //

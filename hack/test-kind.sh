@@ -35,7 +35,7 @@ began=$SECONDS
 outcome=PASS
 export MESHPROOF_TEST_KIND=${MESHPROOF_TEST_KIND:-1} MESHPROOF_AGENT_BINARY=$PWD/bin/meshproof-agent
 # MESHPROOF_TEST_KIND=full also runs the conformance test with Istio, all kinds of faults by Chaos Mesh, a kept cluster whose
-# mesh changes, and ten times as many random policies.
+# mesh changes, and more random policies.
 go test -count=1 -p 1 -v -timeout 60m ./test/e2e ./clusters/kind ./clusters/bundle || outcome=FAIL
 echo "$outcome: tests on real clusters: $((SECONDS - began)) s"
 [ "$outcome" = PASS ]

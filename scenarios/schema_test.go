@@ -212,6 +212,13 @@ func mustJSON(t *testing.T, v any) []byte {
 	return data
 }
 
+func TestBlocksEndInTheSchemaWhereTheCommandLineEndsThem(t *testing.T) {
+	f, _ := reflect.TypeFor[Spec]().FieldByName("Blocks")
+	if want := fmt.Sprintf("minimum=1,maximum=%d", MaxBlocks); f.Tag.Get("jsonschema") != want {
+		t.Errorf("the schema has %s; want %s", f.Tag.Get("jsonschema"), want)
+	}
+}
+
 func TestEveryFieldOfTheSchemaHasADescriptionFromTheComments(t *testing.T) {
 	text, err := Schema()
 	if err != nil {

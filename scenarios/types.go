@@ -28,6 +28,9 @@ type Metadata struct {
 	Description string `json:"description,omitempty"`
 }
 
+// MaxBlocks bounds how often every mesh runs.
+const MaxBlocks = 100
+
 // Spec is the experiment.
 type Spec struct {
 	// The meshes to compare, each run by itself, one after the other.

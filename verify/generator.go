@@ -15,7 +15,7 @@ import (
 // That fewer requests were sent in time than evidence.MaxShortfall allows, or too late for the load to have had the shape
 // that was asked for, makes a phase another load, about which nothing is proved either way.
 const (
-	// maxLateMicros is the send lag that one request in a hundred may have: the width of the slices of time in which a load
+	// maxLateMicros is the send lag that one request in a hundred, and one request alone, may have: the width of the slices of time in which a load
 	// is recorded. Beyond it the load had another shape.
 	maxLateMicros = 250_000
 	// lagShare of a quantile of latency, or lagFloorMicros where that is more, may be the generator's own delay.
@@ -64,11 +64,16 @@ const figuresHold = "nothing shows that the load generator made its latency itse
 
 // late says why a phase was sent too late; "" where it was not.
 func late(p *evidence.Phase) string {
-	lag := quantilesOf(p.Lag)["p99"]
+	h, err := evidence.DecodeHistogram(p.Lag)
+	if err != nil || h.TotalCount() == 0 {
+		return "" // others say so
+	}
+	// One request alone, of fewer than a hundred, makes no other shape.
+	lag := evidence.Quantile(h, min(ranks["p99"], 1-1/float64(h.TotalCount())))
 	if lag <= maxLateMicros {
 		return ""
 	}
-	return fmt.Sprintf("one request in a hundred was sent %s late or more (at most %s)%s: the load did not have the shape that was asked for",
+	return fmt.Sprintf("more than one request, and than one in a hundred, was sent %s late or more (at most %s)%s: the load did not have the shape that was asked for",
 		micros(lag), micros(maxLateMicros), because(p))
 }
 

@@ -178,3 +178,30 @@ func TestWorkersShareTheProcessorsThatTheyAreOn(t *testing.T) {
 		t.Errorf("two workers on two processors that used one: %q", got)
 	}
 }
+
+func TestOneLateRequestMakesNoOtherLoadAndOneInAHundredDoes(t *testing.T) {
+	for _, c := range []struct {
+		intime, late int64
+		want         bool
+	}{
+		{59, 1, false},
+		{58, 2, true},
+		{198, 2, false},
+		{197, 3, true},
+		{0, 1, true}, // all of them
+		{1, 1, false},
+	} {
+		h := evidence.NewHistogram()
+		for range c.intime {
+			evidence.RecordMicros(h, 50)
+		}
+		for range c.late {
+			evidence.RecordMicros(h, 312_000)
+		}
+		text, err := evidence.EncodeHistogram(h)
+		must(t, err)
+		if got := late(&evidence.Phase{Lag: text}); (got != "") != c.want {
+			t.Errorf("%d late of %d: %q", c.late, c.intime+c.late, got)
+		}
+	}
+}

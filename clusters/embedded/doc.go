@@ -7,9 +7,13 @@
 // What an object says and the model does not interpret is refused, never
 // approximated (check.go).
 //
+// The files to start with:
+//
+//	provider.go  Provider: what it is made of, Check, Create
 //	fleet.go     a Fleet: clusters, trust, what all of them know of each other
-//	cluster.go   one cluster: what clusters.Cluster asks for
-//	store.go     the objects of a cluster, and what they must look like
+//	cluster.go   one cluster: what clusters.Cluster asks for, and its objects
+//	check.go     what objects must look like
+//	snapshot.go  what proxies know: made anew at every change
 //	deploy.go    what the controllers do: Deployments, ReplicaSets, endpoints
 //	pod.go       one pod: its workload, its proxy, its sockets
 //	network.go   latency, delay and partition between clusters

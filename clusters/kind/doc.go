@@ -1,6 +1,8 @@
 // Package kind is the driver whose clusters are real: Kubernetes in Docker
 // containers, made by the library of sigs.k8s.io/kind.
 //
+// The files to start with:
+//
 //	provider.go  Provider: what it is made of, Check, Create
 //	preflight.go what must be true of the host, before anything is started
 //	docker.go    the docker command

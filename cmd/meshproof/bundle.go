@@ -95,7 +95,7 @@ inputs, and a build that was stopped goes on where it was.`,
 			return failed(err)
 		},
 	}
-	cmd.Flags().StringSliceVar(&names, "only", nil, "what to build, with all that it `needs` (repeatable)")
+	cmd.Flags().StringSliceVar(&names, "only", nil, "`part` to build, with all that it needs (repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("only", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		known, _ := build.Names()
 		return known, cobra.ShellCompDirectiveNoFileComp

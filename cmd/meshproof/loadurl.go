@@ -56,7 +56,8 @@ those before it, and its latency counts from then. What the generator may have d
 ` + scenarios.ProfileSyntax + `
 
 Exit codes: 0 every budget of --expect was kept or, where there is none, the figures can be believed; 1 a budget was
-broken; 3 the load was not as asked for, or its figures may be the generator's own; 130 stopped.`,
+broken; 2 usage, nothing was sent; 3 the load was not as asked for, or its figures may be the generator's own; 4 the
+environment failed; 130 stopped.`,
 		Example: `  meshproof load http://localhost:8080/
   meshproof load https://shop.test/cart --profile 'ramp:0..200,30s + constant:200,1m' --expect 'p99<50ms,errors<1%' --html load.html`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -82,7 +83,7 @@ broken; 3 the load was not as asked for, or its figures may be the generator's o
 	fl.StringVar(&f.body, "body", "", "body of every request")
 	fl.StringVar(&f.bodyFile, "body-file", "", "file with the body of every request")
 	fl.DurationVar(&f.Timeout, "timeout", 5*time.Second, "time after which a request has failed")
-	fl.IntVar(&f.Connections, "connections", 1000, "most requests under way, each on a connection of its own; what is beyond waits, and counts as slow")
+	fl.IntVar(&f.Connections, "connections", 1000, "most requests under way, in HTTP/1.1 and over TCP each on a connection of its own; what is beyond waits, and counts as slow")
 	fl.StringVar((*string)(&f.Protocol), "protocol", "", "http1, http2 (without TLS by prior knowledge), or grpc: calls of one message, which is the body, to the method in the URL's path (default http1; tcp://host:port as URL sends lines)")
 	fl.BoolVar(&f.TLS.Insecure, "insecure", false, "do not check the server's certificate")
 	fl.StringVar(&f.TLS.CA, "cacert", "", "file with the roots to check it by")
@@ -90,7 +91,7 @@ broken; 3 the load was not as asked for, or its figures may be the generator's o
 	fl.StringVar(&f.TLS.Key, "key", "", "file with its key")
 	fl.StringVar(&f.TLS.ServerName, "server-name", "", "name that the server's certificate must have (default: the URL's)")
 	fl.StringVar(&f.Host, "host", "", "Host header (default: the URL's)")
-	fl.IntVar(&f.Workers, "workers", 1, "processes that send the load together; each sends its part of the same requests")
+	fl.IntVar(&f.Workers, "workers", 1, "processes that send the load together, 1 to 64; each sends its part of the same requests")
 	fl.IntVar(&f.Sessions, "sessions", 0, "deal the requests to so many sessions, each with connections and cookies of its own (default none; http1 alone)")
 	fl.Int64Var(&f.Seed, "seed", 1, "seed of what is left to chance")
 	fl.StringVar(&f.expect, "expect", "", "budgets over the whole load: p99<50ms,errors<1% (p50, p90, p99, p99.9, max, errors)")

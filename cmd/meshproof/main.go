@@ -48,9 +48,9 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "meshproof",
 		Short: "Prove from evidence whether a service mesh keeps its promises under spikes and faults",
-		Long: `Meshproof brings up clusters with Istio, with Linkerd, or with no mesh, drives traffic
-spikes and faults through them, proves from recorded evidence whether mutual TLS, policy and
-latency budgets held, and compares the meshes in one report.
+		Long: `Meshproof brings up clusters with Istio, with Linkerd, with both in layers, or with no mesh,
+drives traffic spikes and faults through them, proves from recorded evidence whether mutual
+TLS, policy and latency budgets held, and compares the meshes in one report.
 
 Exit codes: 0 PASS, 1 FAIL, 2 usage or scenario error, 3 INVALID (the evidence can't
 support a verdict), 4 the environment failed, 130 interrupted.`,

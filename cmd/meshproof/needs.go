@@ -24,5 +24,5 @@ func kindNeeds() string {
 	} else {
 		docker = "a Docker engine (DOCKER_HOST is " + host + ")"
 	}
-	return "These data planes are models. Real clusters come with --driver kind; it needs " + docker + " and a bundle, to which Linkerd is added by hand: meshproof doctor examines this host."
+	return "These data planes are models. Real clusters come with --driver kind; it needs " + docker + " and a bundle (Linkerd comes with `meshproof bundle pull`, or from files with `meshproof bundle add`): meshproof doctor examines this host."
 }

@@ -12,7 +12,9 @@ func newReport() *cobra.Command {
 		Short: "Write the reports of a run anew from its evidence",
 		Long: `Recompute the verdicts of a run from its evidence and write report.html, report.json,
 junit.xml and summary.md into its folder. This works too for a run that was killed: its
-report is marked as partial.`,
+report is marked as partial.
+
+The exit code is 0 once they are written, whatever the verdict; "meshproof verify" has the verdict's.`,
 		Example: "  meshproof report out/latest",
 		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {

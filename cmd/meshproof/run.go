@@ -44,6 +44,9 @@ type runFlags struct {
 // onlyKind are the flags that mean something on real clusters alone.
 var onlyKind = []string{"keep", "reuse", "bundle", "pull", "istio-version", "linkerd-version"}
 
+// meshNames are the names that --mesh takes.
+var meshNames = []string{"none", "istio", "linkerd", "layered"}
+
 func newRun() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
@@ -60,16 +63,14 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 				if err := takes(1, -1)(cmd, names); err != nil {
 					return err
 				}
-				if cmd.Flags().Changed("blocks") && f.blocks < 1 {
-					return fmt.Errorf("--blocks %d: must be between 1 and 1000", f.blocks)
+				if cmd.Flags().Changed("blocks") && (f.blocks < 1 || f.blocks > scenarios.MaxBlocks) {
+					return fmt.Errorf("--blocks %d: must be between 1 and %d", f.blocks, scenarios.MaxBlocks)
 				}
 				if f.workers < 1 {
 					return fmt.Errorf("--workers %d: want 1 or more", f.workers)
 				}
-				for _, name := range onlyKind {
-					if f.driver == "embedded" && cmd.Flags().Changed(name) {
-						return fmt.Errorf("--%s is about real clusters, and those of driver embedded end with the run: use it with --driver kind", name)
-					}
+				if err := f.real(cmd); err != nil {
+					return err
 				}
 				return runAll(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), names, f, doc)
 			})
@@ -79,7 +80,7 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.driver, "driver", "embedded", "where the clusters live: embedded (in this process, modelled data planes), or kind (in Docker, real)")
 	fl.StringSliceVar(&f.meshes, "mesh", nil, "run only these of the scenario's meshes")
-	fl.IntVar(&f.blocks, "blocks", 0, "how often every mesh runs (default: the scenario's own)")
+	fl.IntVar(&f.blocks, "blocks", 0, fmt.Sprintf("how often every mesh runs, 1 to %d (default: the scenario's own)", scenarios.MaxBlocks))
 	fl.StringVar(&f.out, "out", "out", "folder for the runs' folders")
 	fl.Int64Var(&f.seed, "seed", 1, "seed of schedule, fault targets, requests and the models' draws")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one JSON document on stdout and nothing else")
@@ -88,7 +89,7 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 	fl.BoolVar(&f.reuse, "reuse", false, "take kept clusters that fit, after a check that nothing of them has drifted; with --keep from trial to trial (driver kind)")
 	bundleFlag(fl, "bundle", &f.bundle)
 	fl.BoolVar(&f.pull, "pull", false, "first pull what the bundle lacks for these meshes, from image registries and chart repositories (driver kind)")
-	fl.IntVar(&f.workers, "workers", 1, "processes that send each traffic together, each its part of the same requests: of this host, or, of traffic from a pod, in that pod (driver kind)")
+	fl.IntVar(&f.workers, "workers", 1, "processes that send each traffic together, 1 to 64, each its part of the same requests: of this host, or, of traffic from a pod, in that pod (driver kind)")
 	f.watch.add(cmd)
 	f.versions.add(fl)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -98,9 +99,19 @@ junit.xml, summary.md and the evidence; <out>/latest points at the newest.`,
 		return run(cmd.OutOrStdout(), f, func(*document) error { return badFlag(cmd, err) })
 	})
 	must(cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions(drivers, cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("mesh", cobra.FixedCompletions([]string{"none", "istio", "linkerd", "layered"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("mesh", cobra.FixedCompletions(meshNames, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
+}
+
+// real refuses flags about real clusters on the embedded driver.
+func (f *runFlags) real(cmd *cobra.Command) error {
+	for _, name := range onlyKind {
+		if f.driver == "embedded" && cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s is about real clusters, and those of driver embedded end with the run: use it with --driver kind", name)
+		}
+	}
+	return nil
 }
 
 // document is what --output json prints.
@@ -253,8 +264,7 @@ func loadAll(p clusters.Provider, args []string, f runFlags) ([]*scenarios.Scena
 	return list, errors.Join(errs...)
 }
 
-// topology makes sure that the driver can make the clusters of a scenario, given as arg. Other than with objects, only the
-// driver that is to run it is asked: a network that one driver has no model of is none of the scenario's errors.
+// topology makes sure that the driver can make the clusters of a scenario, given as arg.
 func topology(arg string, s *scenarios.Scenario, p clusters.Provider, keep bool) error {
 	if err := runner.CheckTopology(s, p, keep); err != nil {
 		return fmt.Errorf("%s: %w", arg, err)
@@ -264,9 +274,6 @@ func topology(arg string, s *scenarios.Scenario, p clusters.Provider, keep bool)
 
 // narrow applies --mesh and --blocks to a scenario.
 func narrow(s *scenarios.Scenario, f runFlags) error {
-	if f.blocks > 1000 {
-		return fmt.Errorf("--blocks %d: must be between 1 and 1000", f.blocks)
-	}
 	if f.blocks > 0 {
 		s.Spec.Blocks = f.blocks
 	}
