@@ -51,6 +51,11 @@
 // recorded, each of its Share of an attack, adds up exactly to what one would
 // have. Whether the figures can be believed is verify's to say.
 //
+// A request counts as sent from when it has a connection, or one is opened for
+// it: how long that takes is the service's latency. What it waits before, for
+// one of those under way to end, or in HTTP/2 for a place on an open connection
+// whose server takes no more at once, is the generator's, and shows as lag.
+//
 // # What is never done
 //
 // No redirect is followed, no environment proxy is used, and nothing is

@@ -57,7 +57,7 @@ func engineFor(a Attack, s *Schedule, newAlarm func() alarm) (engine, error) {
 type result struct {
 	n        int64         // number of the request
 	intended time.Duration // when it was meant to be sent
-	sent     time.Duration // when it was sent: before a connection was opened for it, if that had to be
+	sent     time.Duration // when it was sent: before a connection was opened for it, if that had to be; of one that never was, when it ended
 	done     time.Duration // when its answer had been read to the end, or it had failed
 	code     int           // status of the answer; 0 where there was none
 	class    string        // why there was none: closed, refused, timeout, other; or unsent, aborted, which are no outcomes

@@ -15,6 +15,11 @@ import (
 // connection has a goroutine that reads; before it waits for more, it sends what is due by then. Where none has room, a
 // connection is opened, and requests wait for it together, which counts in their latency; until the server has said how
 // many it allows, it is taken to be maxUntold.
+//
+// A request counts as sent when it was given to a connection, also to one that was being opened, as in HTTP/1.1. Where it
+// then has to wait on an open one, because the server allows fewer at once than it was given, it counts as sent only when it
+// is: HTTP/1.1 would have opened another connection meanwhile, or been late, so that the wait is this generator's, and shows
+// as lag. Its time-out counts from when it was given.
 type multiplexer struct {
 	job
 	timeout time.Duration

@@ -56,7 +56,7 @@ type conn2 struct {
 	freed    int           // requests that have ended since the sender was told
 	nextID   uint32
 	streams  map[uint32]*stream
-	oldest   *stream // of all, by the time that they were sent; a list
+	oldest   *stream // of all, by the time that they were given; a list
 	newest   *stream
 	waiting  []*stream // given, and not sent yet
 	bodies   []*stream // whose bodies are not sent yet
@@ -76,9 +76,10 @@ type conn2 struct {
 // stream is one request, and its answer.
 type stream struct {
 	pending
-	id         uint32 // 0: not sent yet
+	given      time.Duration // to the connection: its time-out counts from then
+	id         uint32        // 0: not sent yet
+	head       bool          // its answer has no body
 	prev, next *stream
-	head       bool   // its answer has no body
 	sentAt     int64  // how much had been gathered with its header
 	rest       []byte // of its body, what is not sent yet
 	window     int64  // how much the server takes of it
@@ -122,7 +123,8 @@ func (c *conn2) live() {
 	c.sender.gone(c, freed)
 }
 
-// dial opens the connection, and says what is said first. It takes no longer than some request can wait for it.
+// dial opens the connection, and says what is said first. Who waits for it has the time that it has: opening goes on for the
+// others, and takes no longer by itself than a request may; then it begins anew.
 func (c *conn2) dial() error {
 	s := c.sender
 	for {
@@ -132,20 +134,50 @@ func (c *conn2) dial() error {
 			c.mu.Unlock()
 			return errNobodyWaits
 		}
-		due := c.due(c.oldest)
 		c.mu.Unlock()
-		ctx, cancel := context.WithDeadline(s.abort, due)
+		ctx, cancel := context.WithTimeout(s.abort, s.timeout)
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			c.expireUntil(ctx)
+			cancel()
+		}()
 		nc, raw, err := c.open(ctx)
-		late := ctx.Err() != nil && s.abort.Err() == nil
+		until, _ := ctx.Deadline() // the network may know that it has passed before ctx does
+		late := (ctx.Err() != nil || !time.Now().Before(until)) && s.abort.Err() == nil
 		cancel()
+		<-watched
 		if err != nil && late {
 			c.expire()
+			c.turn()
 			continue
 		} else if err != nil {
 			return err
 		}
 		c.greet(nc, raw)
 		return nil
+	}
+}
+
+// expireUntil ends each request that waits for the connection when it has had its time, and lets the sender have its place,
+// until ctx ends or nobody waits.
+func (c *conn2) expireUntil(ctx context.Context) {
+	for {
+		c.mu.Lock()
+		if c.oldest == nil {
+			c.mu.Unlock()
+			return
+		}
+		wait := time.NewTimer(time.Until(c.due(c.oldest)))
+		c.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return
+		case <-wait.C:
+		}
+		c.expire()
+		c.turn()
 	}
 }
 
@@ -260,7 +292,7 @@ func (c *conn2) begin(n int64, at, sent time.Duration) bool {
 	if c.ended || c.closed || c.draining {
 		return false
 	}
-	st := &stream{pending: pending{n: n, intended: at, sent: sent}, length: -1, prev: c.newest}
+	st := &stream{pending: pending{n: n, intended: at, sent: sent}, given: sent, length: -1, prev: c.newest}
 	if c.newest == nil {
 		c.oldest = st
 	} else {
@@ -271,8 +303,11 @@ func (c *conn2) begin(n int64, at, sent time.Duration) bool {
 	if c.net != nil && c.armed.IsZero() {
 		c.arm(c.due(st))
 	}
-	c.waiting = append(c.waiting, st)
-	c.sendWaiting()
+	if c.free() && len(c.waiting) == 0 {
+		c.send(st)
+	} else {
+		c.waiting = append(c.waiting, st)
+	}
 	return true
 }
 
@@ -328,7 +363,7 @@ func (c *conn2) write() {
 
 // due is when a request has had its time.
 func (c *conn2) due(st *stream) time.Time {
-	return c.sender.attack.Start.Add(st.sent + c.sender.timeout)
+	return c.sender.attack.Start.Add(st.given + c.sender.timeout)
 }
 
 // arm lets reads end without data at a time. The caller holds mu.
@@ -338,13 +373,13 @@ func (c *conn2) arm(at time.Time) {
 }
 
 // expire ends the requests that have had their time, and sees to it that the next one's is not missed. So a deadline is set
-// once in the length of a time-out. A connection on which nothing was heard since such a request was sent takes no more.
+// once in the length of a time-out. A connection on which nothing was heard since such a request was given takes no more.
 func (c *conn2) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.sender.now()
-	for st := c.oldest; st != nil && st.sent+c.sender.timeout <= now; st = c.oldest {
-		if c.net != nil && c.heard < st.sent {
+	for st := c.oldest; st != nil && st.given+c.sender.timeout <= now; st = c.oldest {
+		if c.net != nil && c.heard < st.given {
 			c.draining = true
 		}
 		c.giveUp(st, http2.ErrCodeCancel, classTimeout)
@@ -352,7 +387,7 @@ func (c *conn2) expire() {
 	if c.net == nil {
 		return
 	}
-	c.sendWaiting()
+	c.sendWaiting(false)
 	if c.oldest == nil {
 		c.arm(time.Time{})
 	} else {

@@ -86,19 +86,9 @@ func (p script) play(conn net.Conn, count func() int) {
 	}
 }
 
-// against sends 20 requests, one each 25 ms, to a server with a script. It returns their codes, and the number of connections.
-func against(t *testing.T, p script, change func(*Attack)) (codes map[string]int, conns int) {
+// meet runs an attack on a server with a script. It returns what was recorded, and the number of connections.
+func (p script) meet(t *testing.T, a Attack) (out *memory, conns int) {
 	t.Helper()
-	a := attack("http://hostile", constant(40, 500*time.Millisecond))
-	a.Protocol = HTTP2
-	a.Traffic.Timeout = scenarios.Duration(300 * time.Millisecond)
-	if p.body > 0 {
-		a.Body = bytes.Repeat([]byte("x"), p.body)
-		a.Traffic.Requests = []scenarios.RequestKind{{Method: "POST"}}
-	}
-	if change != nil {
-		change(&a)
-	}
 	var servers sync.WaitGroup
 	var mu sync.Mutex
 	requests := 0
@@ -115,12 +105,29 @@ func against(t *testing.T, p script, change func(*Attack)) (codes map[string]int
 		})
 		return near, nil
 	}
-	out := &memory{}
+	out = &memory{}
 	err := runBy(t.Context(), a, newTimerAlarm, out, nil)
 	servers.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return out, conns
+}
+
+// against sends 20 requests, one each 25 ms, to a server with a script. It returns their codes, and the number of connections.
+func against(t *testing.T, p script, change func(*Attack)) (codes map[string]int, conns int) {
+	t.Helper()
+	a := attack("http://hostile", constant(40, 500*time.Millisecond))
+	a.Protocol = HTTP2
+	a.Traffic.Timeout = scenarios.Duration(300 * time.Millisecond)
+	if p.body > 0 {
+		a.Body = bytes.Repeat([]byte("x"), p.body)
+		a.Traffic.Requests = []scenarios.RequestKind{{Method: "POST"}}
+	}
+	if change != nil {
+		change(&a)
+	}
+	out, conns := p.meet(t, a)
 	ph := out.phases[0]
 	sum := 0
 	for _, n := range ph.Codes {

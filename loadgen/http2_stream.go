@@ -37,11 +37,18 @@ func (c *conn2) send(st *stream) {
 	}
 }
 
-// sendWaiting sends requests that waited until the server allows more. The caller holds mu.
-func (c *conn2) sendWaiting() {
-	for c.ready && !c.draining && len(c.waiting) > 0 && c.active < c.max {
+// free reports whether the server takes one more request. The caller holds mu.
+func (c *conn2) free() bool { return c.ready && !c.draining && c.active < c.max }
+
+// sendWaiting sends requests that waited until the server allows more. Those that waited for the connection to be opened
+// alone count as sent before. The caller holds mu.
+func (c *conn2) sendWaiting(opened bool) {
+	for len(c.waiting) > 0 && c.free() {
 		st := c.waiting[0]
 		c.waiting = slices.Delete(c.waiting, 0, 1)
+		if !opened {
+			st.sent = c.sender.now()
+		}
 		c.send(st)
 	}
 }
@@ -149,7 +156,7 @@ func (c *conn2) hear(st *stream, f http2.Frame) {
 		}
 	case *http2.RSTStreamFrame:
 		c.end(st, classReset)
-		c.sendWaiting()
+		c.sendWaiting(false)
 	case *http2.WindowUpdateFrame:
 		if st.window += int64(f.Increment); st.window > maxWindow {
 			c.reset(st, http2.ErrCodeFlowControl, classOther)
@@ -175,7 +182,8 @@ func (c *conn2) settings(f *http2.SettingsFrame) error {
 		}
 		return nil
 	}
-	if !c.ready {
+	opened := !c.ready
+	if opened {
 		c.ready, c.max = true, maxWindow // unless it says otherwise
 	}
 	err := f.ForeachSetting(func(set http2.Setting) error {
@@ -203,7 +211,7 @@ func (c *conn2) settings(f *http2.SettingsFrame) error {
 	}
 	_ = c.framer.WriteSettingsAck()
 	c.sendBodies()
-	c.sendWaiting()
+	c.sendWaiting(opened)
 	return nil
 }
 
@@ -281,13 +289,13 @@ func (c *conn2) answered(st *stream) {
 		}
 	}
 	c.end(st, class)
-	c.sendWaiting()
+	c.sendWaiting(false)
 }
 
 // reset gives a request up, and lets the next one have its place.
 func (c *conn2) reset(st *stream, code http2.ErrCode, class string) {
 	c.giveUp(st, code, class)
-	c.sendWaiting()
+	c.sendWaiting(false)
 }
 
 // giveUp ends a request without an answer, and tells the server where it has heard of it.
@@ -323,6 +331,12 @@ func (c *conn2) end(st *stream, class string) {
 	c.freed++
 	s := c.sender
 	out := result{n: st.n, intended: st.intended, sent: st.sent, done: s.now(), code: st.code, class: class, bytes: st.bytes}
+	if st.id == 0 && c.ready {
+		out.sent = out.done // it waited for a place until the end
+		if class == classAborted {
+			out.class = classUnsent
+		}
+	}
 	if class != "" {
 		out.code = 0
 	}

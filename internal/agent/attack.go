@@ -141,7 +141,7 @@ func (c *control) load(ctx context.Context, a loadgen.Attack, out *lines) (*work
 	if err := a.Check(); err != nil {
 		return nil, err
 	}
-	team, err := workers.Ready(n, c.worker, a, workers.TLS{})
+	team, err := workers.Ready(ctx, n, c.worker, a, workers.TLS{})
 	if err != nil {
 		return nil, err
 	}

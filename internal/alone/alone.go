@@ -86,7 +86,7 @@ func Run(ctx context.Context, o Options, progress func(loadgen.Progress)) (*repo
 
 // share sends a load by several processes, and says when it began.
 func (o Options) share(ctx context.Context, a loadgen.Attack, rec *record, progress func(loadgen.Progress)) (time.Time, error) {
-	team, err := workers.Ready(o.Workers, o.Worker, a, o.TLS)
+	team, err := workers.Ready(ctx, o.Workers, o.Worker, a, o.TLS)
 	if err != nil {
 		return time.Time{}, err
 	}

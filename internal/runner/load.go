@@ -57,7 +57,7 @@ func (r *run) load(ctx context.Context, t evidence.Trial, fleet clusters.Fleet, 
 	for _, tr := range r.Scenario.Spec.Traffic {
 		a, err := r.attack(ctx, t, fleet, tr, users)
 		if err == nil {
-			err = r.staff(&a)
+			err = r.staff(ctx, &a)
 		}
 		if err != nil {
 			return fmt.Errorf("traffic %s: %w", tr.Name, err)

@@ -29,7 +29,7 @@ func checkWorkers(o Options, e scenarios.MeshEntry) error {
 
 // staff gets the workers of an attack ready, where it has several: here, or in the pod that sends it, which does so when
 // it is ordered.
-func (r *run) staff(a *attack) error {
+func (r *run) staff(ctx context.Context, a *attack) error {
 	switch {
 	case r.Workers <= 1:
 		return nil
@@ -38,7 +38,7 @@ func (r *run) staff(a *attack) error {
 		return nil
 	}
 	var err error
-	a.team, err = workers.Ready(r.Workers, r.Worker, a.Attack, workers.TLS{})
+	a.team, err = workers.Ready(ctx, r.Workers, r.Worker, a.Attack, workers.TLS{})
 	return err
 }
 

@@ -17,11 +17,13 @@ import (
 //	← ticks, phases and progress, as they happen: see loadgen.Run
 //	← {"end":…}, how it ended, with the number of ticks and phases before it
 //
+// From its start on a worker speaks each loadgen.TickWidth at least.
+//
 // The end of what a worker reads tells it to stop sending: it then says what was sent until then, and ends. What it says
 // without an end was cut off. Workers on other machines need clocks that agree: a start as wall time is as exact as they do.
 
 // protocolVersion is the version of these lines; an order of another is refused.
-const protocolVersion = 2
+const protocolVersion = 3
 
 // maxLine bounds a line, in bytes: a phase has histograms of at most 512 KiB for each outcome.
 const maxLine = 16 << 20
@@ -45,12 +47,13 @@ type line struct {
 	Tick     *evidence.Tick    `json:"tick,omitempty"`
 	Phase    *evidence.Phase   `json:"phase,omitempty"`
 	Progress *loadgen.Progress `json:"progress,omitempty"`
+	Cut      bool              `json:"cut,omitempty"` // of a tick or phase: the load had been stopped, and it may not be whole
 	End      *end              `json:"end,omitempty"`
 }
 
 // end is how a worker's part ended.
 type end struct {
 	Records int    `json:"records"`           // ticks and phases before it
-	Stopped bool   `json:"stopped,omitempty"` // it was told to stop
+	Stopped bool   `json:"stopped,omitempty"` // it was told to stop, by who ordered it or by a signal
 	Error   string `json:"error,omitempty"`   // why it did not go all its way
 }

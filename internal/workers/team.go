@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/meshproof/meshproof/evidence"
@@ -23,6 +24,10 @@ const (
 	Lead = 300 * time.Millisecond
 	// workerEnds is how long a worker that was told to stop may take to say what it sent.
 	workerEnds = 2*loadgen.Patience + time.Second
+	// maxSilence is how long a worker that has something to say may say nothing, or not read. Once its load has begun it speaks each
+	// loadgen.TickWidth; this leaves room for a machine that is too busy, and is short enough for a pod to say who was lost
+	// before its driver takes the whole pod for lost, after 30 s.
+	maxSilence = 20 * time.Second
 )
 
 // Loss is what was lost of a load.
@@ -66,43 +71,76 @@ type Team struct {
 
 // worker is one process that sends a part of a load.
 type worker struct {
-	k   int
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Scanner
+	k    int
+	in   io.WriteCloser
+	out  *bufio.Scanner
+	kill func() error
+	wait func() error
 
-	stop sync.Once
+	asked  atomic.Bool // to stop
+	late   *time.Timer // kills it where it does not; nil until then
+	stop   sync.Once
+	killed atomic.Pointer[error] // why it was; nil: it was not
 }
 
-// Ready starts n processes, each of which calls Work with its standard input and output, and waits until they could begin.
-// Whoever gets a Team closes it.
-func Ready(n int, command func() *exec.Cmd, a loadgen.Attack, tls TLS) (*Team, error) {
+// Ready starts n processes, each of which calls Work with its standard input and output, and waits until they could begin,
+// or ctx ends. Whoever gets a Team closes it.
+func Ready(ctx context.Context, n int, command func() *exec.Cmd, a loadgen.Attack, tls TLS) (*Team, error) {
 	if err := Check(n, a); err != nil {
 		return nil, err
 	}
-	t := &Team{
+	t := newTeam(n)
+	stopped := context.AfterFunc(ctx, t.stop)
+	defer stopped()
+	if err := t.gather(ctx, command, a, tls); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func newTeam(n int) *Team {
+	return &Team{
 		ticks: make([][]*evidence.Tick, n), phases: make([][]*evidence.Phase, n), over: make([]bool, n), latest: make([]*loadgen.Progress, n),
 	}
+}
+
+// gather starts the workers, tells each its part, and waits until all could begin.
+func (t *Team) gather(ctx context.Context, command func() *exec.Cmd, a loadgen.Attack, tls TLS) error {
+	n := len(t.over)
 	for k := range n {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		part := a
 		part.Share = loadgen.Share{Worker: k, Workers: n}
 		part.Traffic.MaxInFlight = (a.Traffic.MaxInFlight + n - 1 - k) / n
-		w, err := begins(k, command(), order{Version: protocolVersion, Attack: part, TLS: tls, Tokens: a.Tokens})
-		if w != nil {
-			t.workers = append(t.workers, w)
+		w, err := begins(k, command())
+		if err == nil {
+			t.join(w)
+			err = w.tell(order{Version: protocolVersion, Attack: part, TLS: tls, Tokens: a.Tokens})
 		}
 		if err != nil {
-			t.Close()
-			return nil, fmt.Errorf("starting worker %d of %d: %w", k+1, n, err)
+			return errors.Join(ctx.Err(), fmt.Errorf("starting worker %d of %d: %w", k+1, n, err))
 		}
 	}
 	for _, w := range t.workers {
 		if err := w.ready(); err != nil {
-			t.Close()
-			return nil, fmt.Errorf("worker %d of %d: %w", w.k+1, n, err)
+			return errors.Join(ctx.Err(), fmt.Errorf("worker %d of %d: %w", w.k+1, n, err))
 		}
 	}
-	return t, nil
+	return ctx.Err()
+}
+
+// join makes a worker one of the team's, which may have been stopped meanwhile.
+func (t *Team) join(w *worker) {
+	t.mu.Lock()
+	t.workers = append(t.workers, w)
+	stopped := t.halted
+	t.mu.Unlock()
+	if stopped {
+		w.end()
+	}
 }
 
 // Send sends the load, whose zero is start, and merges what the workers record. Where some of it was lost, all stop. The error is that of merging, of sink, or that
@@ -110,7 +148,7 @@ func Ready(n int, command func() *exec.Cmd, a loadgen.Attack, tls TLS) (*Team, e
 func (t *Team) Send(ctx context.Context, start time.Time, sink evidence.Sink, progress func(loadgen.Progress)) (*Loss, error) {
 	t.start, t.sink, t.progress = start, sink, progress
 	for _, w := range t.workers {
-		if err := json.NewEncoder(w.in).Encode(begin{Start: start.Round(0)}); err != nil { // wall time, as all of them get it
+		if err := w.tell(begin{Start: start.Round(0)}); err != nil { // wall time, as all of them get it
 			t.lose(w, err)
 		}
 	}
@@ -139,29 +177,66 @@ func (t *Team) Send(ctx context.Context, start time.Time, sink evidence.Sink, pr
 	return loss, ctx.Err()
 }
 
-// begins starts a worker and tells it what to send.
-func begins(k int, cmd *exec.Cmd, o order) (*worker, error) {
-	w := &worker{k: k, cmd: cmd}
-	var err error
-	if w.in, err = cmd.StdinPipe(); err != nil {
+// begins starts a worker.
+func begins(k int, cmd *exec.Cmd) (*worker, error) {
+	in, err := cmd.StdinPipe()
+	if err != nil {
 		return nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	w.out = bufio.NewScanner(out)
-	w.out.Buffer(make([]byte, 0, 64<<10), maxLine)
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return w, json.NewEncoder(w.in).Encode(o)
+	return newWorker(k, in, out, cmd.Process.Kill, cmd.Wait), nil
 }
 
-// next reads the next line.
-func (w *worker) next() (line, error) {
-	if !w.out.Scan() {
+// newWorker is a worker that reads what is written to in, and says what is read from out.
+func newWorker(k int, in io.WriteCloser, out io.Reader, kill, wait func() error) *worker {
+	w := &worker{k: k, in: in, out: bufio.NewScanner(out), kill: kill, wait: wait}
+	w.out.Buffer(make([]byte, 0, 64<<10), maxLine)
+	return w
+}
+
+// tell tells the worker something: it may be more than it takes without reading.
+func (w *worker) tell(v any) error {
+	defer time.AfterFunc(maxSilence, func() { w.give(fmt.Errorf("it read nothing for %s, and was killed", maxSilence)) }).Stop()
+	err := json.NewEncoder(w.in).Encode(v)
+	if why := w.killed.Load(); err != nil && why != nil {
+		return *why
+	}
+	return err
+}
+
+// end tells the worker to stop, and sees to it that it does.
+func (w *worker) end() {
+	w.stop.Do(func() {
+		w.asked.Store(true)
+		_ = w.in.Close() // one that is gone has stopped
+		w.late = time.AfterFunc(workerEnds, func() {
+			w.give(fmt.Errorf("%s after it was told to stop it had not ended, and was killed", workerEnds))
+		})
+	})
+}
+
+// give gives the worker up: it is killed, whatever it does.
+func (w *worker) give(why error) {
+	w.killed.CompareAndSwap(nil, &why)
+	_ = w.kill() // it may just have ended
+}
+
+// next reads the next line, for which the worker has so much time.
+func (w *worker) next(within time.Duration) (line, error) {
+	silent := time.AfterFunc(within, func() { w.give(fmt.Errorf("it said nothing for %s, and was killed", within)) })
+	more := w.out.Scan()
+	silent.Stop()
+	if !more {
+		if why := w.killed.Load(); why != nil {
+			return line{}, *why
+		}
 		if err := w.out.Err(); err != nil {
 			return line{}, fmt.Errorf("reading what it says: %w", err)
 		}
@@ -176,7 +251,7 @@ func (w *worker) next() (line, error) {
 
 // ready waits until the worker could begin.
 func (w *worker) ready() error {
-	l, err := w.next()
+	l, err := w.next(maxSilence)
 	switch {
 	case err != nil:
 		return err
@@ -191,10 +266,15 @@ func (w *worker) ready() error {
 // follow takes what a worker says until its end.
 func (t *Team) follow(w *worker) error {
 	records := 0
+	within := max(time.Until(t.start), 0) + maxSilence // until the load begins there is nothing to say
 	for {
-		l, err := w.next()
+		l, err := w.next(within)
+		within = maxSilence
 		if err != nil {
 			return err
+		}
+		if l.Cut {
+			t.halt() // also where nobody told it to stop, and it has not said yet that it did
 		}
 		switch {
 		case l.Tick != nil:
@@ -209,6 +289,8 @@ func (t *Team) follow(w *worker) error {
 			return fmt.Errorf("it made %d records, and %d arrived", l.End.Records, records)
 		case l.End != nil && l.End.Error != "" && !l.End.Stopped:
 			return errors.New(l.End.Error)
+		case l.End != nil && l.End.Error != "" && !w.asked.Load():
+			return fmt.Errorf("it stopped, and nobody here told it to: %s", l.End.Error)
 		case l.End != nil:
 			return t.take(func() { t.over[w.k] = true })
 		}
@@ -326,25 +408,32 @@ func (t *Team) lose(w *worker, err error) {
 	t.lost = append(t.lost, fmt.Sprintf("worker %d of %d was lost %s after the start of the load, with all that it had sent and not said: %v", w.k+1, len(t.over), at, err))
 }
 
+// halt notes that what comes from now on may be cut short.
+func (t *Team) halt() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.halted = true
+}
+
 // stop tells all workers to stop.
 func (t *Team) stop() {
 	t.mu.Lock()
 	t.halted = true
+	all := t.workers
 	t.mu.Unlock()
-	for _, w := range t.workers {
-		w.stop.Do(func() { _ = w.in.Close() }) // one that is gone has stopped
+	for _, w := range all {
+		w.end()
 	}
 }
 
-// Close ends the workers: it waits for their processes, and ends those that do not end.
+// Close ends the workers, and waits for their processes.
 func (t *Team) Close() {
 	t.stop()
 	var waiting sync.WaitGroup
 	for _, w := range t.workers {
 		waiting.Go(func() {
-			late := time.AfterFunc(workerEnds, func() { _ = w.cmd.Process.Kill() }) // it may just have ended
-			defer late.Stop()
-			_ = w.cmd.Wait() // how it ended was said, or it was lost
+			defer w.late.Stop()
+			_ = w.wait() // how it ended was said, or it was lost
 		})
 	}
 	waiting.Wait()

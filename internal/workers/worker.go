@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +23,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer, dial Dial) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	dec := json.NewDecoder(bufio.NewReader(in))
-	say := &says{enc: json.NewEncoder(out)}
+	say := &says{enc: json.NewEncoder(out), stopped: ctx.Err}
 	var o order
 	if err := dec.Decode(&o); err != nil {
 		return fmt.Errorf("reading what to send: %w", err)
@@ -35,7 +36,9 @@ func Work(ctx context.Context, in io.Reader, out io.Writer, dial Dial) error {
 		return err
 	}
 	var b begin
-	if err := dec.Decode(&b); err != nil {
+	if err := dec.Decode(&b); errors.Is(err, io.EOF) {
+		return nil // the load was given up before it began
+	} else if err != nil {
 		return fmt.Errorf("reading when to begin: %w", err)
 	}
 	o.Attack.Start, o.Attack.Dial = b.Start, dial
@@ -68,13 +71,14 @@ func (o *order) ready() error {
 // says writes lines. The load's own goroutine does.
 type says struct {
 	enc     *json.Encoder
+	stopped func() error // not nil: the load was
 	records int
 	err     error
 }
 
 // Append implements evidence.Sink.
 func (s *says) Append(item evidence.Item) error {
-	l := line{}
+	l := line{Cut: s.stopped() != nil}
 	switch v := item.(type) {
 	case *evidence.Tick:
 		l.Tick = v

@@ -6,11 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestAWorkerRefusesWhatItCannotSend(t *testing.T) {
 	for name, o := range map[string]order{"another version": {Version: 99}, "no attack": {Version: protocolVersion}, "no roots": {Version: protocolVersion, TLS: TLS{CA: "/nowhere"}}} {
