@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -131,7 +130,13 @@ func (b *bench) one(ctx context.Context, p peer, j job, count counter) (m measur
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+j.CA) // for those who have no option for it
 	}
 	start := time.Now()
-	if err := cmd.Run(); err != nil {
+	err = cmd.Start()
+	if err == nil {
+		peak := watchPeak(cmd.Process.Pid)
+		err = cmd.Wait()
+		m.peak = peak()
+	}
+	if err != nil {
 		return m, fmt.Errorf("%s: %w: %.300s", p.name, err, said.String())
 	}
 	m.wall = time.Since(start).Seconds()
@@ -140,9 +145,6 @@ func (b *bench) one(ctx context.Context, p peer, j job, count counter) (m measur
 	}
 	m.requests = float64(m.truth.Count)
 	m.cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		m.peak = float64(ru.Maxrss) / 1024
-	}
 	if said := strings.TrimSpace(said.String()); said != "" && strings.Contains(said, "failed") {
 		fmt.Fprintf(os.Stderr, "%s: %.300s\n", p.name, said)
 	}

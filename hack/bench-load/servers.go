@@ -50,8 +50,13 @@ func serve(ctx context.Context) error {
 	seen := evidence.NewHistogram()
 	now := truth{Ended: map[int64]int64{}}
 	var begin time.Time // of the first freeze, half its period before the first request: all generators meet it at the same times
-	took := func(r *http.Request, from time.Time) {
+	// answer ends a request. What the server notes of it comes after the answer is on its way: who waits for that would
+	// count it, too.
+	answer := func(w http.ResponseWriter, r *http.Request, from time.Time) {
+		w.Header().Set("Content-Length", "2")
+		_, _ = w.Write([]byte("ok"))
 		end := time.Now()
+		_ = http.NewResponseController(w).Flush() // a client that is gone misses it
 		mu.Lock()
 		defer mu.Unlock()
 		evidence.RecordMicros(seen, end.Sub(from).Microseconds())
@@ -75,8 +80,7 @@ func serve(ctx context.Context) error {
 			d = delays[1]
 		}
 		time.Sleep(d)
-		_, _ = w.Write([]byte("ok"))
-		took(r, from)
+		answer(w, r, from)
 	})
 	mux.HandleFunc("/freeze", func(w http.ResponseWriter, r *http.Request) {
 		from := time.Now()
@@ -89,8 +93,7 @@ func serve(ctx context.Context) error {
 		if into < freezeFor {
 			time.Sleep(freezeFor - into)
 		}
-		_, _ = w.Write([]byte("ok"))
-		took(r, from)
+		answer(w, r, from)
 	})
 	mux.HandleFunc("/truth", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
