@@ -22,7 +22,7 @@
 // connections in that workload's name: it crosses the wire as JSON, with its
 // start as wall time, and its ticks and phases come back as they are.
 //
-// gRPC calls of one message are sent by that attack (grpc.go), and lines over
+// gRPC calls are sent by that attack (grpc.go), and lines over
 // TCP by the engine of HTTP/1.1 (tcp.go). Scenarios send HTTP/1.1, and HTTP/2 where
 // a driver's way in takes it (clusters.Provider.CheckLoad); the other protocols
 // are for a load at an address of the user's own.

@@ -13,7 +13,7 @@ type Protocol string
 const (
 	HTTP1 Protocol = "http1" // HTTP/1.1, a request at a time on each connection
 	HTTP2 Protocol = "http2" // HTTP/2, many at a time; without TLS by prior knowledge (h2c)
-	GRPC  Protocol = "grpc"  // gRPC calls of one message, over HTTP/2 in the same way
+	GRPC  Protocol = "grpc"  // gRPC calls, unary and streams, over HTTP/2 in the same way
 	TCP   Protocol = "tcp"   // lines over TCP, a line at a time on each connection; see tcp.go
 )
 

@@ -8,19 +8,29 @@ import (
 	"strings"
 )
 
-// gRPC is sent over HTTP/2, as its protocol says (PROTOCOL-HTTP2.md of the gRPC project): a request is one message to the
-// method that its path names, "/package.Service/Method", and counts until the last message of the answer and its status.
-// So unary calls and streams of answers are sent; of a method that takes a stream, it is a stream of one message. The
+// gRPC is sent over HTTP/2, as its protocol says (PROTOCOL-HTTP2.md of the gRPC project): a request is a call of the method
+// that its path names, "/package.Service/Method", and counts until the last message of the answer and its status. Unary calls
+// are sent, and streams either way: Attack.Messages of them, as fast as the server takes them, while its answers are read. The
 // message is the request's body, as it is; without one it is the empty message, which every method's type can be.
+
+// maxMessages bounds the messages of a call, which are in memory at once.
+const maxMessages = 10_000
 
 // classGRPC is the class of a call that ended with a status but OK, which follows.
 const classGRPC = "grpc-"
 
 // grpcFrame is a message with its prefix: not compressed, and its length.
-func grpcFrame(message []byte) []byte {
-	b := make([]byte, 5, 5+len(message))
+func grpcFrame(message []byte) []byte { return grpcStream(message, 1) }
+
+// grpcStream is a message so many times, each with its prefix.
+func grpcStream(message []byte, times int) []byte {
+	b := make([]byte, 5, times*(5+len(message)))
 	binary.BigEndian.PutUint32(b[1:], uint32(len(message)))
-	return append(b, message...)
+	b = append(b, message...)
+	for one := b; times > 1; times-- {
+		b = append(b, one...)
+	}
+	return b
 }
 
 // grpcHeader adds what a call's header has.

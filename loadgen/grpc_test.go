@@ -18,6 +18,22 @@ import (
 // grpcServer speaks gRPC as its protocol's text has it, and answers by the method.
 func grpcServer(t *testing.T) string {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/shop.Cart/Chat" { // a stream either way: each is answered when it comes
+			w.Header().Set("Content-Type", "application/grpc")
+			for n := 0; ; n++ {
+				one := make([]byte, 5+64)
+				switch _, err := io.ReadFull(r.Body, one); {
+				case err == io.EOF && n == 300:
+					w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+					return
+				case err != nil || !bytes.Equal(one[:5], []byte{0, 0, 0, 0, 64}):
+					w.Header().Set(http.TrailerPrefix+"Grpc-Status", "3")
+					return
+				}
+				_, _ = w.Write(one)
+				w.(http.Flusher).Flush()
+			}
+		}
 		message, err := io.ReadAll(r.Body)
 		if err != nil || r.ProtoMajor != 2 || r.Method != http.MethodPost || r.Header.Get("Te") != "trailers" ||
 			r.Header.Get("Content-Type") != "application/grpc" || len(message) < 5 || message[0] != 0 ||
@@ -72,13 +88,16 @@ func grpcServer(t *testing.T) string {
 func TestACallCountsByTheStatusAtItsEnd(t *testing.T) {
 	base := grpcServer(t)
 	for _, tc := range []struct {
-		method string
-		body   int
-		code   string
+		method   string
+		body     int
+		messages int
+		code     string
 	}{
 		{method: "Get", code: "200"},
 		{method: "Echo", body: 64, code: "200"},
 		{method: "Watch", code: "200"},
+		{method: "Chat", body: 64, messages: 300, code: "200"},
+		{method: "Chat", body: 64, messages: 299, code: "grpc-3"},
 		{method: "Fail", code: "grpc-14"},
 		{method: "Refuse", code: "grpc-7"},
 		{method: "Cut", code: "other"},
@@ -89,7 +108,7 @@ func TestACallCountsByTheStatusAtItsEnd(t *testing.T) {
 		t.Run(tc.method, func(t *testing.T) {
 			t.Parallel()
 			a := attack(base, constant(100, 200*time.Millisecond))
-			a.Protocol = GRPC
+			a.Protocol, a.Messages = GRPC, tc.messages
 			a.Traffic.Requests = []scenarios.RequestKind{{Path: "/shop.Cart/" + tc.method}}
 			if tc.body > 0 {
 				a.Traffic.Requests[0].Body = &scenarios.Body{Bytes: tc.body}

@@ -49,6 +49,8 @@ type Attack struct {
 	// Header and Body are sent with every request, beside what is Meshproof's own.
 	Header http.Header `json:"header,omitempty"`
 	Body   []byte      `json:"body,omitempty"`
+	// Messages is how often a gRPC call sends its message, one after the other, before it ends its stream; 0 and 1: once.
+	Messages int `json:"messages,omitempty"`
 
 	// TLS is how https:// is spoken: roots, client certificate, ServerName (none: the host of Base). nil: as the system has it.
 	TLS *tls.Config `json:"-"`
@@ -140,6 +142,8 @@ func (a Attack) check() error {
 		return fmt.Errorf("maxInFlight %d; want 1 or more", a.Traffic.MaxInFlight)
 	case a.Workers > 1:
 		return fmt.Errorf("%d workers are to send it, and who is asked is one", a.Workers)
+	case a.Messages < 0 || a.Messages > maxMessages || a.Messages > 1 && a.Protocol != GRPC:
+		return fmt.Errorf("%d messages on each call; want 1 to %d, and more than one in %s alone", a.Messages, maxMessages, GRPC)
 	case a.IDPrefix == "":
 		return errors.New("the requests' IDs have no prefix")
 	}

@@ -46,13 +46,14 @@ type transport struct {
 	abort   context.Context // done: what is under way is given up
 	inner   *http.Transport
 	grpc    bool
+	stream  int // messages of a call
 
 	mu     sync.Mutex
 	failed map[uint64]string // class by hit, until the collector takes it
 }
 
 func newTransport(m *mix, g *gauge, a Attack, stop, abort context.Context) *transport {
-	t := &transport{mix: m, share: a.Share, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, grpc: a.Protocol == GRPC, failed: map[uint64]string{}}
+	t := &transport{mix: m, share: a.Share, gauge: g, timeout: a.Traffic.Timeout.D(), stop: stop, abort: abort, grpc: a.Protocol == GRPC, stream: max(a.Messages, 1), failed: map[uint64]string{}}
 	d := newDialer(a, m.base, g)
 	open := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
@@ -95,7 +96,7 @@ func (t *transport) RoundTrip(hit *http.Request) (*http.Response, error) {
 	header, payload := t.mix.header(number), t.mix.body(number, &k)
 	if t.grpc {
 		grpcHeader(header)
-		k.method, payload = http.MethodPost, grpcFrame(payload)
+		k.method, payload = http.MethodPost, grpcStream(payload, t.stream)
 	}
 	req := (&http.Request{
 		Method: k.method, URL: k.url, Host: t.mix.host, Header: header, Body: t.bodyFor(k.method, payload), ContentLength: int64(len(payload)),

@@ -40,6 +40,7 @@ type Options struct {
 	Method      string // none: GET
 	Header      http.Header
 	Body        []byte
+	Messages    int    // of a gRPC call: how often it sends the body; 0 and 1: once
 	Host        string // of the Host header; none: that of the URL
 	Profile     scenarios.Profile
 	MaxRate     float64          // requests per second that the profile may ask for at most
@@ -155,7 +156,7 @@ func (o Options) attack() (loadgen.Attack, error) {
 	}
 	a := loadgen.Attack{
 		Trial: evidence.Trial{Block: 1, Mesh: "none"}, Base: u.Scheme + "://" + u.Host, Host: o.Host, Seed: o.Seed,
-		Header: o.Header, Body: o.Body, TLS: conf,
+		Header: o.Header, Body: o.Body, Messages: o.Messages, TLS: conf,
 		Traffic: scenarios.Traffic{
 			Name: Traffic, Profile: o.Profile, Timeout: scenarios.Duration(o.Timeout), MaxInFlight: o.Connections, Sessions: o.Sessions,
 			Requests: []scenarios.RequestKind{{Method: o.Method, Path: u.RequestURI()}},

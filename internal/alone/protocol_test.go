@@ -74,6 +74,8 @@ func TestALoadOverTCPSendsLines(t *testing.T) {
 
 func TestAProtocolThatCannotBeSentIsRefused(t *testing.T) {
 	for want, change := range map[string]func(*Options){
+		"more than one in grpc":  func(o *Options) { o.Messages = 2 },
+		"want 1 to 10000":        func(o *Options) { o.Protocol, o.Messages = loadgen.GRPC, 10_001 },
 		"unknown protocol":       func(o *Options) { o.Protocol = "spdy" },
 		"a gRPC call is a POST":  func(o *Options) { o.Protocol, o.Method = loadgen.GRPC, http.MethodGet },
 		"not of the form tcp://": func(o *Options) { o.Protocol = loadgen.TCP },
