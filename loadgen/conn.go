@@ -33,7 +33,8 @@ type conn struct {
 	shard   int
 	session int // 0 where there are none
 	net     net.Conn
-	direct  bool // it has a send buffer of its own
+	direct  bool    // it has a send buffer of its own
+	stamps  stamped // nil where it has none
 	in      *bufio.Reader
 	head    fasthttp.ResponseHeader
 	out     []byte
@@ -77,6 +78,7 @@ func (c *conn) live(n int64, at time.Duration) {
 	}
 	c.mu.Lock()
 	c.net, c.direct = nc, hasBuffer(nc)
+	c.stamps, _ = lowest(nc).(stamped)
 	if c.closed { // given up meanwhile
 		_ = nc.Close()
 	}
@@ -207,9 +209,10 @@ func (c *conn) answer() bool {
 			err = c.broke // and not what the parser made of it
 		}
 		c.mu.Unlock()
-		out.code, out.class, keep = 0, s.classOf(err), false
+		out.code, out.class, out.done, keep = 0, s.classOf(err), s.now(), false
+	} else {
+		out.done = s.arrived(c.stamps, req.sent)
 	}
-	out.done = s.now()
 	c.mu.Lock()
 	c.busy = false
 	c.mu.Unlock()

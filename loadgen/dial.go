@@ -50,7 +50,7 @@ func (d dialer) open(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	d.gauge.opened()
-	c := &counted{Conn: raw, closed: sync.OnceFunc(d.gauge.closed)}
+	c := &counted{Conn: noteArrivals(raw), closed: sync.OnceFunc(d.gauge.closed)}
 	if d.tls == nil {
 		return c, nil
 	}
@@ -89,18 +89,6 @@ type counted struct {
 func (c *counted) Close() error {
 	defer c.closed()
 	return c.Conn.Close()
-}
-
-// hasBuffer reports whether what is written to a connection goes to a buffer of the kernel's.
-func hasBuffer(c net.Conn) bool {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if n, ok := c.(*counted); ok {
-		c = n.Conn
-	}
-	_, ok := c.(*net.TCPConn)
-	return ok
 }
 
 // handshakeError is a TLS handshake that failed: the server's certificate is not good, or it does not like ours.

@@ -49,6 +49,7 @@ type conn2 struct {
 	broke    error // why reading or writing ended
 	armed    time.Time
 	heard    time.Duration // when the server last said something
+	stamps   stamped       // nil where it has none
 	ready    bool          // the server has said what it allows
 	draining bool          // nothing more is to be sent
 	max      int           // requests that the server allows to be under way
@@ -190,7 +191,7 @@ func (c *conn2) open(ctx context.Context) (nc net.Conn, raw *gate, err error) {
 		if err != nil {
 			return nil, err
 		}
-		raw = &gate{Conn: under}
+		raw = &gate{Conn: noteArrivals(under)}
 		raw.in = bufio.NewReaderSize(below{raw}, readBuffer)
 		return raw, nil
 	}
@@ -202,7 +203,7 @@ func (c *conn2) open(ctx context.Context) (nc net.Conn, raw *gate, err error) {
 func (c *conn2) greet(nc net.Conn, raw *gate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.net, c.direct, c.heard = nc, hasBuffer(raw.Conn), c.sender.now()
+	c.net, c.direct, c.heard = nc, hasBuffer(raw), c.sender.now()
 	if c.closed { // given up meanwhile
 		_ = nc.Close()
 	}
@@ -212,6 +213,7 @@ func (c *conn2) greet(nc net.Conn, raw *gate) {
 	}
 	c.framer = http2.NewFramer(gathering{c}, from)
 	c.framer.SetReuseFrames()
+	c.stamps, _ = raw.Conn.(stamped)
 	c.framer.SetMaxReadFrameSize(maxFrame)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(maxTable, nil)
 	c.framer.MaxHeaderListSize = maxHead

@@ -330,7 +330,12 @@ func (c *conn2) end(st *stream, class string) {
 	}
 	c.freed++
 	s := c.sender
-	out := result{n: st.n, intended: st.intended, sent: st.sent, done: s.now(), code: st.code, class: class, bytes: st.bytes}
+	out := result{n: st.n, intended: st.intended, sent: st.sent, code: st.code, class: class, bytes: st.bytes}
+	if class == "" {
+		out.done = s.arrived(c.stamps, st.sent) // by who reads
+	} else {
+		out.done = s.now()
+	}
 	if st.id == 0 && c.ready {
 		out.sent = out.done // it waited for a place until the end
 		if class == classAborted {
