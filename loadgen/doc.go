@@ -22,10 +22,10 @@
 // connections in that workload's name: it crosses the wire as JSON, with its
 // start as wall time, and its ticks and phases come back as they are.
 //
-// gRPC calls are sent by that attack (grpc.go), and lines over
-// TCP by the engine of HTTP/1.1 (tcp.go). Scenarios send HTTP/1.1, and HTTP/2 where
-// a driver's way in takes it (clusters.Provider.CheckLoad); the other protocols
-// are for a load at an address of the user's own.
+// gRPC calls are sent by that attack (grpc.go), and lines over TCP by the engine
+// of HTTP/1.1 (tcp.go). Scenarios send HTTP/1.1, and HTTP/2 where a driver's way
+// in takes it (clusters.Provider.CheckLoad); the other protocols are for a load
+// at an address of the user's own.
 //
 // A closed loop (loop.go) has users in place of a schedule. Its latencies count
 // from when a user was done thinking, which moves with the answers: they are
@@ -54,7 +54,11 @@
 // A request counts as sent from when it has a connection, or one is opened for
 // it: how long that takes is the service's latency. What it waits before, for
 // one of those under way to end, or in HTTP/2 for a place on an open connection
-// whose server takes no more at once, is the generator's, and shows as lag.
+// whose server takes no more at once, is the generator's, and shows as lag. It
+// counts as answered from when the kernel received the last of the answer, on
+// Linux, over TCP (arrival.go): how long that lay there until somebody of this
+// process came to read it is the generator's delay too. Elsewhere, and in
+// vegeta's attack, it counts until it was read.
 //
 // # What is never done
 //
