@@ -93,6 +93,7 @@ func (a *stampedConn) receive(fd uintptr) bool {
 			a.n = 0
 			return true
 		}
+		ordered(fd)
 		var h unix.Cmsghdr
 		var when unix.Timespec
 		if int(a.msg.Controllen) >= unix.CmsgLen(int(unsafe.Sizeof(when))) {
