@@ -119,10 +119,15 @@ func sameOutcomes(t *testing.T, provider clusters.Provider, mesh scenarios.MeshN
 				if want[k][n] == got[k][n] {
 					continue
 				}
-				// Not every difference is one of meaning: on a busy machine a request times out.
+				// Not every difference is one of meaning: on a busy machine a request times out, or its connection breaks.
 				if again := real.settle(k, ask, want[k][n]); again == want[k][n] {
 					late++
 					t.Logf("round %d, target %d: %s on real %s at first, later %s as in the model: %+v", i, k, got[k][n], mesh, again, ask)
+					continue
+				}
+				if again := model.settle(k, ask, got[k][n]); again == got[k][n] {
+					late++
+					t.Logf("round %d, target %d: %s in the model at first, later %s as on real %s: %+v", i, k, want[k][n], again, mesh, ask)
 					continue
 				}
 				c.Asks = []policyAsk{ask}
@@ -141,6 +146,12 @@ func sameOutcomes(t *testing.T, provider clusters.Provider, mesh scenarios.MeshN
 			t.Errorf("no request was answered %s, so nothing is known of it: %v", o, outcomes)
 		}
 	}
+	fewLate(t, late, asked)
+}
+
+// fewLate fails where too many requests were answered otherwise at first.
+func fewLate(t *testing.T, late, asked int) {
+	t.Helper()
 	if late > asked/50 {
 		t.Errorf("%d of %d requests were answered otherwise at first: configuration does not hold when clusters are said to be ready", late, asked)
 	}
@@ -166,7 +177,7 @@ func TestRandomPoliciesAreWithinTheModelAndMeetEachOutcome(t *testing.T) {
 func withinTheModel(t *testing.T, mesh scenarios.MeshName, each []string) {
 	issuer, tokens := policyTokens(t)
 	w := newPolicyWorld(t, models(), mesh, issuer, tokens)
-	outcomes := map[string]int{}
+	outcomes, asked, late := map[string]int{}, 0, 0
 	rounds := policyRounds(mesh, policySeed, 20)
 	if testing.Short() {
 		rounds = slices.Concat(rounds[:2], rounds[18:])
@@ -179,6 +190,7 @@ func withinTheModel(t *testing.T, mesh scenarios.MeshName, each []string) {
 		for k, c := range cases {
 			for n, a := range c.Asks {
 				outcomes[got[k][n]]++
+				asked++
 				if len(c.Portable) == 0 || a.From == scenarios.OutsiderName {
 					continue
 				}
@@ -192,18 +204,28 @@ func withinTheModel(t *testing.T, mesh scenarios.MeshName, each []string) {
 				case mesh == scenarios.MeshLinkerd: // where no route matches
 					want = []string{"403", "404"}
 				}
-				if !strings.ContainsAny(a.Path, ".%") && !slices.Contains(want, got[k][n]) {
-					t.Errorf("round %d, target %d: %+v is %s, and the portable policy says %s:\n%s", i, k, a, got[k][n], want, c)
+				if strings.ContainsAny(a.Path, ".%") || slices.Contains(want, got[k][n]) {
+					continue
+				}
+				// Proxies learn of policies one after the other: a connection to one that was behind breaks, as a real one does.
+				again := got[k][n]
+				if again == "502" {
+					late++
+					again = w.settle(k, a, want...)
+				}
+				if !slices.Contains(want, again) {
+					t.Errorf("round %d, target %d: %+v is %s, and the portable policy says %s:\n%s", i, k, a, again, want, c)
 				}
 			}
 		}
 	}
+	fewLate(t, late, asked)
 	for _, o := range each {
 		if outcomes[o] == 0 {
 			t.Errorf("no request was answered %s: %v", o, outcomes)
 		}
 	}
-	t.Log(outcomes)
+	t.Log(outcomes, late, "settled late")
 }
 
 func TestTheSameSeedDrawsTheSamePolicies(t *testing.T) {
@@ -438,12 +460,12 @@ func (w *policyWorld) try(cases []policyCase) ([][]string, error) {
 	return out, g.Wait()
 }
 
-// settle asks again for a while, until the outcome is the one that is wanted.
-func (w *policyWorld) settle(target int, a policyAsk, want string) (got string) {
+// settle asks again for a while, until the outcome is one of those that are wanted.
+func (w *policyWorld) settle(target int, a policyAsk, want ...string) (got string) {
 	for range 4 {
 		time.Sleep(time.Second)
 		var err error
-		if got, err = w.ask(target, a); err != nil || got == want {
+		if got, err = w.ask(target, a); err != nil || slices.Contains(want, got) {
 			return got
 		}
 	}
