@@ -83,7 +83,7 @@ environment failed; 130 stopped.`,
 	fl.StringVar(&f.body, "body", "", "body of every request")
 	fl.StringVar(&f.bodyFile, "body-file", "", "file with the body of every request")
 	fl.DurationVar(&f.Timeout, "timeout", 5*time.Second, "time after which a request has failed")
-	fl.IntVar(&f.Connections, "connections", 1000, "most requests under way, in HTTP/1.1 and over TCP each on a connection of its own; what is beyond waits, and counts as slow")
+	fl.IntVar(&f.Connections, "connections", 1000, "most requests under way, in HTTP/1.1 and over TCP each on a connection of its own; what is beyond waits, and its latency counts from when it was due")
 	fl.StringVar((*string)(&f.Protocol), "protocol", "", "http1, http2 (without TLS by prior knowledge), or grpc: calls to the method in the URL's path, whose message is the body (default http1; tcp://host:port as URL sends lines)")
 	fl.IntVar(&f.Messages, "messages", 1, "of a gRPC call: how many times it sends its message, a stream, before it ends its side; 1 to 10000")
 	fl.BoolVar(&f.TLS.Insecure, "insecure", false, "do not check the server's certificate")

@@ -53,7 +53,11 @@ func (q Quantiles) SVG() string {
 	for n, label := range []string{"0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %"} {
 		if float64(n) <= nines+1e-9 {
 			s.line(x.at(float64(n)), top, x.at(float64(n)), top+height+4, "grid")
-			s.text(x.at(float64(n)), top+height+17, "tick", "middle", label)
+			anchor := "middle"
+			if n > 0 && x.at(float64(n)) > width-marginRight-20 {
+				anchor = "end" // or half of it would be cut off
+			}
+			s.text(x.at(float64(n)), top+height+17, "tick", anchor, label)
 		}
 	}
 	var keys []key
