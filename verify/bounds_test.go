@@ -123,3 +123,20 @@ func TestAGeneratorThatKnowsNoLimitWasNotAtIt(t *testing.T) {
 		t.Errorf("%v of no processor", got)
 	}
 }
+
+func TestTheFirstAndTheLastSliceOfAPhaseAreInIt(t *testing.T) {
+	p := &evidence.Phase{AtMicros: 1_000_000, ForMicros: 500_000, Done: 20}
+	all := evidence.NewHistogram()
+	for _, c := range []struct {
+		at     int64
+		inside bool
+	}{{750_000, false}, {1_000_000, true}, {1_250_000, true}, {1_250_001, false}, {1_500_000, false}} {
+		for _, errors := range []int64{2, 3} { // two may lie on the boundaries
+			sums := newPhaseSums([]*evidence.Phase{p})
+			sums.add(&evidence.Tick{AtMicros: c.at, Micros: 250_000, Done: 10, Errors: errors}, all)
+			if got := sums.exceed(p, all); (got != "") != (c.inside && errors > 2) {
+				t.Errorf("%d errors from %d µs on: %q", errors, c.at, got)
+			}
+		}
+	}
+}
