@@ -140,3 +140,67 @@ func TestTheFirstAndTheLastSliceOfAPhaseAreInIt(t *testing.T) {
 		}
 	}
 }
+
+func TestABudgetIsUntriedWhereItsPhaseSentNothingOrNoneDid(t *testing.T) {
+	faint := func(name string) scenarios.Stage {
+		return scenarios.Stage{Name: name, Rate: 0.1, For: scenarios.Duration(time.Second)}
+	}
+	for name, c := range map[string]struct {
+		stages         []scenarios.Stage
+		traffic, phase string // that the budget names
+		want           int
+	}{
+		"its phase":                          {[]scenarios.Stage{faint("a"), {Name: "b", Rate: 5, For: scenarios.Duration(time.Second)}}, "load", "a", 1},
+		"another phase":                      {[]scenarios.Stage{faint("a"), {Name: "b", Rate: 5, For: scenarios.Duration(time.Second)}}, "load", "b", 0},
+		"every phase, of which one did":      {[]scenarios.Stage{faint("a"), {Name: "b", Rate: 5, For: scenarios.Duration(time.Second)}}, "load", "", 0},
+		"every phase, of which one is users": {[]scenarios.Stage{faint("a"), {Name: "b", Users: 2, For: scenarios.Duration(time.Second)}}, "load", "", 0},
+		"every phase, of which none did":     {[]scenarios.Stage{faint("a"), faint("b")}, "load", "", 1},
+		"another traffic":                    {[]scenarios.Stage{faint("a"), faint("b")}, "other", "a", 0},
+	} {
+		tr := &scenarios.Traffic{Name: "load", Profile: scenarios.Profile{Stages: c.stages}}
+		x := &trial{s: &scenarios.Scenario{}}
+		x.s.Spec.Expect.Latency = []scenarios.ExpectLatency{{Traffic: c.traffic, Phase: c.phase}}
+		x.s.Spec.Expect.Errors = []scenarios.ExpectErrors{{Traffic: c.traffic, Phase: c.phase}}
+		got := x.vanished(tr, stagesOf(tr, 1)[0])
+		if len(got) != 2*c.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+		for _, one := range got {
+			if one.Verdict != Invalid || one.Subject != "load/a" {
+				t.Errorf("%s: %+v", name, one)
+			}
+		}
+	}
+}
+
+func TestALoadByItselfHasACheckOfItsLoadItsFiguresAndEachBudget(t *testing.T) {
+	budgets := []Budget{{Figure: "p99", Limit: time.Second}, {Figure: "errors", Share: 0.1}}
+	busy := func(p *evidence.Phase) { p.Generators[0].CPUMicros = 2_000_000 }
+	for name, c := range map[string]struct {
+		change  func(*evidence.Phase)
+		budgets []Budget
+		want    string
+	}{
+		"good": {func(*evidence.Phase) {}, budgets, "PASS: load/load/all PASS, figures/load/all PASS, latency/load/p99 PASS, errors/load PASS"},
+		"a busy generator, and budgets that were kept with it": {busy, budgets, "PASS: load/load/all PASS, figures/load/all INVALID, latency/load/p99 PASS, errors/load PASS"},
+		"a busy generator, and nothing but figures":            {busy, nil, "INVALID: load/load/all PASS, figures/load/all INVALID"},
+		"a figure that is too slow, and a busy generator": {
+			busy, []Budget{{Figure: "p99", Limit: 900 * time.Microsecond}}, "INVALID: load/load/all PASS, figures/load/all INVALID, latency/load/p99 INVALID",
+		},
+	} {
+		tr, ticks, phases := aloneRecord(t, 100, 0)
+		c.change(phases[0])
+		a := JudgeAlone(tr, 1, ticks, phases, nil, c.budgets)
+		var parts []string
+		for _, k := range a.Checks {
+			parts = append(parts, k.ID+" "+string(k.Verdict))
+		}
+		if got := string(a.Verdict) + ": " + strings.Join(parts, ", "); got != c.want {
+			t.Errorf("%s: %s\nwant %s", name, got, c.want)
+		}
+	}
+	tr, ticks, _ := aloneRecord(t, 100, 0)
+	if a := JudgeAlone(tr, 1, ticks, nil, nil, budgets); a.Verdict != Invalid {
+		t.Errorf("without any phase: %s: %s", a.Verdict, a.Message)
+	}
+}
